@@ -1,0 +1,228 @@
+"""Numbers and names that both ends of the wire must agree on (SPEC 2 and 12).
+
+Every constant says its unit and where the number comes from. A value that crosses the wire in WELCOME (tick rate,
+page size, limits of a room) is not here: a client must take it from there.
+"""
+
+from enum import IntEnum, IntFlag
+
+REVISION_MIN = 1
+"""Lowest protocol revision this code speaks."""
+REVISION_MAX = 1
+"""Highest protocol revision this code speaks."""
+
+DEFAULT_PORT = 24545
+"""UDP port of a relay and of every client that is told none. In the user range, not assigned; chosen, not measured."""
+
+MAGIC = b"TKRL"
+"""First bytes after kind and shard of datagrams that may come from anybody: stray traffic fails here at once."""
+
+MAX_DATAGRAM_BYTES = 1200
+"""Largest UDP payload either side accepts: fits every path that carries IPv6 (1280) with room for tunnels."""
+MAX_BODY_BYTES = 1160
+"""Largest UDP payload either side builds: 1200 less a 16-byte tag for sealed traffic and 24 spare (not used yet)."""
+
+HELLO_BYTES = 256
+"""Least size of HELLO; padded with zeros, so that CHALLENGE and REFUSE are never larger than what caused them."""
+PING_BYTES = 128
+"""Least size of PING, for the same reason; PONG grows into it."""
+
+NONCE_BYTES = 8
+COOKIE_BYTES = 20
+SECRET_BYTES = 16
+RESET_TOKEN_BYTES = 16
+PROOF_BYTES = 16
+ROOM_KEY_BYTES = 32
+CODE_BYTES = 16
+"""Room codes are 1..16 of A-Z, 0-9 and '-', zero padded."""
+NAME_BYTES = 32
+"""Player names are 1..32 bytes of UTF-8 without control characters, zero padded."""
+CLIENT_NAME_BYTES = 24
+RELEASE_BYTES = 16
+MAX_TEXT_BYTES = 200
+"""Longest reason text in REFUSE and BYE: 200 + 16 of layout stays below HELLO_BYTES."""
+
+CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+"""Letters of codes made up by a server: nothing that looks alike (I L O 0 1)."""
+CODE_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+"""Letters permitted in a code that a player chose. Clients turn lower case into upper case before sending."""
+MADE_UP_CODE_LENGTH = 6
+"""31 ** 6 = 887 million codes: guessing one of 10,000 rooms takes 44,000 tries in the mean (chosen)."""
+
+ACK_BITS = 32
+"""ack_bits reports this many datagrams before `ack`."""
+WINDOW = 64
+"""Datagrams behind the newest that are still accepted once, and that a sender remembers (one 64-bit mask)."""
+ACK_DELAY_MAX_MS = 255
+"""Saturated ack_delay: this many ms or more, so the datagram gives no round-trip sample."""
+ACK_WITHIN_S = 0.050
+"""Anything but a bare ack is acknowledged within this time (QUIC uses 25 ms; chosen for 30 Hz ticks)."""
+ACK_WITHIN_DATAGRAMS = 16
+"""... or when this many wait for it, whichever comes first."""
+
+MAX_SECTIONS = 24
+"""Sections in one datagram: bounds the rounds of the section walk (chosen; a busy client sends four)."""
+MAX_SLOTS = 512
+"""Player slots of a room, twice its players, so max_players <= 256."""
+MAX_PLAYERS_PER_ROOM = 256
+MAX_ENTITY_IDS = 65536
+"""player slots x entities_per_player: an entity id is a u16."""
+MAX_ENTITIES_PER_PLAYER = 256
+MAX_PAGES = 1024
+MAX_STATE_BYTES = 255
+"""A state's length is a u8."""
+MIN_ENTITY_OVERHEAD_BYTES = 8
+"""What one id may cost in a page beside its state: removal 2, id 2, age 1, a group header of its own 3."""
+
+MAX_FRAGMENT_BYTES = 1024
+"""Payload of one message or signal fragment: with every header around it, one fits one datagram in each direction."""
+MAX_MESSAGE_BYTES = 1 << 20
+"""Largest log message: 1,024 fragments."""
+MAX_SIGNAL_FRAGMENTS = 8
+MAX_SIGNAL_BYTES = MAX_SIGNAL_FRAGMENTS * MAX_FRAGMENT_BYTES
+LOG_WINDOW = 256
+"""Log indexes beyond a receiver's cursor that may be sent; LOG_BITS has a bit for each."""
+MESSAGE_WINDOW = 32
+"""Messages beyond the highest accepted that a client may send; message_bits has a bit for each."""
+PART_MORE = 0x8000
+"""Bit of an entry's `part`: more fragments of this message follow. The low 15 bits number the fragment from 0."""
+
+AGE_STEP_MS = 2
+"""Unit of a state's age: 255 steps are 510 ms, twice the longest interpolation delay games use (chosen)."""
+AGE_MAX = 255
+SAMPLE_CLAMP_MS = 1000
+"""A sample time further in the past than this, or in the future, is moved to the nearest permitted time."""
+
+NO_PLAYER = 0xFFFF
+"""Sender of entries that the server wrote, and "nobody" where a player id stands."""
+
+
+class Kind(IntEnum):
+    """First byte of every datagram. The top bit is kept for sealed traffic and is never set yet."""
+
+    HELLO = 1
+    CHALLENGE = 2
+    JOIN = 3
+    WELCOME = 4
+    REFUSE = 5
+    REDIRECT = 6
+    PING = 7
+    PONG = 8
+    BYE = 9
+    RESET = 10
+    PATH_CHALLENGE = 11
+    PATH_RESPONSE = 12
+    DATA = 16
+    UPDATE = 17
+
+
+class DataSection(IntEnum):
+    """Types of the sections of DATA (client to server)."""
+
+    STATE = 1
+    LOG_BITS = 2
+    MESSAGE = 3
+    SIGNAL = 4
+
+
+class UpdateSection(IntEnum):
+    """Types of the sections of UPDATE (server to client)."""
+
+    PAGE = 1
+    LOG_RANGE = 2
+    SIGNAL = 3
+
+
+class AckFlag(IntFlag):
+    """Bits of `flags` in DATA and UPDATE."""
+
+    NOTHING_RECEIVED = 1
+
+
+class JoinMode(IntEnum):
+    """What JOIN asks for. RESUME and QUICK have numbers only: this revision refuses them as unsupported."""
+
+    CREATE = 1
+    JOIN = 2
+    JOIN_OR_CREATE = 3
+    RESUME = 4
+    QUICK = 5
+
+
+class Option(IntEnum):
+    """Keys of JOIN's options. Unknown keys are skipped by their length."""
+
+    MAX_PLAYERS = 1
+    ENTITIES_PER_PLAYER = 2
+    MAX_STATE_BYTES = 3
+    ROOM_KEY = 4
+    PROOF = 5
+    TOKEN = 6
+    RESUME = 7
+
+
+class Refusal(IntEnum):
+    """Reasons of REFUSE."""
+
+    VERSION = 1
+    NO_SUCH_ROOM = 2
+    ROOM_EXISTS = 3
+    ROOM_FULL = 4
+    SERVER_FULL = 5
+    WRONG_PASSWORD = 6
+    BAD_CODE = 7
+    BAD_NAME = 8
+    BAD_OPTIONS = 9
+    TOO_MANY_SESSIONS = 10
+    UNSUPPORTED = 11
+    SHUTTING_DOWN = 12
+
+
+class ByeReason(IntEnum):
+    """Reasons of BYE, of a player_left entry, and of a client's `disconnected` event."""
+
+    LEFT = 1
+    SHUTDOWN = 2
+    TIMEOUT = 3
+    TOO_SLOW = 4
+    KICKED = 5
+    REPLACED = 6
+    RESET = 7
+    ROOM_CLOSED = 8
+    PROTOCOL = 9
+
+
+class Target(IntEnum):
+    """Who of the room a message or signal is for."""
+
+    ALL = 0
+    ALL_BUT = 1
+    ONE = 2
+    LIST = 3
+
+
+class EntryKind(IntEnum):
+    """Kinds of log entries. 1..127 may be written by players, 128..255 by the server only."""
+
+    MESSAGE = 1
+    PLAYER_JOINED = 128
+    PLAYER_LEFT = 129
+    HOST_CHANGED = 130
+    ROSTER = 131
+
+
+MAX_PLAYER_KIND = 127
+"""Highest entry kind that a player may write; 0 is not a kind."""
+
+
+class SignalFlag(IntFlag):
+    """Bits of a signal's `flags`."""
+
+    NEWEST_FIRST = 1
+    AFTER_LOG = 2
+
+
+class StateEncoding(IntEnum):
+    """Encodings of a group of states in a page. 1 (masks of changed words) is reserved."""
+
+    WHOLE = 0

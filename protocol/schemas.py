@@ -1,0 +1,368 @@
+"""Every datagram as a construct Struct: the one description of the layout (SPEC 3 to 9).
+
+The numpy record types and struct formats of `dtypes.py`, the layout tables in SPEC.md, the test vectors and the schema
+fingerprint are made from these objects; nothing types a layout twice. They are pure data: parsing one has no side
+effect, every count is bounded by the byte that holds it, and every datagram ends with `Terminated` or with padding
+that its revision must ignore.
+"""
+
+from construct import (
+    Array,
+    Bytes,
+    Construct,
+    GreedyBytes,
+    GreedyRange,
+    Int8ul,
+    Int16ul,
+    Int32ul,
+    Int64ul,
+    Padded,
+    Prefixed,
+    Struct,
+    Switch,
+    Terminated,
+    this,
+)
+
+from protocol.constants import (
+    CLIENT_NAME_BYTES,
+    CODE_BYTES,
+    COOKIE_BYTES,
+    HELLO_BYTES,
+    NAME_BYTES,
+    PING_BYTES,
+    PROOF_BYTES,
+    RELEASE_BYTES,
+    RESET_TOKEN_BYTES,
+    SECRET_BYTES,
+    DataSection,
+    Kind,
+    UpdateSection,
+)
+
+# --- Handshake and other cold datagrams. The first five layouts never change, whatever the revision.
+
+HELLO_FIELDS = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "magic" / Bytes(4),
+    "nonce" / Int64ul,
+    "revision_min" / Int16ul,
+    "revision_max" / Int16ul,
+    "features" / Int32ul,
+    "fingerprint" / Int32ul,
+    "client_name" / Bytes(CLIENT_NAME_BYTES),
+    "client_release" / Bytes(RELEASE_BYTES),
+)
+HELLO = Padded(HELLO_BYTES, HELLO_FIELDS)
+
+CHALLENGE = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "revision" / Int16ul,
+    "features" / Int32ul,
+    "fingerprint" / Int32ul,
+    "cookie" / Bytes(COOKIE_BYTES),
+    Terminated,
+)
+
+REFUSE = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "reason" / Int8ul,
+    "revision_min" / Int16ul,
+    "revision_max" / Int16ul,
+    "text" / Prefixed(Int8ul, GreedyBytes),
+    Terminated,
+)
+
+PING_FIELDS = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "magic" / Bytes(4),
+    "nonce" / Int64ul,
+)
+PING = Padded(PING_BYTES, PING_FIELDS)
+
+PONG = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "revision_min" / Int16ul,
+    "revision_max" / Int16ul,
+    "release" / Bytes(RELEASE_BYTES),
+    "tick_rate" / Int16ul,
+    "load_percent" / Int8ul,
+    "players" / Int32ul,
+    "max_players" / Int32ul,
+    "rooms" / Int32ul,
+    "later" / GreedyBytes,
+)
+
+OPTION = Struct("key" / Int8ul, "value" / Prefixed(Int8ul, GreedyBytes))
+
+JOIN_FIELDS = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "cookie" / Bytes(COOKIE_BYTES),
+    "revision" / Int16ul,
+    "features" / Int32ul,
+    "mode" / Int8ul,
+    "code" / Bytes(CODE_BYTES),
+    "name" / Bytes(NAME_BYTES),
+)
+JOIN = Struct(
+    "fields" / JOIN_FIELDS,
+    "options" / GreedyRange(OPTION),
+    Terminated,
+)
+
+WELCOME_FIELDS = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "session" / Int64ul,
+    "secret" / Bytes(SECRET_BYTES),
+    "reset_token" / Bytes(RESET_TOKEN_BYTES),
+    "code" / Bytes(CODE_BYTES),
+    "player_id" / Int16ul,
+    "player_slots" / Int16ul,
+    "max_players" / Int16ul,
+    "entities_per_player" / Int16ul,
+    "max_state_bytes" / Int8ul,
+    "page_ids" / Int8ul,
+    "tick_rate" / Int16ul,
+    "tick" / Int32ul,
+    "log_index" / Int32ul,
+    "message_id" / Int16ul,
+    "message_credit" / Int16ul,
+    "keepalive_ms" / Int16ul,
+    "timeout_ms" / Int16ul,
+    "datagrams_per_s" / Int16ul,
+    "messages_per_s" / Int16ul,
+    "signals_per_s" / Int16ul,
+    "bytes_per_s" / Int32ul,
+)
+WELCOME = Struct("fields" / WELCOME_FIELDS, "options" / GreedyRange(OPTION), Terminated)
+
+REDIRECT = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "host" / Bytes(16),
+    "port" / Int16ul,
+    "new_shard" / Int8ul,
+    Terminated,
+)
+
+BYE = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "session" / Int64ul,
+    "reason" / Int8ul,
+    "text" / Prefixed(Int8ul, GreedyBytes),
+    Terminated,
+)
+
+RESET = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "session" / Int64ul,
+    "reset_token" / Bytes(RESET_TOKEN_BYTES),
+    Terminated,
+)
+
+PATH_CHALLENGE = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "session" / Int64ul,
+    "challenge" / Int64ul,
+    Terminated,
+)
+
+PATH_RESPONSE = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "session" / Int64ul,
+    "challenge" / Int64ul,
+    "proof" / Bytes(PROOF_BYTES),
+    Terminated,
+)
+
+# --- Sections
+
+SECTION_HEADER = Struct("type" / Int8ul, "length" / Int16ul)
+"""Before every section: its type and the bytes that follow. An unknown type is skipped by its length."""
+
+STATE_HEADER = Struct("sample_ms" / Int16ul, "count" / Int8ul, "stride" / Int8ul)
+STATE_SECTION = Struct(
+    "header" / STATE_HEADER,
+    "states"
+    / Array(this.header.count, Struct("entity_id" / Int16ul, "state" / Bytes(this._.header.stride))),
+    Terminated,
+)
+
+LOG_BITS_SECTION = Struct("words" / GreedyRange(Int32ul), Terminated)
+
+MESSAGE_HEADER = Struct(
+    "message_id" / Int16ul,
+    "kind" / Int8ul,
+    "flags" / Int8ul,
+    "channel" / Int8ul,
+    "target" / Int8ul,
+    "target_count" / Int8ul,
+    "more" / Int8ul,
+)
+MESSAGE_SECTION = Struct(
+    "header" / MESSAGE_HEADER,
+    "targets" / Array(this.header.target_count, Int16ul),
+    "payload" / GreedyBytes,
+)
+
+SIGNAL_UP_HEADER = Struct(
+    "kind" / Int8ul,
+    "flags" / Int8ul,
+    "channel" / Int8ul,
+    "fragment" / Int8ul,
+    "target" / Int8ul,
+    "target_count" / Int8ul,
+    "sequence" / Int16ul,
+    "after_message" / Int16ul,
+)
+SIGNAL_UP_SECTION = Struct(
+    "header" / SIGNAL_UP_HEADER,
+    "targets" / Array(this.header.target_count, Int16ul),
+    "payload" / GreedyBytes,
+)
+
+SIGNAL_DOWN_HEADER = Struct(
+    "kind" / Int8ul,
+    "flags" / Int8ul,
+    "channel" / Int8ul,
+    "fragment" / Int8ul,
+    "sender" / Int16ul,
+    "sequence" / Int16ul,
+    "position" / Int16ul,
+)
+SIGNAL_DOWN_SECTION = Struct("header" / SIGNAL_DOWN_HEADER, "payload" / GreedyBytes)
+
+PAGE_HEADER = Struct(
+    "page" / Int16ul,
+    "layer" / Int8ul,
+    "since" / Int32ul,
+    "log_index" / Int32ul,
+    "removed_count" / Int8ul,
+    "group_count" / Int8ul,
+)
+GROUP_HEADER = Struct("encoding" / Int8ul, "count" / Int8ul, "stride" / Int8ul)
+PAGE_GROUP = Struct(
+    "header" / GROUP_HEADER,
+    "ids" / Array(this.header.count, Int16ul),
+    "ages" / Array(this.header.count, Int8ul),
+    "states" / Array(this.header.count, Bytes(this._.header.stride)),
+)
+PAGE_SECTION = Struct(
+    "header" / PAGE_HEADER,
+    "removed" / Array(this.header.removed_count, Int16ul),
+    "groups" / Array(this.header.group_count, PAGE_GROUP),
+    Terminated,
+)
+
+RANGE_HEADER = Struct("first" / Int32ul, "last" / Int32ul, "after" / Int32ul)
+ENTRY_HEADER = Struct(
+    "index" / Int16ul,
+    "kind" / Int8ul,
+    "flags" / Int8ul,
+    "sender" / Int16ul,
+    "channel" / Int8ul,
+    "part" / Int16ul,
+    "length" / Int16ul,
+)
+ENTRY = Struct("header" / ENTRY_HEADER, "payload" / Bytes(this.header.length))
+RANGE_SECTION = Struct("header" / RANGE_HEADER, "entries" / GreedyRange(ENTRY), Terminated)
+
+# --- The two datagrams that a session exchanges
+
+DATA_HEADER = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "seq" / Int16ul,
+    "session" / Int64ul,
+    "ack" / Int16ul,
+    "ack_bits" / Int32ul,
+    "ack_delay" / Int8ul,
+    "flags" / Int8ul,
+    "log_cursor" / Int32ul,
+    "reserved" / Int16ul,
+)
+"""`reserved` is sent 0 and ignored. With it a bare DATA (26 bytes) is as large as the RESET it may cause."""
+
+UPDATE_HEADER = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "seq" / Int16ul,
+    "session" / Int64ul,
+    "ack" / Int16ul,
+    "ack_bits" / Int32ul,
+    "ack_delay" / Int8ul,
+    "flags" / Int8ul,
+    "tick" / Int32ul,
+    "message_ack" / Int16ul,
+    "message_bits" / Int32ul,
+    "message_credit" / Int16ul,
+)
+
+DATA_SECTION_BODIES = {
+    DataSection.STATE: STATE_SECTION,
+    DataSection.LOG_BITS: LOG_BITS_SECTION,
+    DataSection.MESSAGE: MESSAGE_SECTION,
+    DataSection.SIGNAL: SIGNAL_UP_SECTION,
+}
+UPDATE_SECTION_BODIES = {
+    UpdateSection.PAGE: PAGE_SECTION,
+    UpdateSection.LOG_RANGE: RANGE_SECTION,
+    UpdateSection.SIGNAL: SIGNAL_DOWN_SECTION,
+}
+
+
+def _sections(bodies: dict[int, Construct]) -> Construct:
+    """All sections up to the end of the datagram; a body of unknown type stays bytes."""
+    cases = {int(kind): body for kind, body in bodies.items()}
+    body = Prefixed(Int16ul, Switch(this.type, cases, default=GreedyBytes))
+    return GreedyRange(Struct("type" / Int8ul, "body" / body))
+
+
+DATA = Struct("header" / DATA_HEADER, "sections" / _sections(DATA_SECTION_BODIES), Terminated)
+UPDATE = Struct("header" / UPDATE_HEADER, "sections" / _sections(UPDATE_SECTION_BODIES), Terminated)
+
+# --- Payloads of the entries that the server writes
+
+PLAYER_JOINED_PAYLOAD = Struct("player_id" / Int16ul, "name" / GreedyBytes)
+PLAYER_LEFT_PAYLOAD = Struct("player_id" / Int16ul, "reason" / Int8ul, Terminated)
+HOST_CHANGED_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
+ROSTER_PAYLOAD = Struct(
+    "host" / Int16ul,
+    "members" / GreedyRange(Struct("player_id" / Int16ul, "name" / Prefixed(Int8ul, GreedyBytes))),
+    Terminated,
+)
+
+DATAGRAMS: dict[Kind, Construct] = {
+    Kind.HELLO: HELLO,
+    Kind.CHALLENGE: CHALLENGE,
+    Kind.JOIN: JOIN,
+    Kind.WELCOME: WELCOME,
+    Kind.REFUSE: REFUSE,
+    Kind.REDIRECT: REDIRECT,
+    Kind.PING: PING,
+    Kind.PONG: PONG,
+    Kind.BYE: BYE,
+    Kind.RESET: RESET,
+    Kind.PATH_CHALLENGE: PATH_CHALLENGE,
+    Kind.PATH_RESPONSE: PATH_RESPONSE,
+    Kind.DATA: DATA,
+    Kind.UPDATE: UPDATE,
+}
+"""Every kind and its whole layout."""

@@ -1,0 +1,1 @@
+"""The only rooms with sockets: one `DatagramTransport` per way in, all feeding the same protocol object."""
