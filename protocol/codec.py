@@ -5,20 +5,28 @@ client reads UPDATE with `records.py`; tests hold all of them against this codec
 """
 
 import zlib
+from enum import EnumType
 from typing import Any
 
-from construct import ConstructError, Container
+from construct import Construct, ConstructError, Container
 
 from protocol import constants, dtypes, schemas
-from protocol.constants import HELLO_BYTES, MAGIC, MAX_DATAGRAM_BYTES, PING_BYTES, Kind
+from protocol.constants import HELLO_BYTES, MAGIC, MAX_DATAGRAM_BYTES, MAX_SECTIONS, PING_BYTES, Kind
 from protocol.drops import DropReason
 
 _KINDS = {int(kind): schema for kind, schema in schemas.DATAGRAMS.items()}
-_MIN_BYTES = {Kind.HELLO: HELLO_BYTES, Kind.PING: PING_BYTES}
+_MIN_BYTES = {
+    Kind.HELLO: HELLO_BYTES,
+    Kind.PING: PING_BYTES,
+    Kind.DATA: dtypes.DATA_HEADER.size,
+    Kind.UPDATE: dtypes.UPDATE_HEADER.size,
+}
 
 
 def decode(data: bytes) -> Container[Any] | DropReason:
     """Decode one datagram of any kind.
+
+    Only what the bytes alone show is checked: sizes and counts, not the session, its window or the room's limits.
 
     Returns: a construct Container whose fields are those of the kind's schema (JOIN, WELCOME: `fields` and `options`;
         DATA, UPDATE: `header` and `sections`), or why it is not one.
@@ -36,7 +44,9 @@ def decode(data: bytes) -> Container[Any] | DropReason:
     try:
         value = schema.parse(data)
     except ConstructError:
-        return DropReason.MALFORMED
+        return DropReason.BAD_SECTION if data[0] in (Kind.DATA, Kind.UPDATE) else DropReason.MALFORMED
+    if "sections" in value and len(value.sections) > MAX_SECTIONS:
+        return DropReason.BAD_SECTION
     if "magic" in value and value.magic != MAGIC:
         return DropReason.BAD_MAGIC
     return value
@@ -47,7 +57,7 @@ def encode(kind: Kind, **fields: Any) -> bytes:
 
     Raises: ConstructError if a field is missing or does not fit. That is the caller's mistake, never the wire's.
     """
-    data: bytes = schemas.DATAGRAMS[kind].build(dict(kind=kind, magic=MAGIC) | fields)
+    data: bytes = schemas.DATAGRAMS[kind].build({"kind": kind, "magic": MAGIC} | fields)
     return data
 
 
@@ -62,26 +72,54 @@ def text_bytes(text: str, limit: int) -> bytes:
 
 
 def layout_text() -> str:
-    """Describe every layout and enumeration as text: what the fingerprint is made of.
+    """Describe every layout, enumeration and constant as text: what the fingerprint is made of.
 
-    One line a field. A change of the wire changes this text; a change of comments does not.
+    One line a schema, to its last nested field. A change of the wire changes this text; a change of comments, or the
+    order of definitions, does not.
     """
     lines = []
-    for name in sorted(vars(schemas)):
-        schema = getattr(schemas, name)
-        if not name.isupper() or not hasattr(schema, "subcons"):
-            continue
-        for field in schema.subcons:
-            inner = getattr(field, "subcon", field)
-            detail = getattr(inner, "fmtstr", "") or getattr(inner, "length", "")
-            lines.append(f"{name}.{field.name}:{type(inner).__name__}:{detail if isinstance(detail, str | int) else ''}")
-    for name in sorted(vars(constants)):
-        value = getattr(constants, name)
-        if isinstance(value, type) and issubclass(value, int) and value.__module__ == constants.__name__:
-            lines += [f"{name}.{member.name}={int(member)}" for member in value]
-        elif name.isupper() and isinstance(value, int | str | bytes) and name not in ("REVISION_MIN", "REVISION_MAX"):
-            lines.append(f"{name}={value!r}")
+    for name, schema in sorted(vars(schemas).items()):
+        if name.isupper() and isinstance(schema, Construct):
+            lines.append(f"{name}={_describe(schema)}")
+    lines += [f"{kind.name}={_describe(schema)}" for kind, schema in sorted(schemas.DATAGRAMS.items())]
+    for name, value in sorted(vars(constants).items()):
+        if isinstance(value, EnumType):
+            if value.__module__ == constants.__name__:
+                members: dict[str, int] = dict(value.__members__)
+                lines += [f"{name}.{member}={int(number)}" for member, number in members.items()]
+        elif name.isupper() and name not in ("REVISION_MIN", "REVISION_MAX"):
+            lines.append(f"{name}={''.join(sorted(value)) if isinstance(value, frozenset) else value!r}")
     return "\n".join(lines) + f"\npage_space={dtypes.PAGE_SPACE_BYTES}\n"
+
+
+_DESCRIBED: dict[str, tuple[str, ...]] = {
+    "Array": ("count", "subcon"),
+    "Bytes": ("length",),
+    "FormatField": ("fmtstr",),
+    "GreedyBytes": (),
+    "GreedyRange": ("subcon",),
+    "Padded": ("length", "pattern", "subcon"),
+    "Prefixed": ("lengthfield", "subcon"),
+    "Renamed": ("name", "subcon"),
+    "Struct": ("subcons",),
+    "Switch": ("keyfunc", "cases", "default"),
+    "Terminated": (),
+}
+"""Classes that the schemas may use, and which of their attributes decide the bytes."""
+
+
+def _describe(part: Any) -> str:
+    """Describe a schema and all below it. Raises: TypeError for a class whose attributes are not listed here."""
+    if isinstance(part, list):
+        return "[" + " ".join(map(_describe, part)) + "]"
+    if isinstance(part, dict):
+        return "{" + " ".join(f"{key}:{_describe(part[key])}" for key in sorted(part)) + "}"
+    if not isinstance(part, Construct):
+        return repr(part)  # a number, a name, or an expression such as this['header']['count']
+    kind = type(part).__name__
+    if kind not in _DESCRIBED:
+        raise TypeError(f"{kind} has no line in _DESCRIBED; permitted: {', '.join(_DESCRIBED)}")
+    return f"{kind}({' '.join(_describe(getattr(part, name)) for name in _DESCRIBED[kind])})"
 
 
 FINGERPRINT = zlib.crc32(layout_text().encode())

@@ -29,6 +29,7 @@ class DropReason(Enum):
     OVER_MESSAGE_RATE = auto()
     MESSAGE_WINDOW = auto()
     HOLD_FULL = auto()
+    LOG_FULL = auto()
     OVER_SIGNAL_RATE = auto()
     SIGNAL_LATE = auto()
     SIGNAL_QUEUE_FULL = auto()

@@ -10,8 +10,8 @@ from collections import namedtuple
 from typing import Any
 
 import numpy as np
-from construct import Construct, FormatField, Renamed
 from construct import Bytes as BytesConstruct
+from construct import Construct, FormatField, Renamed
 
 from protocol import schemas
 from protocol.constants import MAX_BODY_BYTES, MIN_ENTITY_OVERHEAD_BYTES
@@ -41,10 +41,7 @@ def fields_of(schema: Construct) -> list[tuple[str, str, int]]:
 def dtype_of(schema: Construct) -> np.dtype[np.void]:
     """Derive the packed numpy record type of a header schema. Bytes fields become `V` (raw) fields."""
     return np.dtype(
-        [
-            (name, f"V{size}" if fmt == "s" else _FORMAT_TO_DTYPE[fmt])
-            for name, fmt, size in fields_of(schema)
-        ]
+        [(name, f"V{size}" if fmt == "s" else _FORMAT_TO_DTYPE[fmt]) for name, fmt, size in fields_of(schema)]
     )
 
 
@@ -55,7 +52,8 @@ class Record:
         fields = fields_of(schema)
         formats = [f"{size}s" if fmt == "s" else _FORMAT_TO_STRUCT[fmt] for _, fmt, size in fields]
         self._struct = struct.Struct("<" + "".join(formats))
-        self.tuple = namedtuple(name, [field for field, _, _ in fields])  # type: ignore[misc]
+        self.tuple: Any = namedtuple(name, [field for field, _, _ in fields])  # type: ignore[misc]
+        """Named tuple class of the header's fields."""
         self.size = self._struct.size
         """Bytes on the wire."""
 

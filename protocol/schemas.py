@@ -262,7 +262,7 @@ PAGE_GROUP = Struct(
     "header" / GROUP_HEADER,
     "ids" / Array(this.header.count, Int16ul),
     "ages" / Array(this.header.count, Int8ul),
-    "states" / Array(this.header.count, Bytes(this._.header.stride)),
+    "states" / Array(this.header.count, Bytes(this.header.stride)),
 )
 PAGE_SECTION = Struct(
     "header" / PAGE_HEADER,

@@ -84,14 +84,5 @@ class Outgoing:
         first = self.first_piece.tolist()
         addresses = self.address.tobytes()
         for d in range(len(self)):
-            payload = b"".join(
-                ctypes.string_at(pointer, length) for pointer, length in pieces[first[d] : first[d + 1]]
-            )
+            payload = b"".join(ctypes.string_at(pointer, length) for pointer, length in pieces[first[d] : first[d + 1]])
             yield addresses[d * ADDRESS_BYTES : (d + 1) * ADDRESS_BYTES], payload
-
-
-def nothing_to_send() -> Outgoing:
-    """Build an empty `Outgoing`."""
-    return Outgoing(
-        np.zeros((0, 2), np.uint64), np.zeros(1, np.int64), np.zeros((0, ADDRESS_WORDS), np.uint32), ()
-    )

@@ -1,5 +1,7 @@
 """What can be set, with unit, range, default and reason. Read by `tools/cli.py`, handed to the core as one object."""
 
+import ast
+import inspect
 from dataclasses import dataclass, fields
 
 from protocol.constants import MAX_PLAYERS_PER_ROOM
@@ -81,3 +83,16 @@ RANGES: dict[str, tuple[float, float]] = {
 def documented_fields() -> list[tuple[str, object]]:
     """List (name, default) of every setting, in order."""
     return [(field.name, field.default) for field in fields(RelayConfig)]
+
+
+def field_docs() -> dict[str, str]:
+    """Read what stands under each field of RelayConfig, so that `--help` says it in the same words."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(RelayConfig)).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: " ".join(str(doc.value.value).split())
+        for field, doc in zip(body, body[1:])
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(doc, ast.Expr)
+        and isinstance(doc.value, ast.Constant)
+    }

@@ -1,1 +1,1 @@
-"""The only rooms with sockets: one `DatagramTransport` per way in, all feeding the same protocol object."""
+"""The only rooms with sockets: one transport per way in and out, all feeding the same receiver."""

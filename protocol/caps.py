@@ -1,0 +1,136 @@
+"""The limits of the wire as data: what is capped, what happens beyond, and which test pushes past it (SPEC 12).
+
+The table in SPEC.md is made from this list and from `CAPS` of `relay/caps.py`, which names the relay's own queues,
+maps and histories in the same form.
+"""
+
+from typing import NamedTuple
+
+from protocol import constants, dtypes
+
+
+class Cap(NamedTuple):
+    """One bounded thing."""
+
+    what: str
+    """What is bounded, in a few words."""
+    limit: str
+    """The bound with its unit. Made from a constant or a default of the configuration, never typed again."""
+    policy: str
+    """What happens to that which does not fit."""
+    counted: str
+    """Where it is counted: a DropReason, a counter, a refusal or BYE reason; "-" = the sender's code prevents it."""
+    test: str = ""
+    """The test that pushes past it, as `path::function`."""
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+CAPS: list[Cap] = [
+    Cap(
+        "datagram received",
+        f"{_number(constants.MAX_DATAGRAM_BYTES)} bytes",
+        "dropped unread",
+        "TOO_LONG",
+        "tests/protocol/test_codec.py::test_a_datagram_beyond_the_largest_size_is_too_long",
+    ),
+    Cap(
+        "datagram built",
+        f"{_number(constants.MAX_BODY_BYTES)} bytes",
+        "what does not fit goes into the next one",
+        "-",
+        "tests/protocol/test_caps.py::test_one_whole_page_of_any_room_fits_one_datagram",
+    ),
+    Cap(
+        "sections of a datagram",
+        _number(constants.MAX_SECTIONS),
+        "the datagram is dropped whole",
+        "BAD_SECTION",
+        "tests/protocol/test_codec.py::test_a_datagram_with_more_sections_than_permitted_is_dropped_whole",
+    ),
+    Cap(
+        "text of REFUSE and BYE",
+        f"{constants.MAX_TEXT_BYTES} bytes",
+        "cut at the end of a letter",
+        "-",
+        "tests/protocol/test_codec.py::test_a_text_is_cut_between_letters",
+    ),
+    Cap(
+        "datagrams behind the newest that may still arrive",
+        _number(constants.WINDOW),
+        "an older one is dropped",
+        "TOO_OLD",
+        "tests/protocol/test_sequence.py::test_a_datagram_at_the_edge_of_the_window_is_too_old",
+    ),
+    Cap(
+        "players of a room",
+        f"{constants.MAX_PLAYERS_PER_ROOM} (room option and server setting may be lower)",
+        "create or join is refused",
+        "BAD_OPTIONS, ROOM_FULL",
+    ),
+    Cap(
+        "entities per player",
+        f"{constants.MAX_ENTITIES_PER_PLAYER} (room option)",
+        "create is refused; a state with a higher id is not taken",
+        "BAD_OPTIONS, BAD_ENTITY",
+    ),
+    Cap(
+        "bytes of a state",
+        f"{constants.MAX_STATE_BYTES} (room option)",
+        "create is refused; a datagram with a longer state is dropped whole",
+        "BAD_OPTIONS, BAD_SECTION",
+    ),
+    Cap(
+        "entity ids of a room",
+        f"{_number(constants.MAX_ENTITY_IDS)} (player slots × entities per player)",
+        "create is refused",
+        "BAD_OPTIONS",
+    ),
+    Cap(
+        "pages of a room",
+        _number(constants.MAX_PAGES),
+        "create is refused",
+        "BAD_OPTIONS",
+        "tests/protocol/test_dtypes.py::test_the_largest_rooms_have_more_pages_than_are_permitted",
+    ),
+    Cap(
+        "removals and groups of a page section",
+        f"{_number(dtypes.PAGE_SPACE_BYTES)} bytes",
+        "cannot happen: a page has too few ids",
+        "-",
+        "tests/protocol/test_caps.py::test_one_whole_page_of_any_room_fits_one_datagram",
+    ),
+    Cap(
+        "payload of one message or signal section",
+        f"{_number(constants.MAX_FRAGMENT_BYTES)} bytes",
+        "the datagram is dropped whole",
+        "BAD_SECTION",
+    ),
+    Cap(
+        "one message",
+        f"{_number(constants.MAX_MESSAGE_BYTES)} bytes",
+        "the sender's library refuses it; a fragment beyond is not accepted",
+        "MESSAGE_WINDOW",
+    ),
+    Cap(
+        "one signal",
+        f"{_number(constants.MAX_SIGNAL_BYTES)} bytes ({constants.MAX_SIGNAL_FRAGMENTS} fragments)",
+        "the sender's library refuses it; a higher fragment number drops its datagram",
+        "BAD_SECTION",
+    ),
+    Cap(
+        "messages sent beyond `message_ack`",
+        _number(constants.MESSAGE_WINDOW),
+        "not accepted; repeated later",
+        "MESSAGE_WINDOW",
+    ),
+    Cap(
+        "log indexes sent beyond a receiver's cursor",
+        _number(constants.LOG_WINDOW),
+        "the range is ignored; sent again later",
+        "-",
+    ),
+]
+"""Caps that both ends of the wire share, in the order of the SPEC."""

@@ -1,0 +1,144 @@
+"""Our log messages on their way up (SPEC 9, Upstream): numbered, windowed, repeated until acknowledged.
+
+Few bytes are repeated in every DATA, so that a lost packet costs no round trip. Many are sent again only after a
+round trip and a half, and only those that did not arrive: go-back-N on a long path multiplies what it carries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from protocol.client.parcel import Parcel, fragment_bytes
+from protocol.client.targets import encode_targets, split
+from protocol.constants import MAX_MESSAGE_BYTES, MESSAGE_WINDOW, DataSection, Target
+from protocol.dtypes import MESSAGE_HEADER
+from protocol.records import MAX_MESSAGE_FRAGMENTS
+from protocol.sequence import extend
+
+REPEAT_MAX_BYTES = 512
+"""Payload bytes waiting up to which every DATA repeats them (SPEC 9)."""
+RETRY_RTTS = 1.5
+RETRY_EXTRA_S = 0.050
+"""Otherwise each is sent again after 1.5 round trips and 50 ms (SPEC 9)."""
+DEFAULT_RTT_S = 0.2
+"""Round trip until one has been measured, seconds (chosen: a slow one, so that the first repeats are not a flood)."""
+MAX_WAITING_BYTES = 4 << 20
+"""Payload that may wait: four of the largest messages (chosen)."""
+
+
+class OutboxFull(Exception):
+    """More than MAX_WAITING_BYTES would wait; send again when some have been acknowledged."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    message_id: int
+    """Whole number."""
+    body: bytes
+    """The section's body, ready to send."""
+    payload_bytes: int
+    due_at: float = 0.0
+    """When it is to be sent (again), monotonic seconds."""
+    is_sent: bool = False
+
+
+class Outbox:
+    """Messages that the server has not acknowledged, in order."""
+
+    def __init__(self, message_id: int, message_credit: int) -> None:
+        self.last_id = message_id
+        """Whole id of the last message queued; `message_id` of WELCOME if none was."""
+        self.num_resent = 0
+        self._acked_id = message_id
+        self._sent_id = message_id
+        self._credit_id = extend(message_credit, message_id)
+        self._waiting: dict[int, _Waiting] = {}
+        self._waiting_bytes = 0
+
+    @property
+    def num_waiting(self) -> int:
+        """Messages (and fragments) that are not acknowledged."""
+        return len(self._waiting)
+
+    def queue(self, payload: bytes, kind: int, channel: int, target: Target, players: Sequence[int]) -> None:
+        """Cut a message into fragments and queue them.
+
+        Raises: ValueError for a number out of range or a payload that is too large; OutboxFull.
+        """
+        targets = encode_targets(kind, channel, target, players)
+        pieces = self._cut(payload, len(players))
+        if self._waiting_bytes + len(payload) > MAX_WAITING_BYTES:
+            raise OutboxFull(f"{self._waiting_bytes} bytes wait; permitted: {MAX_WAITING_BYTES}")
+        for number, piece in enumerate(pieces):
+            self.last_id += 1
+            header = MESSAGE_HEADER.encode(
+                message_id=self.last_id & 0xFFFF,
+                kind=kind,
+                flags=0,
+                channel=channel,
+                target=target if number == 0 else Target.ALL,  # SPEC 9: the target of the first counts
+                target_count=len(players) if number == 0 else 0,
+                more=int(number < len(pieces) - 1),
+            )
+            body = header + (targets if number == 0 else b"") + piece
+            self._waiting[self.last_id] = _Waiting(self.last_id, body, len(piece))
+        self._waiting_bytes += len(payload)
+
+    def may_be_acked(self, message_ack: int) -> bool:
+        """Tell whether a `message_ack` (16 bits) is of something that was sent."""
+        return 0 <= extend(message_ack, self._sent_id) <= self._sent_id
+
+    def on_acked(self, message_ack: int, message_bits: int, message_credit: int) -> None:
+        """Use the fields of the newest UPDATE: highest accepted, what came after it, highest permitted."""
+        acked_id = extend(message_ack, self._sent_id)
+        for message_id in range(self._acked_id + 1, acked_id + 1):
+            self._settle(message_id)
+        self._acked_id = max(self._acked_id, acked_id)
+        while message_bits:
+            lowest = message_bits & -message_bits
+            self._settle(acked_id + lowest.bit_length())
+            message_bits ^= lowest
+        self._credit_id = extend(message_credit, acked_id)
+
+    def due(self, now: float) -> list[_Waiting]:
+        """List what one tick has to send, in order: inside the window and the credit."""
+        if not self._waiting:
+            return []
+        limit = min(self._acked_id + MESSAGE_WINDOW, self._credit_id)
+        repeats_all = self._waiting_bytes <= REPEAT_MAX_BYTES
+        inside = takewhile(lambda message: message.message_id <= limit, self._waiting.values())
+        return [message for message in inside if repeats_all or message.due_at <= now]
+
+    def pack(self, todo: list[_Waiting], parcel: Parcel, now: float, rtt_s: float | None) -> list[_Waiting]:
+        """Put as many of `todo` as fit into a DATA, in order. Returns: those that did not fit."""
+        retry_s = RETRY_RTTS * (DEFAULT_RTT_S if rtt_s is None else rtt_s) + RETRY_EXTRA_S
+        for position, message in enumerate(todo):
+            if not parcel.fits(len(message.body)):
+                return todo[position:]
+            parcel.add(DataSection.MESSAGE, message.body)
+            self.num_resent += message.is_sent
+            message.is_sent = True
+            message.due_at = now + retry_s
+            self._sent_id = max(self._sent_id, message.message_id)
+        return []
+
+    def _settle(self, message_id: int) -> None:
+        # A bit for an id that was never sent is nothing that a correct server sets; it must not lose a message.
+        if message_id <= self._sent_id:
+            message = self._waiting.pop(message_id, None)
+            if message is not None:
+                self._waiting_bytes -= message.payload_bytes
+
+    @staticmethod
+    def _cut(payload: bytes, num_players: int) -> list[bytes]:
+        """Cut a payload; the first piece shares its DATA with the list of players and may be shorter."""
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"payload is {len(payload)} bytes; permitted: 0 to {MAX_MESSAGE_BYTES}")
+        first_bytes = fragment_bytes(MESSAGE_HEADER.size, num_players)
+        pieces = [payload[:first_bytes]]
+        if len(payload) > first_bytes:
+            pieces += split(payload[first_bytes:], fragment_bytes(MESSAGE_HEADER.size, 0))
+        if len(pieces) > MAX_MESSAGE_FRAGMENTS:
+            permitted = f"1 to {MAX_MESSAGE_FRAGMENTS}"
+            raise ValueError(f"payload for {num_players} players takes {len(pieces)} fragments; permitted: {permitted}")
+        return pieces

@@ -1,0 +1,177 @@
+"""Signals both ways (SPEC 10): at most once, never sent again, newest-first on request."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocol.client.events import Signal
+from protocol.client.parcel import Parcel, fragment_bytes
+from protocol.client.targets import encode_targets, split
+from protocol.constants import MAX_SIGNAL_FRAGMENTS, DataSection, SignalFlag, Target
+from protocol.drops import DropReason
+from protocol.dtypes import SIGNAL_UP_HEADER
+from protocol.records import SignalPart
+from protocol.sequence import extend
+
+MAX_QUEUED = 256
+"""Fragments that wait to be sent; then the oldest signal is dropped, for the newest matters most (chosen)."""
+MAX_HELD = 256
+"""Signals that wait for the log (SPEC 10)."""
+HOLD_S = 2.0
+"""Longest wait of a signal for the log, seconds (SPEC 10)."""
+MAX_UNFINISHED = 64
+"""Fragmented signals being put together; then the oldest is dropped (chosen)."""
+
+
+class SignalOutbox:
+    """Signals that the game has queued and no DATA has carried yet."""
+
+    def __init__(self) -> None:
+        self.num_dropped = 0
+        """Signals that were dropped because the queue was full."""
+        self._queue: deque[deque[bytes]] = deque()  # per signal the bodies that are left to send
+        self._num_bodies = 0
+        self._sequence = 0
+
+    @property
+    def num_waiting(self) -> int:
+        """Fragments that wait to be sent."""
+        return self._num_bodies
+
+    def queue(
+        self,
+        payload: bytes,
+        kind: int,
+        channel: int,
+        target: Target,
+        players: Sequence[int],
+        flags: SignalFlag,
+        after_message: int,
+    ) -> None:
+        """Cut a signal into fragments and queue them; the oldest signals give way when too many wait.
+
+        Raises: ValueError for a number out of range or a payload that needs more than 8 fragments.
+        """
+        targets = encode_targets(kind, channel, target, players)
+        size = fragment_bytes(SIGNAL_UP_HEADER.size, len(players))
+        pieces = split(payload, size)
+        if len(pieces) > MAX_SIGNAL_FRAGMENTS:
+            raise ValueError(f"payload is {len(payload)} bytes; permitted: 0 to {MAX_SIGNAL_FRAGMENTS * size}")
+        self._sequence += 1
+        last = len(pieces) - 1
+        bodies: deque[bytes] = deque()
+        for number, piece in enumerate(pieces):
+            header = SIGNAL_UP_HEADER.encode(
+                kind=kind,
+                flags=flags,
+                channel=channel,
+                fragment=last << 4 | number,
+                target=target,
+                target_count=len(players),
+                sequence=self._sequence & 0xFFFF,
+                after_message=after_message & 0xFFFF,
+            )
+            bodies.append(header + targets + piece)
+        self._queue.append(bodies)
+        self._num_bodies += len(bodies)
+        while self._num_bodies > MAX_QUEUED:
+            self._num_bodies -= len(self._queue.popleft())
+            self.num_dropped += 1
+
+    def pack(self, parcel: Parcel) -> None:
+        """Move what fits into a DATA, in order; it is never sent again."""
+        while self._queue and parcel.fits(len(self._queue[0][0])):
+            parcel.add(DataSection.SIGNAL, self._queue[0].popleft())
+            self._num_bodies -= 1
+            if not self._queue[0]:
+                self._queue.popleft()
+
+
+@dataclass(slots=True)
+class _Held:
+    part: SignalPart
+    position: int
+    """Whole log index that must have been handed over first."""
+    expires_at: float
+
+
+class SignalInbox:
+    """Signals that arrive: put together, held until the log is there, checked for newest-first."""
+
+    def __init__(self, dropped: Counter[DropReason]) -> None:
+        self.num_superseded = 0
+        """Signals not handed over because a newer one had been: normal for NEWEST_FIRST."""
+        self.num_unfinished_dropped = 0
+        """Fragmented signals that never became whole and had to make room."""
+        self._dropped = dropped
+        self._unfinished: dict[tuple[int, int], dict[int, SignalPart]] = {}  # (sender, sequence) -> number -> part
+        self._held: list[_Held] = []
+        self._newest: dict[int, dict[int, int]] = {}  # sender -> channel -> newest sequence, extended
+
+    def take(self, part: SignalPart, done: int, now: float) -> Signal | None:
+        """Take a section that arrived.
+
+        Args:
+            part: The section.
+            done: Everything up to this log index has been handed over.
+            now: Monotonic seconds.
+        Returns: the signal, if it is whole and due.
+        """
+        whole = self._assemble(part)
+        if whole is None:
+            return None
+        if whole.flags & SignalFlag.AFTER_LOG:
+            position = extend(whole.position, done)
+            if position > done:
+                self._hold(_Held(whole, position, now + HOLD_S))
+                return None
+        return self._hand_over(whole)
+
+    def release(self, done: int, now: float) -> list[Signal]:
+        """Hand over what waited for the log up to `done`, in order of arrival; drop what waited too long."""
+        if not self._held:
+            return []
+        signals = []
+        held, self._held = self._held, []
+        for waiting in held:
+            if waiting.expires_at <= now:
+                self._dropped[DropReason.SIGNAL_LATE] += 1
+            elif waiting.position > done:
+                self._held.append(waiting)
+            else:
+                signals.append(self._hand_over(waiting.part))
+        return [signal for signal in signals if signal is not None]
+
+    def forget(self, sender: int) -> None:
+        """Another player has this id now, or nobody: sequences start anew."""
+        self._newest.pop(sender, None)
+
+    def _assemble(self, part: SignalPart) -> SignalPart | None:
+        if part.last == 0:
+            return part
+        key = (part.sender, part.sequence)
+        parts = self._unfinished.setdefault(key, {})
+        parts[part.number] = part
+        if len(parts) <= part.last:
+            if len(self._unfinished) > MAX_UNFINISHED:
+                del self._unfinished[next(iter(self._unfinished))]
+                self.num_unfinished_dropped += 1
+            return None
+        del self._unfinished[key]
+        return part._replace(payload=b"".join(parts[number].payload for number in sorted(parts)))
+
+    def _hold(self, waiting: _Held) -> None:
+        if len(self._held) >= MAX_HELD:
+            self._dropped[DropReason.SIGNAL_QUEUE_FULL] += 1
+        else:
+            self._held.append(waiting)
+
+    def _hand_over(self, part: SignalPart) -> Signal | None:
+        channels = self._newest.setdefault(part.sender, {})
+        newest = channels.get(part.channel, part.sequence - 1)
+        sequence = extend(part.sequence, newest)
+        if sequence <= newest and part.flags & SignalFlag.NEWEST_FIRST:
+            self.num_superseded += 1
+            return None
+        channels[part.channel] = max(sequence, newest)
+        return Signal(part.sender, part.kind, part.channel, part.payload, part.sequence)

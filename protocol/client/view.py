@@ -1,0 +1,165 @@
+"""What may be read of a connection: numbers of the room, members, table, measurements."""
+
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from protocol import codec
+from protocol.client.handshake import ClientState, Handshake
+from protocol.client.session import Session
+from protocol.constants import ByeReason, Refusal
+from protocol.drops import DropReason
+
+
+class NotJoined(Exception):
+    """Asked for something that only WELCOME tells, before it came. Wait for the event Joined."""
+
+
+class ConnectionView:
+    """The read-only side of `ClientConnection`.
+
+    `state`, `dropped`, `disconnect_reason`, `counters` and `fingerprint_differs` may be read at any time; all else from
+    Joined on, also after the end. Before, it raises NotJoined.
+    """
+
+    def __init__(self, handshake: Handshake) -> None:
+        self.dropped: Counter[DropReason] = Counter()
+        """What came from the network and was not taken."""
+        self.disconnect_reason: ByeReason | Refusal | int | None = None
+        """Why it is over; None while it is not."""
+        self._counters: Counter[str] = Counter()
+        self._handshake = handshake
+        self._session: Session | None = None
+        self._is_closed = False
+
+    @property
+    def state(self) -> ClientState:
+        """Where the connection is."""
+        if self._is_closed:
+            return ClientState.CLOSED
+        return self._handshake.state if self._session is None else ClientState.JOINED
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What happened, by name; a copy.
+
+        datagrams_in, bytes_in, datagrams_out, bytes_out: UDP payloads, dropped ones included.
+        messages_resent: message sections sent more than once. messages_discarded: fragments and messages of the log
+        that broke its rules. signals_unsent: dropped here because too many waited. signals_superseded: not handed
+        over because a newer one had been. signals_unfinished: fragmented ones that never became whole.
+        """
+        counters = self._counters.copy()
+        if self._session is not None:
+            counters["messages_resent"] = self._session.outbox.num_resent
+            counters["messages_discarded"] = self._session.inbox.num_discarded
+            counters["signals_unsent"] = self._session.signals_out.num_dropped
+            counters["signals_superseded"] = self._session.signals.num_superseded
+            counters["signals_unfinished"] = self._session.signals.num_unfinished_dropped
+        return counters
+
+    @property
+    def fingerprint_differs(self) -> bool:
+        """The server's layouts are not ours although the revision agrees: a development build. Worth a warning.
+
+        False before the first answer.
+        """
+        return self._handshake.server_fingerprint not in (None, 0, codec.FINGERPRINT)
+
+    @property
+    def session(self) -> int:
+        """The 64-bit name of the session; who knows it can speak for us."""
+        return self._live().welcome.session
+
+    @property
+    def player_id(self) -> int:
+        """Our slot number in the room."""
+        return self._live().welcome.player_id
+
+    @property
+    def player_slots(self) -> int:
+        """Player ids are below this."""
+        return self._live().welcome.player_slots
+
+    @property
+    def max_players(self) -> int:
+        """Players that the room takes at one time."""
+        return self._live().welcome.max_players
+
+    @property
+    def entities_per_player(self) -> int:
+        """Local indexes are below this."""
+        return self._live().welcome.entities_per_player
+
+    @property
+    def max_state_bytes(self) -> int:
+        """Longest state, bytes."""
+        return self._live().welcome.max_state_bytes
+
+    @property
+    def page_ids(self) -> int:
+        """Entity ids of one page."""
+        return self._live().welcome.page_ids
+
+    @property
+    def tick_rate(self) -> int:
+        """Ticks of the server per second."""
+        return self._live().welcome.tick_rate
+
+    @property
+    def code(self) -> str:
+        """The room's code."""
+        return self._live().welcome.code
+
+    @property
+    def members(self) -> Mapping[int, str]:
+        """Player id -> name of everybody in the room, us included. A live view."""
+        return MappingProxyType(self._live().roster.members)
+
+    @property
+    def host(self) -> int | None:
+        """Player id of the host, None if there is none."""
+        return self._live().roster.host
+
+    @property
+    def table(self) -> Mapping[int, bytes]:
+        """Entity id -> newest state as the server has it, our own entities included. A live view."""
+        return MappingProxyType(self._live().table.states)
+
+    @property
+    def server_tick(self) -> int:
+        """The server's newest tick that we know of."""
+        return self._live().tick
+
+    @property
+    def rtt_s(self) -> float | None:
+        """Smoothed round trip, seconds; None until measured."""
+        return self._live().flight.rtt_s
+
+    @property
+    def loss_down(self) -> float:
+        """Share of the server's datagrams that got lost lately, 0 ... 1."""
+        return self._live().receipts.loss
+
+    @property
+    def loss_up(self) -> float:
+        """Share of our datagrams that got lost lately, 0 ... 1."""
+        return self._live().flight.loss
+
+    @property
+    def unacked_messages(self) -> int:
+        """Messages and fragments that the server has not acknowledged."""
+        return self._live().outbox.num_waiting
+
+    def is_idle(self) -> bool:
+        """Tell whether the server has everything that we published, removed and sent."""
+        session = self._live()
+        return not (session.uploads.num_unacked or session.outbox.num_waiting or session.signals_out.num_waiting)
+
+    def server_time(self, now: float) -> float:
+        """Estimate the server's time (tick / tick_rate), seconds."""
+        return self._live().server_time(now)
+
+    def _live(self) -> Session:
+        if self._session is None:
+            raise NotJoined(f"the connection is {self.state.name}: wait for the event Joined")
+        return self._session

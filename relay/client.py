@@ -1,0 +1,490 @@
+"""The Python client on asyncio.
+
+    async with RelayClient("127.0.0.1", code="LOBBY", name="Ada") as client:
+        client.publish(0, b"where I am")
+        client.send_message(b"hello, everybody")
+        async for event in client:
+            print(event)
+
+A thin shell: one connected UDP socket and one timer around `protocol.client.ClientConnection`, which knows the rest.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from protocol.client import (
+    ByeReason,
+    ClientConnection,
+    ClientState,
+    Disconnected,
+    Event,
+    JoinMode,
+    JoinRequest,
+    Refusal,
+    Refused,
+    StateChanged,
+    Target,
+)
+from protocol.constants import DEFAULT_PORT
+from relay.eventqueue import EventQueue
+from relay.transport.sockets import resume_reading, set_buffers
+
+MAX_ADDRESSES = 4
+"""Addresses of one host that are asked at the same time: "localhost" may mean ::1, 127.0.0.1 or both."""
+EARLY_S = 0.001
+"""A timer may fire this much before its time (uvloop has steps of 1 ms)."""
+FLUSH_S = 1.0
+"""How long leaving waits for what was sent last; a round trip is enough unless something got lost."""
+
+
+class JoinRefused(Exception):
+    """The relay answered, and did not let us in."""
+
+    def __init__(self, reason: Refusal | int, text: str) -> None:
+        name = reason.name.lower().replace("_", " ") if isinstance(reason, Refusal) else f"reason {reason}"
+        super().__init__(f"{name}: {text}" if text else name)
+        self.reason = reason
+        """Why; a bare int is a reason of a later revision."""
+        self.text = text
+        """The relay's words for a human."""
+
+
+class ConnectTimeout(Exception):
+    """Nothing answered in time, or the relay went away while we joined. The text says what to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The table as it was when a change arrived."""
+
+    tick: int
+    """Newest tick of the server."""
+    states: Mapping[int, bytes]
+    """Entity id -> newest state, our own entities included. A copy."""
+
+
+class RelayClient:
+    """One player in one room. Use it with `async with`, or call `connect` and `close`.
+
+    After joining, `connection` tells everything that is known: `player_id`, `code`, `members`, `host`, `table`,
+    `rtt_s`, `tick_rate`, ... A client that is closed cannot join again; make a new one.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        *,
+        name: str,
+        code: str = "",
+        mode: JoinMode | None = None,
+        password: str = "",
+        max_players: int | None = None,
+        entities_per_player: int | None = None,
+        max_state_bytes: int | None = None,
+        deadline_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare to join; nothing is sent yet.
+
+        Args:
+            host: Name or address of the relay.
+            port: UDP port of the relay.
+            name: The player's name, 1 to 32 bytes of UTF-8.
+            code: Code of the room, 1 to 16 of A-Z 0-9 -. Empty: create a room and let the relay make up its code.
+            mode: CREATE, JOIN or JOIN_OR_CREATE. None: JOIN_OR_CREATE if there is a code, otherwise CREATE.
+            password: Password of the room.
+            max_players: For a room that is created: 1 to 256.
+            entities_per_player: For a room that is created: 1 to 256.
+            max_state_bytes: For a room that is created: 1 to 255.
+            deadline_s: `connect` gives up after this many seconds.
+            clock: Monotonic seconds.
+        Raises: ValueError naming the argument and what is permitted.
+        """
+        self._request = JoinRequest(
+            mode=mode or (JoinMode.JOIN_OR_CREATE if code else JoinMode.CREATE),
+            name=name,
+            code=code,
+            password=password,
+            max_players=max_players,
+            entities_per_player=entities_per_player,
+            max_state_bytes=max_state_bytes,
+            deadline_s=deadline_s,
+        )
+        self._address = (host, port)
+        self._clock = clock
+        self._connection: ClientConnection | None = None
+        self._links: list[_Link] = []
+        self._events = EventQueue()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._last_event: Refused | Disconnected | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._next_tick = 0.0
+        self._may_tick_early = True
+        self._is_tick_planned = False
+        self._num_changes = 0
+        self._num_socket_errors = 0
+
+    # --- its life
+
+    async def __aenter__(self) -> Self:
+        """Join. Raises: as `connect`."""
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave; without waiting for the last messages if there was an exception."""
+        await self.close(FLUSH_S if error is None else 0.0)
+
+    async def connect(self) -> None:
+        """Join the room, or create it.
+
+        Raises: JoinRefused, ConnectTimeout; OSError if the host is unknown or the machine has no network.
+        """
+        if self._connection is not None:
+            raise RuntimeError("this client has joined already; make a new one")
+        await self._open_links()
+        self._connection = ClientConnection(self._request, nonce=secrets.randbits(64), now=self._clock())
+        try:
+            self._run()
+            while self._connection.state in (ClientState.GREETING, ClientState.JOINING):
+                await self._wait()
+            if self._connection.state is ClientState.CLOSED:
+                self._raise_failure()
+        except BaseException:
+            self._close_links()
+            raise
+
+    async def close(self, flush_s: float = FLUSH_S) -> None:
+        """Leave the room. May be called twice.
+
+        Args:
+            flush_s: Wait at most this long until the relay has everything that was published and sent.
+        """
+        connection = self._connection
+        if connection is not None and self._links:
+            if flush_s > 0.0:
+                await self.flush(flush_s)
+            connection.close(self._clock())
+            self._run()
+            while (next_at := connection.next_poll_at()) < float("inf"):  # BYE goes three times
+                await asyncio.sleep(max(EARLY_S, next_at - self._clock()))
+        self._close_links()
+        self._wake()
+
+    async def flush(self, timeout_s: float = FLUSH_S) -> bool:
+        """Wait until the relay has everything that was published and sent. Returns: whether it has."""
+        connection = self.connection
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while connection.state is ClientState.JOINED and not connection.is_idle():
+                    await self._wait()
+        return connection.state is ClientState.JOINED and connection.is_idle()
+
+    @property
+    def connection(self) -> ClientConnection:
+        """The connection, for all that is known of room and network. Raises: RuntimeError before `connect`."""
+        if self._connection is None:
+            raise RuntimeError("not connected; call connect() or use 'async with'")
+        return self._connection
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the session lives."""
+        return self._connection is not None and self._connection.state is ClientState.JOINED
+
+    @property
+    def num_socket_errors(self) -> int:
+        """Errors that the system reported for our socket: the relay's port closed, no route, ..."""
+        return self._num_socket_errors
+
+    # --- what the game does
+
+    def publish(self, local_index: int, state: bytes) -> None:
+        """Set the newest state of one of our entities; it goes out with the next tick.
+
+        Raises: ValueError if the index is not below `entities_per_player` or the state not 1 to `max_state_bytes` long.
+        """
+        self.connection.publish(local_index, state, self._clock())
+
+    def remove(self, local_index: int) -> None:
+        """Take one of our entities out of the table. Raises: ValueError."""
+        self.connection.remove(local_index)
+
+    def send_message(
+        self,
+        payload: bytes,
+        *,
+        kind: int = 1,
+        channel: int = 0,
+        target: Target = Target.ALL,
+        players: Sequence[int] = (),
+    ) -> None:
+        """Send a message: it arrives exactly once, and in the same order at everybody. It goes out at once.
+
+        Args:
+            payload: At most 1 MiB.
+            kind: 1 to 127, for the game to use.
+            channel: 0 to 255, for the game to use.
+            target: ALL (us too), ALL_BUT, ONE or LIST.
+            players: Whom `target` means: none for ALL, one for ALL_BUT and ONE, 1 to 255 for LIST.
+        Raises: ValueError; OutboxFull if 4 MiB wait.
+        """
+        self.connection.send_message(payload, kind=kind, channel=channel, target=target, players=players)
+        self._tick_soon()
+
+    def send_signal(
+        self,
+        payload: bytes,
+        *,
+        kind: int = 1,
+        channel: int = 0,
+        target: Target = Target.ALL,
+        players: Sequence[int] = (),
+        newest_first: bool = False,
+        after_log: bool = True,
+    ) -> None:
+        """Send a signal: it arrives at most once, and never before the messages sent before it. It goes out at once.
+
+        Args:
+            payload: At most 8 KiB, less if many players are listed.
+            kind: As for `send_message`, like channel, target and players.
+            channel: See there.
+            target: See there.
+            players: See there.
+            newest_first: Who has seen a newer one of ours on this channel drops it.
+            after_log: False for voice: do not wait for messages.
+        Raises: ValueError.
+        """
+        self.connection.send_signal(
+            payload,
+            kind=kind,
+            channel=channel,
+            target=target,
+            players=players,
+            newest_first=newest_first,
+            after_log=after_log,
+        )
+        self._tick_soon()
+
+    # --- what the game hears
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Iterate all events in order: from Joined to Disconnected."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Wait for the next event. A game that reads slowly gets StateChanged merged, and loses nothing."""
+        while not self._events:
+            if self._last_event is not None or not self._links:
+                raise StopAsyncIteration
+            await self._wait()
+        event = self._events.popleft()
+        self._take_events()
+        return event
+
+    def take_events(self) -> list[Event]:
+        """Return all events that wait, without waiting: for games with a loop of their own."""
+        events = [self._events.popleft() for _ in range(len(self._events))]
+        self._take_events()
+        return events
+
+    async def snapshots(self) -> AsyncIterator[Snapshot]:
+        """Iterate the room's table: a snapshot whenever it changed, leaving out those for which the caller was late.
+
+        Takes no events; both may be iterated at the same time. Ends with the session.
+        """
+        seen = 0
+        while self.is_joined:
+            if self._num_changes == seen:
+                await self._wait()
+                continue
+            seen = self._num_changes
+            yield Snapshot(self.connection.server_tick, dict(self.connection.table))
+
+    # --- the machinery: what arrives or falls due, then what is to be sent, then who waits for it
+
+    def _datagram_received(self, link: "_Link", data: bytes) -> None:
+        if self._connection is None:
+            return
+        self._connection.receive(data, self._clock())
+        if len(self._links) > 1 and self._connection.state is not ClientState.GREETING:
+            self._keep_only(link)  # the address that answered; the cookie is good for no other
+        self._run()
+
+    def _run(self) -> None:
+        """Send what is due, pass events on, and set the timer."""
+        connection = self.connection
+        now = self._clock()
+        if connection.state is ClientState.JOINED and now >= self._next_tick - EARLY_S:
+            period_s = 1.0 / connection.tick_rate
+            self._next_tick += period_s
+            if self._next_tick < now:
+                self._next_tick = now + period_s
+            self._may_tick_early = True
+            datagrams = connection.tick(now)
+        else:
+            datagrams = connection.poll(now)
+        self._send(datagrams)
+        self._take_events()
+        self._set_timer()
+
+    def _tick_soon(self) -> None:
+        """Send without waiting for the tick, once the caller is done; at most once a tick, so as not to flood."""
+        if self._may_tick_early and not self._is_tick_planned:
+            self._is_tick_planned = True
+            asyncio.get_running_loop().call_soon(self._tick_early)
+
+    def _tick_early(self) -> None:
+        self._is_tick_planned = False
+        self._may_tick_early = False
+        if self._links:
+            self._send(self.connection.tick(self._clock()))
+            self._set_timer()
+
+    def _send(self, datagrams: list[bytes]) -> None:
+        for link in self._links:
+            for datagram in datagrams:
+                link.send(datagram)
+
+    def _take_events(self) -> None:
+        if not self._events.is_full:
+            events = self.connection.take_events()
+            self._events.extend(events)
+            self._num_changes += sum(isinstance(event, StateChanged) for event in events)
+            if events and isinstance(events[-1], Refused | Disconnected):
+                self._last_event = events[-1]
+        self._wake()
+
+    def _set_timer(self) -> None:
+        connection = self.connection
+        at = connection.next_poll_at()
+        if connection.state is ClientState.JOINED:
+            at = min(at, self._next_tick)
+        if self._timer is not None:
+            if self._timer_at == at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if self._links and at < float("inf"):
+            self._timer_at = at
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._run()
+
+    async def _wait(self) -> None:
+        """Wait until something happened."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _raise_failure(self) -> None:
+        match self._last_event:
+            case Refused(reason, text):
+                raise JoinRefused(reason, text)
+            case Disconnected(ByeReason.TIMEOUT, text):
+                host, port = self._address
+                raise ConnectTimeout(f"{host}, UDP port {port}: {text}")
+            case other:
+                raise ConnectTimeout(f"the relay ended the session while we joined: {other}")
+
+    # --- sockets
+
+    async def _open_links(self) -> None:
+        loop = asyncio.get_running_loop()
+        host, port = self._address
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        problem: OSError | None = None
+        for family, _, _, _, address in found[:MAX_ADDRESSES]:
+            try:
+                self._links.append(await _Link.open(self, family, address))
+            except OSError as error:
+                problem = error  # no route in this family; another may have one
+        if not self._links:
+            raise problem or OSError(f"{host} has no address")
+
+    def _keep_only(self, link: "_Link") -> None:
+        for other in self._links:
+            if other is not link:
+                other.close()
+        self._links = [link]
+
+    def _close_links(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for link in self._links:
+            link.close()
+        self._links = []
+
+
+class _Link(asyncio.DatagramProtocol):
+    """One connected UDP socket to one address of the relay."""
+
+    _endpoint: asyncio.DatagramTransport
+
+    @classmethod
+    async def open(cls, client: RelayClient, family: int, address: Any) -> "_Link":
+        """Connect a socket, so that the system keeps strangers' datagrams away. Raises: OSError."""
+        loop = asyncio.get_running_loop()
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            set_buffers(sock)
+            sock.connect(address)
+            _, link = await loop.create_datagram_endpoint(lambda: cls(client), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return link
+
+    def __init__(self, client: RelayClient) -> None:
+        self._client = client
+        self._is_closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the loop's transport for sending."""
+        self._endpoint = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        """Pass a datagram on."""
+        if not self._is_closed:
+            self._client._datagram_received(self, data)
+
+    def error_received(self, exc: Exception) -> None:
+        """Count it and read on: the relay may be about to start, or to come back."""
+        self._client._num_socket_errors += 1
+        resume_reading(self._endpoint, asyncio.get_running_loop())
+
+    def send(self, data: bytes) -> None:
+        """Send one datagram; if the system cannot, it is lost like any other that gets lost."""
+        try:
+            self._endpoint.sendto(data)
+        except OSError:
+            self._client._num_socket_errors += 1
+
+    def close(self) -> None:
+        """Close the socket. May be called twice."""
+        self._is_closed = True
+        self._endpoint.close()
+
+
+__all__ = ["ConnectTimeout", "JoinMode", "JoinRefused", "RelayClient", "Snapshot", "Target"]

@@ -1,0 +1,170 @@
+"""Tables of numpy columns that grow together, and slabs of consecutive rows in them.
+
+Everything the relay remembers per session, room, entity, page or log entry is a column across all rooms, so that one
+numpy call of a stage serves the whole server.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+"""Rows, indexes, counts and extended sequence numbers: int64 everywhere, so that no stage mixes widths."""
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+
+
+class Columns:
+    """A struct of arrays. Subclasses list their columns; every column has the same number of rows.
+
+    Growing replaces the arrays: a stage reads a column from the table each time and keeps no reference to it.
+    """
+
+    COLUMNS: ClassVar[dict[str, tuple[str, tuple[int, ...]]]]
+    """Column name -> (dtype, shape of one row)."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        for name, (dtype, shape) in self.COLUMNS.items():
+            setattr(self, name, np.zeros((rows, *shape), dtype))
+
+    def grow_to(self, rows: int) -> None:
+        """Make room for `rows` rows, at least doubling. New rows are zero."""
+        if rows <= self.rows:
+            return
+        rows = max(rows, 2 * self.rows)
+        for name in self.COLUMNS:
+            old = getattr(self, name)
+            new = np.zeros((rows, *old.shape[1:]), old.dtype)
+            new[: self.rows] = old
+            setattr(self, name, new)
+        self.rows = rows
+
+    @classmethod
+    def row_bytes(cls) -> int:
+        """Return the memory that one row takes in all columns together."""
+        return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in cls.COLUMNS.values())
+
+    def clear(self, first: int, count: int = 1) -> None:
+        """Set `count` rows to zero in every column."""
+        for name in self.COLUMNS:
+            getattr(self, name)[first : first + count] = 0
+
+
+class RowPool:
+    """Single rows of a table, given out lowest first and used again after they were returned."""
+
+    def __init__(self, table: Columns) -> None:
+        self._table = table
+        self._free: list[int] = []
+        self._used = 0
+
+    def take(self) -> int:
+        """Give out one row, zeroed."""
+        if self._free:
+            row = self._free.pop()
+        else:
+            row = self._used
+            self._used += 1
+            self._table.grow_to(self._used)
+        self._table.clear(row)
+        return row
+
+    def give(self, row: int) -> None:
+        """Take a row back."""
+        self._free.append(row)
+
+    @property
+    def used(self) -> int:
+        """Rows ever given out: every live row is below it."""
+        return self._used
+
+
+class Slabs:
+    """Runs of consecutive rows of a table, so that "all rows of a room" is an arange and never a sort.
+
+    A slab has a power of two of rows; returned ones are kept by size and given out again.
+    """
+
+    def __init__(self, table: Columns) -> None:
+        self._table = table
+        self._free: dict[int, list[int]] = {}
+        self._end = 0
+
+    @staticmethod
+    def size_of(count: int) -> int:
+        """Return the rows a slab for `count` really takes."""
+        return 1 << max(0, count - 1).bit_length()
+
+    def take(self, count: int) -> int:
+        """Give out `count` consecutive rows, zeroed. Returns the first."""
+        size = self.size_of(count)
+        free = self._free.get(size)
+        if free:
+            first = free.pop()
+        else:
+            first = self._end
+            self._end += size
+            self._table.grow_to(self._end)
+        self._table.clear(first, size)
+        return first
+
+    def give(self, first: int, count: int) -> None:
+        """Take back what `take(count)` returned."""
+        self._free.setdefault(self.size_of(count), []).append(first)
+
+    def would_reach(self, count: int) -> int:
+        """Return the rows the table would need if `take(count)` came now: for caps on memory."""
+        size = self.size_of(count)
+        return self._end if self._free.get(size) else self._end + size
+
+
+def expand(counts: Ints) -> tuple[Ints, Ints]:
+    """Expand counts into the pairs (which, how many-th): [2, 0, 1] gives [0, 0, 2] and [0, 1, 0].
+
+    The vectorised form of two nested loops. Shapes: counts (n,), both results (sum(counts),).
+    """
+    which = np.repeat(np.arange(len(counts)), counts)
+    starts = np.cumsum(counts) - counts
+    return which, np.arange(len(which)) - starts[which]
+
+
+def rank_in_run(keys: Ints) -> Ints:
+    """Number the elements of each run of equal keys from 0: [5, 5, 7, 5] gives [0, 1, 0, 0]."""
+    positions = np.arange(len(keys))
+    if not len(keys):
+        return positions
+    return positions - np.maximum.accumulate(np.where(run_starts(keys), positions, 0))
+
+
+def run_starts(keys: Ints) -> Bools:
+    """Mark the first element of each run of equal keys."""
+    starts = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=starts[1:])
+    return starts
+
+
+def run_ends(keys: Ints) -> Bools:
+    """Mark the last element of each run of equal keys."""
+    ends = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=ends[:-1])
+    return ends
+
+
+def windows(buffer: Bytes, dtype: npt.DTypeLike) -> npt.NDArray[np.void]:
+    """View bytes as overlapping items, one starting at every byte: `windows(b, "V24")[offsets]` gathers 24-byte states.
+
+    One memory move per item instead of one per byte. The view writes through to `buffer`, whose base address must not
+    change while the view lives. Numbers keep their machine's order, which is little-endian like the wire everywhere
+    the relay runs (checked at import).
+    """
+    item = np.dtype(dtype)
+    count = max(0, len(buffer) - item.itemsize + 1)
+    return np.ndarray((count,), item, buffer, 0, (1,))
+
+
+def copy_runs(target: Bytes, target_at: Ints, source: Bytes, source_at: Ints, lengths: Ints) -> None:
+    """Copy runs of bytes of any length: target[target_at[i]:][:lengths[i]] = source[source_at[i]:][:lengths[i]]."""
+    which, offset = expand(lengths)
+    target[target_at[which] + offset] = source[source_at[which] + offset]

@@ -1,0 +1,193 @@
+"""The receivers' side of the log: which entries each session still lacks, and which of them to send now (SPEC 9).
+
+Works on pairs (session, entry), for all sessions that are behind at once. A pair is *open* if the session may see the
+entry and has not acknowledged it. Indexes that are not open are complete for that session, so a range header that
+spans them costs nothing and moves the receiver's cursor over what it may not see.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocol.constants import LOG_WINDOW
+from relay.audience import includes
+from relay.columns import Bools, Ints, expand, rank_in_run, run_ends, run_starts
+from relay.items import Items, Order
+from relay.log import Log
+from relay.rooms import Rooms
+from relay.sessions import Sessions, SessionTable
+
+REPEAT_BYTES = 512
+"""While no more than this is open for a session, it is repeated every tick: a loss then costs no round trip."""
+FRAGMENTS_PER_TICK = 4
+"""Fragments of large messages sent to one session in one tick: 4 x 1,024 bytes x 30 Hz = 123 kB/s (chosen)."""
+RTT_UNKNOWN_S = 0.2
+"""Round trip assumed before one was measured."""
+RESEND_MARGIN_S = 0.05
+"""Added to one and a half round trips before something is sent again: the receiver may owe an ack that long."""
+NEVER = 0
+"""Tick of what was not sent yet; ticks start at 1."""
+
+
+@dataclass
+class Open:
+    """Open pairs, ordered by session and index. Axis: u pairs."""
+
+    session: Ints
+    index: Ints
+    entry: Ints
+    """Rows of EntryTable."""
+    fragment: Bools
+    """Not the last of its message: it holds nothing else up."""
+    first: Ints
+    """First index that a range beginning at this entry covers."""
+    last: Ints
+    """Last index that a range ending at this entry covers."""
+    after: Ints
+    """Last open index before `first` that is no fragment, or the cursor."""
+    follows: Bools
+    """The pair before it is of the same session."""
+
+
+@dataclass
+class Tails:
+    """Per session that is behind: the complete indexes behind its last open entry. Axis: s sessions."""
+
+    session: Ints
+    first: Ints
+    last: Ints
+    """Below `first` where there are none."""
+    after: Ints
+
+
+def find_open(log: Log, sessions: Sessions, rooms: Rooms, now: float) -> tuple[Open, Tails]:
+    """Find all open pairs, and move every session's effective cursor up to the first of them."""
+    table = sessions.table
+    rows = sessions.live
+    head = rooms.table.log_head[table.room[rows]]
+    behind = head > table.log_cursor[rows]
+    table.log_moved_at[rows[~behind]] = now
+    rows, head = rows[behind], head[behind]
+    effective = table.log_effective[rows]
+    limit = np.minimum(head, effective + LOG_WINDOW)
+    which, k = expand(limit - effective)
+    index = effective[which] + 1 + k
+    row = rows[which]
+    entry = log.entry_rows(rooms, table.room[row], index)
+    is_open = includes(log.table.audience, entry, table.player_id[row])
+    is_open &= log.table.first[entry] > table.log_start[row]
+    is_open &= ~_acknowledged(table, row, index)
+    kept = np.flatnonzero(is_open)
+    which, index, entry = which[kept], index[kept], entry[kept]
+    _move_effective(table, rows, effective, limit, which, index, now)
+    return _build_open(log, table, rows, limit, which, index, entry)
+
+
+def _acknowledged(table: SessionTable, row: Ints, index: Ints) -> Bools:
+    """Tell which pairs the receiver has reported complete beyond its cursor."""
+    beyond = index - table.log_cursor[row] - 1
+    word = table.log_bits[row, np.minimum(beyond >> 6, LOG_WINDOW // 64 - 1)]
+    return (beyond < LOG_WINDOW) & ((word >> (beyond & 63).astype(np.uint64) & np.uint64(1)) != 0)
+
+
+def _move_effective(
+    table: SessionTable, rows: Ints, before: Ints, limit: Ints, which: Ints, index: Ints, now: float
+) -> None:
+    """Set the effective cursors: up to the first open index, or all that was looked at."""
+    starts = run_starts(which)
+    effective = limit.copy()
+    effective[which[starts]] = index[starts] - 1
+    table.log_effective[rows] = effective
+    idle = np.ones(len(rows), np.bool_)
+    idle[which[starts]] = False
+    table.log_moved_at[rows[(effective > before) | idle]] = now
+
+
+def _build_open(
+    log: Log, table: SessionTable, rows: Ints, limit: Ints, which: Ints, index: Ints, entry: Ints
+) -> tuple[Open, Tails]:
+    """Find for every open entry what a range around it may cover."""
+    cursor = table.log_cursor[rows]
+    fragment = log.table.more[entry]
+    starts, ends = run_starts(which), run_ends(which)
+    first = np.where(starts, cursor[which], np.roll(index, 1)) + 1
+    last = np.where(ends, limit[which], np.roll(index, -1) - 1)
+    position = np.arange(len(index))
+    run_start = np.maximum.accumulate(np.where(starts, position, 0))
+    blocking = np.maximum.accumulate(np.where(fragment, -1, position))
+    before = np.roll(blocking, 1)
+    after = np.where(~starts & (before >= run_start), index[before], cursor[which])
+    found = Open(rows[which], index, entry, fragment, first, last, after, ~starts)
+    tail_first, tail_after = cursor + 1, cursor.copy()
+    tail_first[which[ends]] = index[ends] + 1
+    tail_after[which[ends]] = np.where(blocking >= run_start, index[blocking], cursor[which])[ends]
+    return found, Tails(rows, tail_first, limit, tail_after)
+
+
+def due_entries(found: Open, log: Log, table: SessionTable, tick: int, period_s: float, resend: bool) -> Items:
+    """Choose what to send now: what was never sent, and at a tick what has waited for its acknowledgement too long.
+
+    Args:
+        resend: False between ticks: only what is new, and no fragments.
+    """
+    session = found.session
+    slot = found.index % LOG_WINDOW
+    unseen = found.index > table.log_seen[session]
+    table.log_sent_tick[session[unseen], slot[unseen]] = NEVER
+    np.maximum.at(table.log_seen, session, found.index)
+    sent_tick = table.log_sent_tick[session, slot].astype(np.int64)
+    due = sent_tick == NEVER
+    if resend:
+        due |= tick - sent_tick >= _resend_ticks(found, log, table, period_s)
+        bulk = np.flatnonzero(due & found.fragment)
+        due[bulk[rank_in_run(session[bulk]) >= FRAGMENTS_PER_TICK]] = False
+    else:
+        due &= ~found.fragment
+    linked = due & found.follows & np.roll(due, 1) & (found.fragment == np.roll(found.fragment, 1))
+    items = Items.build(
+        session,
+        Order.ENTRY,
+        np.uint64(log.arena.bytes.ctypes.data) + log.table.at[found.entry].astype(np.uint64),
+        log.table.length[found.entry],
+        linked=linked,
+        first=found.first,
+        last=found.last,
+        after=found.after,
+        index=found.index,
+    )
+    items.order = np.where(found.fragment, int(Order.FRAGMENT), int(Order.ENTRY))
+    return items.take(due)
+
+
+def _resend_ticks(found: Open, log: Log, table: SessionTable, period_s: float) -> Ints:
+    """Return after how many ticks each open entry is sent again."""
+    length = np.where(found.fragment, 0, log.table.length[found.entry])
+    open_bytes = np.bincount(found.session, weights=length, minlength=1)[found.session]
+    rtt = table.rtt_s[found.session]
+    wait_s = 1.5 * np.where(rtt > 0, rtt, RTT_UNKNOWN_S) + RESEND_MARGIN_S
+    ticks = np.ceil(wait_s / period_s).astype(np.int64)
+    return np.where(found.fragment | (open_bytes > REPEAT_BYTES), ticks, 1)
+
+
+def empty_ranges(tails: Tails, due: Items, wanted: Bools) -> Items:
+    """Build ranges without entries, so that a signal's position is reached over indexes nobody there may see.
+
+    Where the last open entry is sent now, its own range reaches over them.
+
+    Args:
+        wanted: By session row: it is sent such a signal now.
+    """
+    last_due = np.zeros(len(wanted), np.int64)
+    np.maximum.at(last_due, due.session, due.index)
+    kept = wanted[tails.session] & (tails.last >= tails.first) & (last_due[tails.session] + 1 != tails.first)
+    rows = tails.session[kept]
+    nothing = np.zeros(len(rows), np.int64)
+    return Items.build(
+        rows,
+        Order.ENTRY,
+        nothing.astype(np.uint64),
+        nothing,
+        first=tails.first[kept],
+        last=tails.last[kept],
+        after=tails.after[kept],
+    )

@@ -1,0 +1,299 @@
+"""Cold datagrams: everything that is not DATA, one at a time and on a budget (SPEC 4, 6 and 11).
+
+Answers wait here until the engine sends them. A join attempt is known by its nonce for as long as a cookie for it could
+be accepted, so that a duplicate or late JOIN never makes a second player.
+"""
+
+import hmac
+from collections import deque
+from typing import Any
+
+from construct import Container
+
+from protocol import codec
+from protocol.constants import (
+    CODE_BYTES,
+    MAX_TEXT_BYTES,
+    ByeReason,
+    Kind,
+    Refusal,
+)
+from protocol.drops import DropReason
+from protocol.proofs import path_proof
+from protocol.texts import BYE_TEXTS
+from relay.handshake import (
+    COOKIE_MEMORY_S,
+    FEATURES,
+    Cookies,
+    Refused,
+    answer_hello,
+    answer_ping,
+    build_challenge,
+    build_refuse,
+    check_join,
+)
+from relay.membership import join
+from relay.world import World
+
+GREETINGS_PER_S = 2000
+"""HELLO and PING answered per second: 2 % of a core at 10 us each; a flood of them costs no more."""
+JOINS_PER_S = 4000
+"""JOIN, BYE and PATH_RESPONSE looked at per second. Separate, so that a flood of HELLO keeps nobody out who has a
+cookie already."""
+MAX_BURST_S = 0.25
+"""What of a second's budget may be used at once."""
+RESETS_PER_S = 200
+"""RESET datagrams sent per second, to all together."""
+CHALLENGE_AGAIN_S = 0.25
+"""Least time between two path challenges to one session (SPEC 6)."""
+BYE_COPIES = 3
+"""Times that a BYE is sent (SPEC 6)."""
+BYE_AGAIN_S = 0.02
+"""Least time between its copies."""
+MAX_BYES = 4096
+"""BYE copies that wait to be sent; beyond it the session's own DATA brings a RESET."""
+
+
+class Allowance:
+    """One token bucket."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._tokens = per_s * MAX_BURST_S
+        self._at = 0.0
+
+    def spend(self, now: float) -> bool:
+        """Take one token, if there is one."""
+        self._tokens = min(self._per_s * MAX_BURST_S, self._tokens + max(0.0, now - self._at) * self._per_s)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Lobby:
+    """Handles cold datagrams and keeps the answers that wait to be sent."""
+
+    def __init__(self, world: World, secret: bytes) -> None:
+        self._world = world
+        self._cookies = Cookies(secret)
+        self._greetings = Allowance(GREETINGS_PER_S)
+        self._joins = Allowance(JOINS_PER_S)
+        self._resets = Allowance(RESETS_PER_S)
+        self._nonces: dict[int, int] = {}
+        """Nonce -> session id that it made, also after that session ended."""
+        self._ended: deque[tuple[float, int]] = deque()
+        """(when it may be forgotten, nonce) of sessions that ended, oldest first."""
+        self._byes: deque[tuple[float, bytes, bytes]] = deque()
+        """(not before, address, datagram) of further copies of BYE."""
+        self.answers: list[tuple[bytes, bytes]] = []
+        """(address, datagram) to send with the next flush."""
+        self.load_percent = 0
+        self.closing = False
+        self.left: list[int] = []
+        """Session rows whose clients said BYE in this pass; the engine ends them."""
+
+    @property
+    def max_nonces(self) -> int:
+        """Cap of the nonce map: every session, and as many that ended of late. A full map refuses joins."""
+        return 2 * self._world.config.max_players + 256
+
+    @property
+    def num_nonces(self) -> int:
+        """Join attempts remembered."""
+        return len(self._nonces)
+
+    @property
+    def num_byes(self) -> int:
+        """Copies of BYE that wait to be sent."""
+        return len(self._byes)
+
+    def handle(self, data: bytes, address: bytes, now: float) -> None:
+        """Take one cold datagram: answer it, act on it, or count why not."""
+        kind = data[0]
+        greeting = kind in (Kind.HELLO, Kind.PING)
+        if not (self._greetings if greeting else self._joins).spend(now):
+            self._drop(DropReason.COLD_BUDGET)
+        elif kind == Kind.HELLO:
+            self._answer(address, answer_hello(data, address, self._cookies, now))
+        elif kind == Kind.PING:
+            world = self._world
+            self._answer(
+                address, answer_ping(data, world.config, self.load_percent, len(world.sessions), len(world.rooms))
+            )
+        else:
+            value = codec.decode(data)
+            if isinstance(value, DropReason):
+                self._drop(value)
+            elif kind == Kind.JOIN:
+                self._handle_join(value, address, now)
+            elif kind == Kind.BYE:
+                self._handle_bye(value)
+            else:
+                self._handle_path_response(value, address, now)
+
+    def _drop(self, reason: DropReason) -> None:
+        self._world.stats.count_drop(reason)
+
+    def _answer(self, address: bytes, answer: bytes | DropReason) -> None:
+        if isinstance(answer, DropReason):
+            self._drop(answer)
+        else:
+            self.answers.append((address, answer))
+
+    def _handle_join(self, value: Container[Any], address: bytes, now: float) -> None:
+        fields = value.fields
+        nonce = fields.nonce
+        if not self._cookies.check(fields.cookie, address, nonce, now):
+            self._drop(DropReason.STALE_COOKIE)
+            fresh = self._cookies.issue(address, nonce, now)
+            self._answer(address, build_challenge(nonce, fields.revision, fields.features & FEATURES, fresh))
+            return
+        if nonce in self._nonces:
+            self._welcome_again(nonce, address)
+            return
+        outcome = self._join(value, address, now)
+        if isinstance(outcome, Refused):
+            self._world.stats.count(f"refused_{outcome.reason.name.lower()}")
+            self._answer(address, build_refuse(nonce, outcome))
+            return
+        self._nonces[nonce] = int(self._world.sessions.table.id[outcome])
+        self._answer(address, self.build_welcome(outcome))
+
+    def _join(self, value: Container[Any], address: bytes, now: float) -> int | Refused:
+        """Seat the player, or say why not."""
+        if self.closing:
+            return Refused(Refusal.SHUTTING_DOWN)
+        self.forget_ended(now)
+        if len(self._nonces) >= self.max_nonces:
+            return Refused(Refusal.SERVER_FULL)
+        request = check_join(value, self._world.config)
+        if isinstance(request, Refused):
+            return request
+        return join(self._world, request, address, now)
+
+    def _welcome_again(self, nonce: int, address: bytes) -> None:
+        """Answer a repeated JOIN. Until the session's first DATA its address is that of the newest JOIN."""
+        sessions = self._world.sessions
+        row = sessions.find(self._nonces[nonce])
+        if row is None:
+            self._drop(DropReason.STALE_JOIN)
+            return
+        if sessions.table.recv_newest[row] == 0:
+            sessions.set_address(row, address)
+        self._world.stats.count("welcomes_again")
+        self._answer(address, self.build_welcome(row))
+
+    def build_welcome(self, row: int) -> bytes:
+        """Build WELCOME for a session."""
+        world = self._world
+        table, config = world.sessions.table, world.config
+        room = world.rooms.by_row[int(table.room[row])]
+        session_id = int(table.id[row])
+        fields = {
+            "kind": Kind.WELCOME,
+            "shard": int(world.rooms.table.shard[room.row]),
+            "nonce": world.sessions.nonce[row],
+            "session": session_id,
+            "secret": world.sessions.secret[row],
+            "reset_token": self._cookies.reset_token(session_id),
+            "code": room.code.ljust(CODE_BYTES, b"\0"),
+            "player_id": int(table.player_id[row]),
+            "player_slots": room.options.slots,
+            "max_players": room.options.max_players,
+            "entities_per_player": room.options.entities_per_player,
+            "max_state_bytes": room.options.max_state_bytes,
+            "page_ids": int(world.rooms.table.page_ids[room.row]),
+            "tick_rate": config.tick_rate,
+            "tick": world.tick,
+            "log_index": int(table.log_start[row]),
+            "message_id": int(table.message_accepted[row]) & 0xFFFF,
+            "message_credit": int(table.message_permitted[row]) & 0xFFFF,
+            "keepalive_ms": int(config.keepalive_s * 1000),
+            "timeout_ms": int(config.timeout_s * 1000),
+            "datagrams_per_s": config.datagrams_per_s,
+            "messages_per_s": config.messages_per_s,
+            "signals_per_s": config.signals_per_s,
+            "bytes_per_s": config.bytes_per_s,
+        }
+        return codec.encode(Kind.WELCOME, fields=fields, options=[])
+
+    def _handle_bye(self, value: Container[Any]) -> None:
+        row = self._world.sessions.find(value.session)
+        if row is None:
+            self._drop(DropReason.UNKNOWN_SESSION)
+        elif row not in self.left:
+            self.left.append(row)
+
+    def _handle_path_response(self, value: Container[Any], address: bytes, now: float) -> None:
+        """Move a session to the address that a good response came from."""
+        sessions = self._world.sessions
+        row = sessions.find(value.session)
+        if row is None:
+            self._drop(DropReason.UNKNOWN_SESSION)
+            return
+        proof = path_proof(sessions.secret[row], value.challenge, value.session)
+        if not self._cookies.check_path_challenge(value.challenge, address, value.session, now) or not (
+            hmac.compare_digest(proof, value.proof)
+        ):
+            self._drop(DropReason.BAD_PATH_PROOF)
+            return
+        sessions.set_address(row, address)
+        self._world.stats.count("path_moves")
+
+    def challenge_path(self, row: int, address: bytes, now: float) -> None:
+        """Ask a session's new address to prove itself, at most once per 250 ms."""
+        table = self._world.sessions.table
+        if now - table.challenged_at[row] < CHALLENGE_AGAIN_S:
+            return
+        table.challenged_at[row] = now
+        session_id = int(table.id[row])
+        shard = int(self._world.rooms.table.shard[table.room[row]])
+        challenge = self._cookies.path_challenge(address, session_id, now)
+        self._answer(address, codec.encode(Kind.PATH_CHALLENGE, shard=shard, session=session_id, challenge=challenge))
+
+    def answer_unknown_session(self, session_id: int, shard: int, address: bytes, now: float) -> None:
+        """Tell the sender of DATA for a session that is not there that it is gone, on a budget for all together."""
+        if not self._resets.spend(now):
+            self._world.stats.count("resets_withheld")
+            return
+        token = self._cookies.reset_token(session_id)
+        self._answer(address, codec.encode(Kind.RESET, shard=shard, session=session_id, reset_token=token))
+
+    def on_session_ended(self, row: int, reason: ByeReason, now: float) -> None:
+        """Say BYE to a session that is about to be closed, and remember its nonce a while."""
+        sessions = self._world.sessions
+        self._ended.append((now + COOKIE_MEMORY_S, sessions.nonce[row]))
+        if reason == ByeReason.LEFT:
+            return
+        address = sessions.table.address[row].tobytes()
+        bye = self.build_bye(row, reason)
+        self._answer(address, bye)
+        for copy in range(1, BYE_COPIES):
+            if len(self._byes) < MAX_BYES:
+                self._byes.append((now + copy * BYE_AGAIN_S, address, bye))
+
+    def build_bye(self, row: int, reason: ByeReason) -> bytes:
+        """Build BYE for a session."""
+        table = self._world.sessions.table
+        return codec.encode(
+            Kind.BYE,
+            shard=int(self._world.rooms.table.shard[table.room[row]]),
+            session=int(table.id[row]),
+            reason=reason,
+            text=codec.text_bytes(BYE_TEXTS[reason], MAX_TEXT_BYTES),
+        )
+
+    def forget_ended(self, now: float) -> None:
+        """Forget the nonces for which no cookie can be acceptable any more."""
+        while self._ended and self._ended[0][0] <= now:
+            self._nonces.pop(self._ended.popleft()[1], None)
+
+    def take_answers(self, now: float) -> list[tuple[bytes, bytes]]:
+        """Hand over what waits to be sent: answers, and further copies of BYE that are due."""
+        answers, self.answers = self.answers, []
+        while self._byes and self._byes[0][0] <= now:
+            _, address, bye = self._byes.popleft()
+            answers.append((address, bye))
+        return answers

@@ -1,0 +1,242 @@
+"""The rooms' logs: entries are encoded once, when they are appended, and sent from where they lie (SPEC 9).
+
+An entry is a row of EntryTable in its room's slab (a ring: index modulo capacity) and a run of bytes in the arena. The
+arena is cut into segments; a segment whose entries have all been read is used again. So a room whose member stands
+still pins its own entries and nobody else's.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol import dtypes
+from protocol.constants import NO_PLAYER, PART_MORE, EntryKind
+from relay.audience import EVERYBODY, WORDS, Audience
+from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, rank_in_run, run_ends, run_starts, windows
+from relay.rooms import Rooms
+from relay.sessions import Sessions
+
+SEGMENT_BYTES = 1 << 18
+"""Unit in which the arena is given back: 256 KiB, 230 of the largest entries (chosen)."""
+ENTRY_CHARGE_BYTES = 64
+"""What an entry costs its sender's credit beside its payload: tiny ones are not free (SPEC 9)."""
+CREDIT_BYTES = 64 * 1024
+"""Unread bytes that one session may own (SPEC 9): a 1 MiB message passes in 16 windows. Chosen: one receiver at
+120 ms then takes 500 kB/s from one sender."""
+LOG_CAP_ENTRIES = 8192
+"""A member this far behind the newest entry is too slow (SPEC 12)."""
+FIRST_CAPACITY = 32
+"""Entries that a new room's slab holds; doubled when it is full."""
+NO_SESSION = -1
+"""Owner of entries that the server wrote, or whose writer has left."""
+_HEADER = dtypes.ENTRY_HEADER.size
+
+
+class EntryTable(Columns):
+    """One row per log entry that somebody has not read."""
+
+    COLUMNS = {
+        "at": ("i8", ()),  # first byte in the arena
+        "length": ("i8", ()),  # bytes, header included
+        "owner": ("i8", ()),  # session row of the writer
+        "first": ("i8", ()),  # index of its message's first fragment: fixes the audience in time
+        "more": ("?", ()),  # a fragment that is not the last
+        "audience": ("u8", (WORDS,)),
+    }
+    at: Ints
+    length: Ints
+    owner: Ints
+    first: Ints
+    more: Bools
+    audience: Audience
+
+
+class Arena:
+    """Bytes of all entries. Offsets stay what they are when it grows."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.bytes: Bytes = np.zeros(SEGMENT_BYTES, np.uint8)
+        self._max_segments = max(2, max_bytes // SEGMENT_BYTES)
+        self.max_bytes = 2 * self._max_segments * SEGMENT_BYTES
+        """What `bytes` can grow to: it doubles."""
+        self._live: Ints = np.zeros(1, np.int64)
+        """Unread entries per segment."""
+        self._current = 0
+        self._used = 0
+
+    def free_bytes(self) -> int:
+        """Return how much can surely be appended, whatever the sizes of the entries."""
+        free = self._max_segments - len(self._live) + int(np.count_nonzero(self._live == 0))
+        free -= int(self._live[self._current] == 0)
+        return max(0, free - 1) * SEGMENT_BYTES // 2 + SEGMENT_BYTES - self._used
+
+    def take(self, lengths: Ints) -> Ints:
+        """Find room for entries side by side. Returns the first byte of each, (n,).
+
+        One that does not fit the current segment begins another. The caller asked `free_bytes` first.
+        """
+        at = np.empty(len(lengths), np.int64)
+        ends = np.cumsum(lengths)
+        done = 0
+        while done < len(lengths):
+            taken = int(ends[done - 1]) if done else 0
+            fit = int(np.searchsorted(ends, taken + SEGMENT_BYTES - self._used, "right"))
+            if fit > done:
+                at[done:fit] = self._current * SEGMENT_BYTES + self._used + ends[done:fit] - lengths[done:fit] - taken
+                self._used += int(ends[fit - 1]) - taken
+                self._live[self._current] += fit - done
+                done = fit
+            if done < len(lengths):
+                self._next_segment()
+        return at
+
+    def _next_segment(self) -> None:
+        free = np.flatnonzero(self._live == 0)
+        free = free[free != self._current]
+        if len(free):
+            self._current = int(free[0])
+        else:
+            self._current = len(self._live)
+            grown = np.zeros(2 * len(self.bytes), np.uint8)
+            grown[: len(self.bytes)] = self.bytes
+            self.bytes = grown
+            self._live = np.concatenate([self._live, np.zeros(len(self._live), np.int64)])
+        self._used = 0
+
+    def give(self, at: Ints) -> None:
+        """Take back entries that were read by all, by their first bytes."""
+        np.subtract.at(self._live, at // SEGMENT_BYTES, 1)
+        if self._live[self._current] == 0:
+            self._used = 0
+
+
+class Log:
+    """The logs of all rooms."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.table = EntryTable(64)
+        self._slabs = Slabs(self.table)
+        self.arena = Arena(max_bytes)
+        self.max_entries = 2 * LOG_CAP_ENTRIES
+        """Entries of one room: its slowest member ends at the next tick after it fell LOG_CAP_ENTRIES behind."""
+
+    def open_room(self, rooms: Rooms, row: int) -> None:
+        """Give a new room an empty log."""
+        rooms.table.log_first[row] = self._slabs.take(FIRST_CAPACITY)
+        rooms.table.log_capacity[row] = FIRST_CAPACITY
+
+    def close_room(self, rooms: Rooms, row: int) -> None:
+        """Forget a room's log."""
+        table = rooms.table
+        index = np.arange(table.log_tail[row] + 1, table.log_head[row] + 1)
+        self.arena.give(self.table.at[self.entry_rows(rooms, np.full(len(index), row), index)])
+        self._slabs.give(int(table.log_first[row]), int(table.log_capacity[row]))
+
+    def entry_rows(self, rooms: Rooms, room_row: Ints, index: Ints) -> Ints:
+        """Find the table rows of entries by room and index, both (n,)."""
+        table = rooms.table
+        return table.log_first[room_row] + (index & (table.log_capacity[room_row] - 1))
+
+    def append_own(
+        self, rooms: Rooms, room_row: int, kind: EntryKind, payload: bytes, audience: Audience = EVERYBODY
+    ) -> int:
+        """Append one entry of the server's. `audience` (WORDS,). Returns its index."""
+        header = np.zeros(1, dtypes.ENTRY_HEADER_DTYPE)
+        header["kind"], header["sender"] = kind, NO_PLAYER
+        row, nothing = np.array([room_row]), np.zeros(1, np.int64)
+        source = np.frombuffer(payload, np.uint8)
+        owner = np.full(1, NO_SESSION)
+        index = self.append(
+            rooms, row, header, owner, nothing, audience[None, :], source, nothing, np.array([len(payload)])
+        )
+        return int(index[0])
+
+    def append(
+        self,
+        rooms: Rooms,
+        room_row: Ints,
+        header: npt.NDArray[np.void],
+        owner: Ints,
+        first: Ints,
+        audience: Audience,
+        source: Bytes,
+        payload_at: Ints,
+        payload_length: Ints,
+    ) -> Ints:
+        """Append entries, n of them, those of one room side by side and in their order.
+
+        Args:
+            header: ENTRY_HEADER records; kind, flags, sender, channel and part are set, index and length are not.
+            first: Index of the message's first fragment, 0: this entry is the first (or only) one.
+            payload_at: First payload byte of each in `source`.
+        Returns: indexes, (n,).
+        """
+        table = rooms.table
+        ends = np.flatnonzero(run_ends(room_row))
+        index = table.log_head[room_row] + 1 + rank_in_run(room_row)
+        self._make_room(rooms, room_row[ends], index[ends])
+        table.log_head[room_row[ends]] = index[ends]
+        header["index"], header["length"] = index & 0xFFFF, payload_length
+        length = _HEADER + payload_length
+        at = self.arena.take(length)
+        windows(self.arena.bytes, header.dtype)[at] = header
+        copy_runs(self.arena.bytes, at + _HEADER, source, payload_at, payload_length)
+        rows = self.entry_rows(rooms, room_row, index)
+        self.table.at[rows] = at
+        self.table.length[rows] = length
+        self.table.owner[rows] = owner
+        self.table.first[rows] = np.where(first > 0, first, index)
+        self.table.more[rows] = header["part"] & PART_MORE != 0
+        self.table.audience[rows] = audience
+        charge = np.add.reduceat(payload_length + ENTRY_CHARGE_BYTES, np.flatnonzero(run_starts(room_row)))
+        table.log_bytes[room_row[ends]] += charge
+        return index
+
+    def _make_room(self, rooms: Rooms, room_row: Ints, head: Ints) -> None:
+        """Double the slabs of rooms whose log would not fit. Rare: per room in Python."""
+        table = rooms.table
+        full = head - table.log_tail[room_row] > table.log_capacity[room_row]
+        for row, new_head in zip(room_row[full].tolist(), head[full].tolist(), strict=True):
+            needed = new_head - int(table.log_tail[row])
+            self._grow(rooms, row, Slabs.size_of(needed))
+
+    def _grow(self, rooms: Rooms, row: int, capacity: int) -> None:
+        table = rooms.table
+        index = np.arange(table.log_tail[row] + 1, table.log_head[row] + 1)
+        old = self.entry_rows(rooms, np.full(len(index), row), index)
+        old_first, old_capacity = int(table.log_first[row]), int(table.log_capacity[row])
+        first = self._slabs.take(capacity)
+        for name in EntryTable.COLUMNS:
+            column = getattr(self.table, name)
+            column[first + (index & (capacity - 1))] = column[old]
+        table.log_first[row], table.log_capacity[row] = first, capacity
+        self._slabs.give(old_first, old_capacity)
+
+    def disown(self, rooms: Rooms, room_row: int, session: int) -> None:
+        """Let nobody own the entries of a session that ends: its row may soon be another's."""
+        table = rooms.table
+        index = np.arange(table.log_tail[room_row] + 1, table.log_head[room_row] + 1)
+        rows = self.entry_rows(rooms, np.full(len(index), room_row), index)
+        self.table.owner[rows[self.table.owner[rows] == session]] = NO_SESSION
+
+    def release(self, rooms: Rooms, sessions: Sessions) -> None:
+        """Forget what every member has read, and give its bytes back to the credit of those who wrote it."""
+        table, live = rooms.table, sessions.live
+        head, tail = table.log_head[: rooms.used], table.log_tail[: rooms.used]
+        room_rows = np.flatnonzero(table.live[: rooms.used] & (head > tail))
+        if not len(room_rows):
+            return
+        read_by_all = head.copy()
+        np.minimum.at(read_by_all, sessions.table.room[live], sessions.table.log_effective[live])
+        count = read_by_all[room_rows] - table.log_tail[room_rows]
+        which = np.repeat(np.arange(len(room_rows)), count)
+        if not len(which):
+            return
+        rooms_of = room_rows[which]
+        rows = self.entry_rows(rooms, rooms_of, table.log_tail[rooms_of] + 1 + rank_in_run(which))
+        charge = self.table.length[rows] - _HEADER + ENTRY_CHARGE_BYTES
+        owner = self.table.owner[rows]
+        owned = owner != NO_SESSION
+        np.subtract.at(sessions.table.unread_bytes, owner[owned], charge[owned])
+        np.subtract.at(table.log_bytes, rooms_of, charge)
+        self.arena.give(self.table.at[rows])
+        table.log_tail[room_rows] = read_by_all[room_rows]

@@ -1,0 +1,269 @@
+"""Messages on their way into the log: accepted in order per session, kept behind a gap, limited by credit (SPEC 9).
+
+The common case, every message in order, is a few numpy passes. Messages that arrive behind a gap are kept in rows of
+a bounded hold and taken from there, per message, when the gap is filled.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol import dtypes
+from protocol.constants import MAX_FRAGMENT_BYTES, MAX_MESSAGE_BYTES, MESSAGE_WINDOW, PART_MORE, DataSection
+from protocol.drops import DropReason
+from protocol.sequence import extend_array
+from relay.audience import WORDS, Audience, read_audiences
+from relay.budgets import Budget, Budgets
+from relay.columns import Bools, Bytes, Columns, Ints, RowPool, rank_in_run, run_ends, run_starts
+from relay.ingress import Received, Records, payload_bytes, read_section_headers
+from relay.log import CREDIT_BYTES, ENTRY_CHARGE_BYTES, Log
+from relay.rooms import Rooms
+from relay.sessions import Sessions, SessionTable
+from relay.stats import Stats
+
+MAX_HELD = 4096
+"""Messages kept behind gaps on the whole relay: 4.4 MB (chosen). Beyond it they are dropped and the client repeats."""
+MAX_UNREAD_BYTES = CREDIT_BYTES + MESSAGE_WINDOW * (MAX_FRAGMENT_BYTES + ENTRY_CHARGE_BYTES)
+"""Most that one session can own unread: credit is given in whole messages, and what was given is not taken back."""
+MAX_PARTS = MAX_MESSAGE_BYTES // MAX_FRAGMENT_BYTES
+_HEADER_DTYPE = dtypes.MESSAGE_HEADER_DTYPE
+
+
+@dataclass
+class Messages:
+    """Messages to append. Axis: n messages; of one session side by side and in order."""
+
+    session: Ints
+    message_id: Ints
+    """Extended ids."""
+    header: Records
+    audience: Audience
+    source: Bytes
+    payload_at: Ints
+    payload_length: Ints
+
+    def take(self, which: Ints | Bools) -> "Messages":
+        """Select by positions or mask."""
+        return Messages(
+            self.session[which],
+            self.message_id[which],
+            self.header[which],
+            self.audience[which],
+            self.source,
+            self.payload_at[which],
+            self.payload_length[which],
+        )
+
+
+class HeldTable(Columns):
+    """Messages that wait for one before them."""
+
+    COLUMNS = {
+        "session": ("i8", ()),
+        "message_id": ("i8", ()),
+        "header": (_HEADER_DTYPE, ()),  # type: ignore[dict-item]
+        "audience": ("u8", (WORDS,)),
+        "length": ("i8", ()),
+        "payload": ("u1", (MAX_FRAGMENT_BYTES,)),
+    }
+    session: Ints
+    message_id: Ints
+    header: Records
+    audience: Audience
+    length: Ints
+    payload: npt.NDArray[np.uint8]
+
+
+class MessageIntake:
+    """Takes MESSAGE sections into the logs."""
+
+    def __init__(self) -> None:
+        self.held = HeldTable(16)
+        self._pool = RowPool(self.held)
+        self._rows: dict[int, dict[int, int]] = {}
+        """Session row -> message id -> row of `held`."""
+        self.num_held = 0
+
+    def forget(self, session: int) -> None:
+        """Throw away what is held for a session that ends."""
+        for row in self._rows.pop(session, {}).values():
+            self._release(row)
+
+    def accept(self, received: Received, sessions: Sessions, rooms: Rooms, log: Log, stats: Stats) -> tuple[Ints, Ints]:
+        """Append every message of accepted datagrams that is next in its session's order.
+
+        Returns: rows of sessions whose message went past MAX_MESSAGE_BYTES (they must end), and indexes appended.
+        """
+        messages = self._read(received, sessions, stats)
+        messages = _permitted(messages, sessions.table, log, stats)
+        fresh = messages.take(Budgets.covered(sessions.table, messages.session, Budget.MESSAGES))
+        stats.count_drop(DropReason.OVER_MESSAGE_RATE, len(messages.session) - len(fresh.session))
+        next_id = sessions.table.message_accepted[fresh.session] + 1 + rank_in_run(fresh.session)
+        in_order = fresh.message_id == next_id
+        self._hold(fresh.take(~in_order), sessions.table, stats)
+        too_long, index = append(fresh.take(in_order), sessions.table, rooms, log)
+        filled = np.unique(fresh.session[sessions.table.message_held[fresh.session] > 0])
+        if len(filled):
+            more_too_long, more_index = append(self._unhold(filled, sessions.table), sessions.table, rooms, log)
+            too_long, index = np.append(too_long, more_too_long), np.append(index, more_index)
+            self._report(filled, sessions.table)
+        return too_long, index
+
+    def _read(self, received: Received, sessions: Sessions, stats: Stats) -> Messages:
+        """Read MESSAGE sections, ordered by session and id, without repeats."""
+        sections = received.sections.of(DataSection.MESSAGE)
+        header, _ = read_section_headers(received.source, sections, _HEADER_DTYPE)
+        session = received.session[sections.datagram]
+        message_id = extend_array(header["message_id"], sessions.table.message_accepted[session])
+        order = np.lexsort((message_id, session))
+        session, message_id = session[order], message_id[order]
+        new = message_id > sessions.table.message_accepted[session]
+        new[1:] &= (session[1:] != session[:-1]) | (message_id[1:] != message_id[:-1])
+        behind = message_id - sessions.table.message_accepted[session] - 1
+        held = sessions.table.message_bits[session] >> np.clip(behind, 0, MESSAGE_WINDOW - 1).astype(np.uint32)
+        new &= (behind >= MESSAGE_WINDOW) | (held & np.uint32(1) == 0)
+        order = order[new]
+        sections, header = sections.take(order), header[order]
+        length = payload_bytes(sections, header)
+        audience = read_audiences(received.source, sections, header)
+        payload_at = sections.at + sections.length - length
+        return Messages(session[new], message_id[new], header, audience, received.source, payload_at, length)
+
+    def _hold(self, messages: Messages, table: SessionTable, stats: Stats) -> None:
+        """Keep messages that arrived behind a gap."""
+        for i, (session, message_id) in enumerate(
+            zip(messages.session.tolist(), messages.message_id.tolist(), strict=True)
+        ):
+            if self.num_held >= MAX_HELD:
+                stats.count_drop(DropReason.HOLD_FULL)
+                continue
+            row = self._pool.take()
+            self.num_held += 1
+            self._rows.setdefault(session, {})[message_id] = row
+            length, at = int(messages.payload_length[i]), int(messages.payload_at[i])
+            self.held.header[row] = messages.header[i]
+            self.held.audience[row] = messages.audience[i]
+            self.held.length[row] = length
+            self.held.payload[row, :length] = messages.source[at : at + length]
+            table.message_held[session] += 1
+        self._report(np.unique(messages.session), table)
+
+    def _unhold(self, sessions: Ints, table: SessionTable) -> Messages:
+        """Take out what is next in order for these sessions, as far as it goes."""
+        session, message_id, rows = [], [], []
+        for row in sessions.tolist():
+            waiting = self._rows[row]
+            next_id = int(table.message_accepted[row]) + 1
+            while next_id in waiting:
+                session.append(row)
+                message_id.append(next_id)
+                rows.append(waiting.pop(next_id))
+                next_id += 1
+        picked = np.array(rows, np.int64)
+        source = self.held.payload[picked].reshape(-1)
+        at = np.arange(len(picked)) * MAX_FRAGMENT_BYTES
+        taken = Messages(
+            np.array(session, np.int64),
+            np.array(message_id, np.int64),
+            self.held.header[picked],
+            self.held.audience[picked],
+            source,
+            at,
+            self.held.length[picked],
+        )
+        for one in rows:
+            self._release(one)
+        np.subtract.at(table.message_held, taken.session, 1)
+        return taken
+
+    def _release(self, row: int) -> None:
+        self._pool.give(row)
+        self.num_held -= 1
+
+    def _report(self, sessions: Ints, table: SessionTable) -> None:
+        """Set message_bits of sessions with messages behind a gap."""
+        for row in sessions.tolist():
+            accepted = int(table.message_accepted[row])
+            table.message_bits[row] = sum(1 << message_id - accepted - 1 for message_id in self._rows.get(row, ()))
+
+
+def _permitted(messages: Messages, table: SessionTable, log: Log, stats: Stats) -> Messages:
+    """Drop what goes beyond the credit that the session was given, or what the arena cannot take."""
+    inside = messages.message_id <= table.message_permitted[messages.session]
+    stats.count_dropped(DropReason.MESSAGE_WINDOW, inside)
+    messages = messages.take(inside)
+    needed = int(messages.payload_length.sum()) + dtypes.ENTRY_HEADER.size * len(messages.session)
+    if needed > log.arena.free_bytes():
+        stats.count_drop(DropReason.LOG_FULL, len(messages.session))
+        return messages.take(np.zeros(0, np.int64))
+    return messages
+
+
+def append(messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> tuple[Ints, Ints]:
+    """Append messages to their rooms' logs and move their sessions' accepted ids.
+
+    Args:
+        messages: Those of one session side by side, consecutive from the next id on.
+    Returns: rows of sessions whose unfinished message has grown past MAX_PARTS, and the indexes.
+    """
+    if not len(messages.session):
+        return messages.session, messages.session
+    by_room = np.argsort(table.room[messages.session], kind="stable")
+    messages = messages.take(by_room)
+    session, more = messages.session, messages.header["more"] != 0
+    room = table.room[session]
+    part, begins = _number_parts(session, more, table)
+    index = rooms.table.log_head[room] + 1 + rank_in_run(room)
+    first, audience = _audience_of_message(messages, index, begins, table)
+    header = np.zeros(len(session), dtypes.ENTRY_HEADER_DTYPE)
+    for name in ("kind", "flags", "channel"):
+        header[name] = messages.header[name]
+    header["sender"] = table.player_id[session]
+    header["part"] = np.minimum(part, MAX_PARTS) | np.where(more, PART_MORE, 0)
+    log.append(
+        rooms, room, header, session, first, audience, messages.source, messages.payload_at, messages.payload_length
+    )
+    ends = run_ends(session)
+    table.message_accepted[session[ends]] = messages.message_id[ends]
+    np.add.at(table.unread_bytes, session, messages.payload_length + ENTRY_CHARGE_BYTES)
+    table.unfinished_parts[session[ends]] = np.where(more, part + 1, 0)[ends]
+    table.unfinished_first[session[ends]] = first[ends]
+    table.unfinished_audience[session[ends]] = audience[ends]
+    table.message_index[session[ends]] = index[ends]
+    return np.unique(session[part >= MAX_PARTS]), index
+
+
+def _number_parts(session: Ints, more: Bools, table: SessionTable) -> tuple[Ints, Bools]:
+    """Number fragments within their messages. Returns part (n,) and a mask of the entries that begin a message."""
+    starts = run_starts(session)
+    begins = np.where(starts, table.unfinished_parts[session] == 0, ~np.roll(more, 1))
+    position = np.arange(len(session))
+    run_start = np.maximum.accumulate(np.where(starts | begins, position, 0))
+    carried = np.where(begins, 0, table.unfinished_parts[session])[run_start]
+    return position - run_start + carried, begins
+
+
+def _audience_of_message(messages: Messages, index: Ints, begins: Bools, table: SessionTable) -> tuple[Ints, Audience]:
+    """Give every fragment the audience and the index of its message's first fragment."""
+    session = messages.session
+    opener = np.where(begins, index, table.unfinished_first[session])
+    position = np.arange(len(session))
+    run_start = np.maximum.accumulate(np.where(run_starts(session) | begins, position, 0))
+    audience = np.where(begins[:, None], messages.audience, table.unfinished_audience[session])
+    return opener[run_start], audience[run_start]
+
+
+def creditable(table: SessionTable, rows: Ints) -> Ints:
+    """Return the highest message id that each session may send, by what it has in the log unread."""
+    left = np.maximum(CREDIT_BYTES - table.unread_bytes[rows], 0) // (MAX_FRAGMENT_BYTES + ENTRY_CHARGE_BYTES)
+    return table.message_accepted[rows] + np.minimum(left, MESSAGE_WINDOW)
+
+
+def grant_credit(table: SessionTable, rows: Ints) -> npt.NDArray[np.uint16]:
+    """Decide the highest message id that each session may send, and return its low 16 bits for UPDATE.
+
+    What was granted is never taken back, or a message under way would be dropped.
+    """
+    table.message_permitted[rows] = np.maximum(table.message_permitted[rows], creditable(table, rows))
+    return table.message_permitted[rows].astype(np.uint16)

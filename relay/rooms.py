@@ -1,0 +1,186 @@
+"""The room table: codes, members, hosts, and where in the other tables a room's slabs begin."""
+
+from dataclasses import dataclass
+
+from protocol.constants import (
+    CODE_ALPHABET,
+    CODE_BYTES,
+    CODE_LETTERS,
+    MADE_UP_CODE_LENGTH,
+)
+from protocol.proofs import shard_of
+from relay.columns import Bools, Bytes, Columns, Ints, RowPool, Slabs
+from relay.sessions import Random
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomOptions:
+    """What a room's creator chose, checked by the handshake."""
+
+    max_players: int
+    entities_per_player: int
+    max_state_bytes: int
+    room_key: bytes = b""
+    """32 bytes, or empty: no password."""
+
+    @property
+    def slots(self) -> int:
+        """Player ids of the room: twice its players, so that ids can rest before they are used again."""
+        return 2 * self.max_players
+
+
+class RoomTable(Columns):
+    """One row per room."""
+
+    COLUMNS = {
+        "live": ("?", ()),
+        "shard": ("u1", ()),
+        "members": ("i8", ()),
+        "members_first": ("i8", ()),  # in MemberTable; the first `members` of its rows are in use
+        "slots": ("i8", ()),
+        "max_state_bytes": ("i8", ()),
+        "num_entities": ("i8", ()),  # slots x entities_per_player
+        "entities_first": ("i8", ()),  # in EntityTable
+        "states_first": ("i8", ()),  # in StateBytes
+        "page_ids": ("i8", ()),
+        "num_pages": ("i8", ()),
+        "pages_first": ("i8", ()),  # in PageTable
+        "seats_first": ("i8", ()),  # in SessionPages: slots x num_pages
+        "changed_tick": ("i8", ()),  # stamp of the newest write anywhere in the room
+        "log_first": ("i8", ()),  # in EntryTable
+        "log_capacity": ("i8", ()),  # a power of two
+        "log_head": ("i8", ()),  # newest index
+        "log_tail": ("i8", ()),  # newest index that was read by all and is forgotten
+        "log_bytes": ("i8", ()),  # charged for the entries between
+    }
+
+    live: Bools
+    shard: Bytes
+    members: Ints
+    members_first: Ints
+    slots: Ints
+    max_state_bytes: Ints
+    num_entities: Ints
+    entities_first: Ints
+    states_first: Ints
+    page_ids: Ints
+    num_pages: Ints
+    pages_first: Ints
+    seats_first: Ints
+    changed_tick: Ints
+    log_first: Ints
+    log_capacity: Ints
+    log_head: Ints
+    log_tail: Ints
+    log_bytes: Ints
+
+
+class MemberTable(Columns):
+    """Session rows by room, packed: no holes, so that "all receivers of a room" is one run."""
+
+    COLUMNS = {"session": ("i8", ())}
+    session: Ints
+
+
+@dataclass
+class Slot:
+    """A player id of a room."""
+
+    session: int | None = None
+    """Row of the session that has it."""
+    left_index: int = 0
+    """Log index of the leave entry of the last who had it; 0 = nobody had it yet."""
+
+
+@dataclass
+class Room:
+    """The cold half of a room: what joining and leaving need."""
+
+    row: int
+    code: bytes
+    options: RoomOptions
+    slots: list[Slot]
+    joined: list[int]
+    """Session rows, longest present first: the host is the first."""
+
+    @property
+    def host(self) -> int | None:
+        """Session row of the host, None in an empty room."""
+        return self.joined[0] if self.joined else None
+
+
+class Rooms:
+    """All rooms: the hot table, and the cold half by row and by code."""
+
+    def __init__(self) -> None:
+        self.table = RoomTable(16)
+        self.members = MemberTable(64)
+        self._member_slabs = Slabs(self.members)
+        self._pool = RowPool(self.table)
+        self.by_code: dict[bytes, Room] = {}
+        self.by_row: dict[int, Room] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rooms."""
+        return len(self.by_row)
+
+    @property
+    def used(self) -> int:
+        """Every live row is below this."""
+        return self._pool.used
+
+    def open(self, code: bytes, options: RoomOptions) -> Room:
+        """Make an empty room. The caller checked code, options and caps, and fills in the slabs of other tables."""
+        row = self._pool.take()
+        table = self.table
+        table.live[row] = True
+        table.shard[row] = shard_of(code)
+        table.slots[row] = options.slots
+        table.max_state_bytes[row] = options.max_state_bytes
+        table.members_first[row] = self._member_slabs.take(options.max_players)
+        room = Room(row, code, options, [Slot() for _ in range(options.slots)], [])
+        self.by_code[code] = self.by_row[row] = room
+        return room
+
+    def close(self, room: Room) -> None:
+        """Forget a room whose members have all gone. The caller gives back the slabs of other tables."""
+        self._member_slabs.give(int(self.table.members_first[room.row]), room.options.max_players)
+        self.table.live[room.row] = False
+        del self.by_code[room.code], self.by_row[room.row]
+        self._pool.give(room.row)
+
+    def add_member(self, room: Room, session: int, player_id: int) -> None:
+        """Seat a session."""
+        table = self.table
+        table_row = table.members_first[room.row] + table.members[room.row]
+        self.members.session[table_row] = session
+        table.members[room.row] += 1
+        room.slots[player_id].session = session
+        room.joined.append(session)
+
+    def remove_member(self, room: Room, session: int, player_id: int) -> None:
+        """Unseat a session; the last of the packed run takes its place."""
+        members = self.members_of(room.row)
+        members[members == session] = members[-1]
+        self.table.members[room.row] -= 1
+        room.slots[player_id].session = None
+        room.joined.remove(session)
+
+    def members_of(self, row: int) -> Ints:
+        """Return the session rows of one room: a view of the packed run, in no order."""
+        first = int(self.table.members_first[row])
+        return self.members.session[first : first + int(self.table.members[row])]
+
+
+def make_up_code(rng: Random, taken: dict[bytes, Room]) -> bytes:
+    """Choose a code that nobody has, of letters that do not look alike."""
+    while True:
+        letters = [CODE_ALPHABET[rng.getrandbits(32) % len(CODE_ALPHABET)] for _ in range(MADE_UP_CODE_LENGTH)]
+        code = "".join(letters).encode()
+        if code not in taken:
+            return code
+
+
+def is_code(code: bytes) -> bool:
+    """Tell whether bytes (padding taken off) are a room code: 1 to 16 of A-Z, 0-9 and '-'."""
+    return 1 <= len(code) <= CODE_BYTES and all(chr(byte) in CODE_LETTERS for byte in code)

@@ -1,0 +1,210 @@
+"""The session table: who is connected, what has arrived from each, what is under way to each.
+
+A session is named by 64 bits: the low 20 are its row, the others are random and make it unguessable. Comparing the
+whole number is what makes a row number from the wire safe to use.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.constants import LOG_WINDOW, MAX_SLOTS, WINDOW
+from relay.addresses import ADDRESS_WORDS
+from relay.columns import Bools, Columns, Ints, RowPool
+
+ROW_BITS = 20
+"""Low bits of a session id that are its row: a million sessions; 44 random bits are left."""
+NUM_BUDGETS = 4
+"""Token buckets of a session, see `budgets`."""
+
+
+class Random(Protocol):
+    """What the core asks of a random source: `random.SystemRandom` outside, a seeded `random.Random` in tests."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return k random bits as a number."""
+        ...
+
+
+class SessionTable(Columns):
+    """One row per session. Times are monotonic seconds, sequence numbers extended, bytes on the wire."""
+
+    COLUMNS = {
+        "id": ("u8", ()),  # 0 = free row
+        "room": ("i8", ()),
+        "player_id": ("i8", ()),
+        "address": ("u4", (ADDRESS_WORDS,)),
+        # received
+        "recv_newest": ("i8", ()),  # 0 = nothing yet
+        "recv_mask": ("u8", ()),  # bit i: recv_newest - i has arrived
+        "recv_at": ("f8", ()),  # when recv_newest arrived
+        "heard_at": ("f8", ()),
+        "ack_owed": ("i8", ()),  # datagrams with a section not yet acknowledged
+        "ack_due_at": ("f8", ()),  # inf = none
+        # sent
+        "send_seq": ("i8", ()),
+        "acked_seq": ("i8", ()),
+        "flight_mask": ("u8", ()),  # bit i: send_seq - i is not acknowledged
+        "sent_bytes": ("i8", ()),
+        "acked_bytes": ("i8", ()),  # sent_bytes when acked_seq was sent
+        "sent_at": ("f8", ()),
+        "history_tick": ("i8", (WINDOW,)),  # slot seq % 64, for the seqs in flight_mask
+        "history_page": ("i4", (WINDOW,)),  # a multiple of 64
+        "history_pages": ("u8", (WINDOW,)),  # bit i: carried page history_page + i
+        "history_at": ("f8", (WINDOW,)),
+        "history_bytes": ("i8", (WINDOW,)),  # sent_bytes after it
+        # estimates
+        "rtt_s": ("f8", ()),  # 0 = not measured
+        "rtt_var_s": ("f8", ()),
+        "rtt_min_s": ("f8", ()),
+        "loss_down": ("f8", ()),
+        "loss_up": ("f8", ()),
+        "tick_interval": ("i8", ()),  # a snapshot every so many ticks
+        # budgets
+        "tokens": ("f8", (NUM_BUDGETS,)),
+        "tokens_at": ("f8", ()),
+        # messages upstream
+        "message_accepted": ("i8", ()),
+        "message_permitted": ("i8", ()),  # highest id that it was allowed to send
+        "message_index": ("i8", ()),  # log index of message_accepted
+        "message_held": ("i8", ()),  # messages kept behind a gap
+        "message_bits": ("u4", ()),  # bit i: accepted + 1 + i is held
+        "unfinished_parts": ("i8", ()),  # fragments so far of a message that is not finished
+        "unfinished_first": ("i8", ()),  # log index of its first fragment
+        "unfinished_audience": ("u8", (MAX_SLOTS // 64,)),
+        "unread_bytes": ("i8", ()),  # of its entries that a member has not read, see log
+        # log downstream
+        "log_start": ("i8", ()),
+        "log_cursor": ("i8", ()),
+        "log_bits": ("u8", (LOG_WINDOW // 64,)),  # bit j of all: log_cursor + 1 + j is complete
+        "log_effective": ("i8", ()),
+        "log_seen": ("i8", ()),  # highest index that was open
+        "log_sent_tick": ("u4", (LOG_WINDOW,)),  # slot index % 256: when sent last, 0 = never; valid up to log_seen
+        "log_moved_at": ("f8", ()),
+        # pages
+        "pages_first": ("i8", ()),  # first row in SessionPages
+        "page_next": ("i8", ()),  # where the next round of pages begins
+        # path check
+        "challenged_at": ("f8", ()),
+    }
+
+    id: npt.NDArray[np.uint64]
+    room: Ints
+    player_id: Ints
+    address: npt.NDArray[np.uint32]
+    recv_newest: Ints
+    recv_mask: npt.NDArray[np.uint64]
+    recv_at: npt.NDArray[np.float64]
+    heard_at: npt.NDArray[np.float64]
+    ack_owed: Ints
+    ack_due_at: npt.NDArray[np.float64]
+    send_seq: Ints
+    acked_seq: Ints
+    flight_mask: npt.NDArray[np.uint64]
+    sent_bytes: Ints
+    acked_bytes: Ints
+    sent_at: npt.NDArray[np.float64]
+    history_tick: Ints
+    history_page: npt.NDArray[np.int32]
+    history_pages: npt.NDArray[np.uint64]
+    history_at: npt.NDArray[np.float64]
+    history_bytes: Ints
+    rtt_s: npt.NDArray[np.float64]
+    rtt_var_s: npt.NDArray[np.float64]
+    rtt_min_s: npt.NDArray[np.float64]
+    loss_down: npt.NDArray[np.float64]
+    loss_up: npt.NDArray[np.float64]
+    tick_interval: Ints
+    tokens: npt.NDArray[np.float64]
+    tokens_at: npt.NDArray[np.float64]
+    message_accepted: Ints
+    message_permitted: Ints
+    message_index: Ints
+    message_held: Ints
+    message_bits: npt.NDArray[np.uint32]
+    unfinished_parts: Ints
+    unfinished_first: Ints
+    unfinished_audience: npt.NDArray[np.uint64]
+    unread_bytes: Ints
+    log_start: Ints
+    log_cursor: Ints
+    log_bits: npt.NDArray[np.uint64]
+    log_effective: Ints
+    log_seen: Ints
+    log_sent_tick: npt.NDArray[np.uint32]
+    log_moved_at: npt.NDArray[np.float64]
+    pages_first: Ints
+    page_next: Ints
+    challenged_at: npt.NDArray[np.float64]
+
+
+class Sessions:
+    """The session table with its rows, and what only Python needs to know of a session."""
+
+    def __init__(self, rng: Random) -> None:
+        self.table = SessionTable(64)
+        self._pool = RowPool(self.table)
+        self._rng = rng
+        self.secret: dict[int, bytes] = {}
+        """Row -> the session's secret."""
+        self.name: dict[int, str] = {}
+        """Row -> the player's name."""
+        self.nonce: dict[int, int] = {}
+        """Row -> nonce of the JOIN that made it."""
+        self._live: Ints | None = None
+
+    def __len__(self) -> int:
+        """Return the number of sessions."""
+        return len(self.name)
+
+    @property
+    def live(self) -> Ints:
+        """Rows of all sessions, ascending. Found anew after a session came or went."""
+        if self._live is None:
+            self._live = np.flatnonzero(self.table.id[: self._pool.used])
+        return self._live
+
+    def open(self, address: bytes, name: str, nonce: int, now: float) -> int:
+        """Make a session for a proven address. Returns its row; id and secret are new random bits."""
+        row = self._pool.take()
+        table = self.table
+        table.id[row] = self._rng.getrandbits(64 - ROW_BITS) << ROW_BITS | row
+        if table.id[row] >> np.uint64(ROW_BITS) == 0:  # an id of 0 would mean a free row
+            table.id[row] = 1 << ROW_BITS | row
+        self.set_address(row, address)
+        table.heard_at[row] = table.sent_at[row] = table.log_moved_at[row] = now
+        table.recv_at[row] = now
+        table.ack_due_at[row] = np.inf
+        table.tick_interval[row] = 1
+        table.challenged_at[row] = -np.inf
+        self.secret[row] = self._rng.getrandbits(128).to_bytes(16, "little")
+        self.name[row] = name
+        self.nonce[row] = nonce
+        self._live = None
+        return row
+
+    def set_address(self, row: int, address: bytes) -> None:
+        """Let a session's datagrams go to another address, which the caller has seen proven."""
+        self.table.address[row] = np.frombuffer(address, np.uint32)
+
+    def close(self, row: int) -> None:
+        """Forget a session."""
+        self.table.id[row] = 0
+        self._live = None
+        del self.secret[row], self.name[row], self.nonce[row]
+        self._pool.give(row)
+
+    def find(self, session_id: int) -> int | None:
+        """Return the row of a session id from the wire, or None."""
+        row = session_id & ((1 << ROW_BITS) - 1)
+        if row < self.table.rows and session_id and int(self.table.id[row]) == session_id:
+            return row
+        return None
+
+    def find_rows(self, session_ids: npt.NDArray[np.uint64]) -> tuple[Ints, Bools]:
+        """Array form of `find`: rows (n,), valid where the mask (n,) is True; 0 elsewhere."""
+        rows = (session_ids & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
+        rows[rows >= self.table.rows] = 0
+        known = (self.table.id[rows] == session_ids) & (session_ids != 0)
+        return np.where(known, rows, 0), known

@@ -1,0 +1,205 @@
+"""Signals: encoded once as they arrive, fanned out with the next sends, then forgotten (SPEC 10)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol import dtypes
+from protocol.constants import DataSection, SignalFlag, UpdateSection
+from protocol.drops import DropReason
+from protocol.sequence import extend_array
+from relay.audience import Audience, includes, read_audiences
+from relay.budgets import Budget, Budgets
+from relay.columns import Bools, Bytes, Ints, copy_runs, expand, windows
+from relay.ingress import Received, Records, payload_bytes, read_section_headers
+from relay.items import Items, Order
+from relay.rooms import Rooms
+from relay.sessions import Sessions
+from relay.stats import Stats
+
+MAX_WAITING = 1024
+"""Signals on the whole relay that wait for a message of their sender (chosen: 1.1 MB)."""
+WAIT_S = 1.0
+"""How long a signal waits for its sender's message, then it is dropped (SPEC 10)."""
+MAX_QUEUED = 8192
+"""Signals gathered until the next sends (chosen: one second of a full core); more are dropped."""
+_DOWN = dtypes.SIGNAL_DOWN_HEADER_DTYPE
+_SECTION = dtypes.SECTION_HEADER.size
+_OVERHEAD = _SECTION + dtypes.SIGNAL_DOWN_HEADER.size
+
+
+@dataclass
+class Signals:
+    """Signals of one or more passes. Axis: n signals."""
+
+    session: Ints
+    """Sender rows."""
+    room: Ints
+    header: Records
+    """SIGNAL_UP headers."""
+    after: Ints
+    """Extended id of the message before it; 0 = none."""
+    audience: Audience
+    source: Bytes
+    payload_at: Ints
+    payload_length: Ints
+
+    def take(self, which: Ints | Bools) -> "Signals":
+        """Select by positions or mask."""
+        return Signals(
+            self.session[which],
+            self.room[which],
+            self.header[which],
+            self.after[which],
+            self.audience[which],
+            self.source,
+            self.payload_at[which],
+            self.payload_length[which],
+        )
+
+    def detached(self) -> "Signals":
+        """Copy payloads out of the batch that they arrived in."""
+        at = np.cumsum(self.payload_length) - self.payload_length
+        source = np.zeros(int(self.payload_length.sum()), np.uint8)
+        copy_runs(source, at, self.source, self.payload_at, self.payload_length)
+        return Signals(self.session, self.room, self.header, self.after, self.audience, source, at, self.payload_length)
+
+
+@dataclass
+class Encoded:
+    """Signals as sections of UPDATE, ready to send. Axis: n signals."""
+
+    data: Bytes
+    at: Ints
+    length: Ints
+    room: Ints
+    audience: Audience
+    position: Ints
+    """Log index that a receiver must have reached; 0 = none."""
+
+
+class SignalRelay:
+    """Signals between their arrival and the next sends."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, int, Signals]] = []
+        """(deadline, session id, one signal) for those whose message has not arrived."""
+        self._queued: list[Encoded] = []
+        self.num_queued = 0
+
+    @property
+    def num_waiting(self) -> int:
+        """Signals that wait for a message of their sender."""
+        return len(self._waiting)
+
+    def accept(self, received: Received, sessions: Sessions, rooms: Rooms, stats: Stats, now: float) -> None:
+        """Queue the SIGNAL sections of accepted datagrams, after the pass's messages were appended."""
+        signals = self._read(received, sessions)
+        kept = Budgets.covered(sessions.table, signals.session, Budget.SIGNALS)
+        stats.count_dropped(DropReason.OVER_SIGNAL_RATE, kept)
+        signals = signals.take(kept)
+        early = signals.after > sessions.table.message_accepted[signals.session]
+        for i in np.flatnonzero(early).tolist():
+            self._wait(signals.take(np.array([i])).detached(), sessions, stats, now)
+        self._encode(signals.take(~early), sessions, rooms, stats)
+
+    def _read(self, received: Received, sessions: Sessions) -> Signals:
+        """Read SIGNAL sections in order of session and arrival."""
+        sections = received.sections.of(DataSection.SIGNAL)
+        sections = sections.take(np.lexsort((sections.at, sections.datagram)))
+        header, _ = read_section_headers(received.source, sections, dtypes.SIGNAL_UP_HEADER_DTYPE)
+        session = received.session[sections.datagram]
+        near = sessions.table.message_accepted[session]
+        after = np.where(header["flags"] & SignalFlag.AFTER_LOG != 0, extend_array(header["after_message"], near), 0)
+        length = payload_bytes(sections, header)
+        audience = read_audiences(received.source, sections, header)
+        payload_at = sections.at + sections.length - length
+        room = sessions.table.room[session]
+        return Signals(session, room, header, after, audience, received.source, payload_at, length)
+
+    def _wait(self, signal: Signals, sessions: Sessions, stats: Stats, now: float) -> None:
+        """Keep a signal whose message has not arrived."""
+        if len(self._waiting) >= MAX_WAITING:
+            stats.count_drop(DropReason.SIGNAL_QUEUE_FULL)
+            return
+        self._waiting.append((now + WAIT_S, int(sessions.table.id[signal.session[0]]), signal))
+
+    def release_waiting(self, sessions: Sessions, rooms: Rooms, stats: Stats, now: float) -> None:
+        """Queue signals whose message has arrived, and drop those that waited too long."""
+        still = []
+        for deadline, session_id, signal in self._waiting:
+            if sessions.find(session_id) is None:
+                stats.count_drop(DropReason.SIGNAL_LATE)
+            elif signal.after[0] <= sessions.table.message_accepted[signal.session[0]]:
+                self._encode(signal, sessions, rooms, stats)
+            elif now >= deadline:
+                stats.count_drop(DropReason.SIGNAL_LATE)
+            else:
+                still.append((deadline, session_id, signal))
+        self._waiting = still
+
+    def _encode(self, signals: Signals, sessions: Sessions, rooms: Rooms, stats: Stats) -> None:
+        """Write signals as sections of UPDATE, once for all receivers."""
+        room_for = MAX_QUEUED - self.num_queued
+        stats.count_drop(DropReason.SIGNAL_QUEUE_FULL, max(0, len(signals.session) - room_for))
+        order = np.argsort(signals.room[:room_for], kind="stable")
+        if not len(order):
+            return
+        signals = signals.take(order)
+        length = _OVERHEAD + signals.payload_length
+        at = np.cumsum(length) - length
+        data = np.zeros(int(length.sum()), np.uint8)
+        position = _positions(signals, sessions)
+        sections = np.zeros(len(at), dtypes.SECTION_HEADER_DTYPE)
+        sections["type"], sections["length"] = UpdateSection.SIGNAL, length - _SECTION
+        header = np.zeros(len(at), _DOWN)
+        for name in ("kind", "flags", "channel", "fragment", "sequence"):
+            header[name] = signals.header[name]
+        header["sender"] = sessions.table.player_id[signals.session]
+        header["position"] = position & 0xFFFF
+        windows(data, sections.dtype)[at] = sections
+        windows(data, _DOWN)[at + _SECTION] = header
+        copy_runs(data, at + _OVERHEAD, signals.source, signals.payload_at, signals.payload_length)
+        self._queued.append(Encoded(data, at, length, signals.room, signals.audience, position))
+        self.num_queued += len(at)
+
+    def due(self, sessions: Sessions, rooms: Rooms) -> tuple[Items, Bools, list[Bytes]]:
+        """Fan out what is queued, and forget it.
+
+        Returns: items; by session row, whether it is sent a signal that waits for a log position; and the arrays that
+            the items' pointers point into.
+        """
+        wanted = np.zeros(sessions.table.rows, np.bool_)
+        parts = [self._fan_out(encoded, sessions, rooms, wanted) for encoded in self._queued]
+        data = [encoded.data for encoded in self._queued]
+        self._queued, self.num_queued = [], 0
+        if not parts:
+            return Items.empty(), wanted, data
+        session, pointer, length = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.argsort(session, kind="stable")
+        return Items.build(session[order], Order.SIGNAL, pointer[order], length[order]), wanted, data
+
+    def _fan_out(
+        self, encoded: Encoded, sessions: Sessions, rooms: Rooms, wanted: Bools
+    ) -> tuple[Ints, npt.NDArray[np.uint64], Ints]:
+        """Pair every signal with the members of its room that it is for."""
+        table = rooms.table
+        which, k = expand(table.members[encoded.room])
+        receiver = rooms.members.session[table.members_first[encoded.room][which] + k]
+        meant = np.flatnonzero(includes(encoded.audience, which, sessions.table.player_id[receiver]))
+        which, receiver = which[meant], receiver[meant]
+        ahead = encoded.position[which] > sessions.table.log_cursor[receiver]
+        wanted[receiver[ahead]] = True
+        pointer = np.uint64(encoded.data.ctypes.data) + encoded.at[which].astype(np.uint64)
+        return receiver, pointer, encoded.length[which]
+
+
+def _positions(signals: Signals, sessions: Sessions) -> Ints:
+    """Turn "after my message" into a log position: the later of its index and what the sender has acknowledged.
+
+    The index of the sender's newest message in the log stands for that of the message named, which is it or before it.
+    """
+    table = sessions.table
+    position = np.maximum(table.message_index[signals.session], table.log_cursor[signals.session])
+    return np.where(signals.header["flags"] & SignalFlag.AFTER_LOG != 0, position, 0)

@@ -1,0 +1,78 @@
+"""JoinRequest: what may be asked for."""
+
+from typing import Any
+
+import pytest
+
+from protocol.client import JoinMode, JoinRequest
+
+GOOD: dict[str, Any] = {"mode": JoinMode.JOIN, "code": "ROOM-1", "name": "ann"}
+
+
+def test_a_lower_case_code_becomes_upper_case() -> None:
+    assert JoinRequest(mode=JoinMode.JOIN, code="room-1", name="ann").code == "ROOM-1"
+
+
+def test_only_create_may_leave_the_code_to_the_server() -> None:
+    assert JoinRequest(mode=JoinMode.CREATE, name="ann").code == ""
+    for mode in (JoinMode.JOIN, JoinMode.JOIN_OR_CREATE):
+        with pytest.raises(ValueError, match="code"):
+            JoinRequest(mode=mode, name="ann")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mode", JoinMode.RESUME),
+        ("mode", JoinMode.QUICK),
+        ("code", "A" * 17),
+        ("code", "ROOM 1"),
+        ("code", "ÄÖ"),
+        ("name", ""),
+        ("name", "x" * 33),
+        ("name", "ä" * 17),
+        ("name", "a\nb"),
+        ("name", "a\x7fb"),
+        ("name", "a\x9fb"),
+        ("name", "\ud800"),
+        ("password", "x" * 1025),
+        ("max_players", 0),
+        ("max_players", 257),
+        ("entities_per_player", 0),
+        ("entities_per_player", 257),
+        ("max_state_bytes", 0),
+        ("max_state_bytes", 256),
+        ("deadline_s", 0.0),
+        ("deadline_s", 601.0),
+        ("deadline_s", float("nan")),
+        ("client_name", "x" * 25),
+        ("client_release", "x" * 17),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{field} is .*permitted"):
+        JoinRequest(**(GOOD | {field: value}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("code", "A" * 16),
+        ("name", "x" * 32),
+        ("name", "ä" * 16),
+        ("max_players", 256),
+        ("entities_per_player", 256),
+        ("max_state_bytes", 255),
+        ("deadline_s", 600.0),
+        ("client_name", "x" * 24),
+        ("client_release", "x" * 16),
+    ],
+)
+def test_the_largest_values_are_permitted(field: str, value: object) -> None:
+    assert getattr(JoinRequest(**(GOOD | {field: value})), field) == value
+
+
+def test_a_password_does_not_stand_in_the_error_about_it() -> None:
+    with pytest.raises(ValueError, match="password") as caught:
+        JoinRequest(**GOOD, password="secret" * 200)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,75 @@
+"""The numbers of the wire fit each other and what SPEC.md says of them."""
+
+from enum import IntEnum, IntFlag
+
+from protocol import constants as c
+
+
+def test_every_kind_leaves_the_top_bit_free_for_sealed_traffic() -> None:
+    assert all(0 < kind < 128 for kind in c.Kind)
+
+
+def test_no_enumeration_gives_a_number_twice() -> None:
+    enums = [v for v in vars(c).values() if isinstance(v, type) and issubclass(v, IntEnum | IntFlag)]
+    found = [e for e in enums if e.__module__ == c.__name__]
+    assert len(found) >= 10
+    for enum in found:
+        assert len(enum.__members__) == len({int(member) for member in enum.__members__.values()}), enum
+
+
+def test_every_enumerated_number_fits_one_byte() -> None:
+    enums = (
+        c.Kind,
+        c.DataSection,
+        c.UpdateSection,
+        c.JoinMode,
+        c.Option,
+        c.Refusal,
+        c.ByeReason,
+        c.Target,
+        c.EntryKind,
+    )
+    assert all(0 <= member <= 255 for enum in enums for member in enum)
+
+
+def test_made_up_codes_have_no_letters_that_look_alike() -> None:
+    assert not set(c.CODE_ALPHABET) & set("ILO01")
+    assert set(c.CODE_ALPHABET) <= c.CODE_LETTERS
+    assert len(set(c.CODE_ALPHABET)) == len(c.CODE_ALPHABET) == 31
+    assert c.MADE_UP_CODE_LENGTH <= c.CODE_BYTES
+
+
+def test_code_letters_are_those_of_the_spec() -> None:
+    assert frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == c.CODE_LETTERS
+
+
+def test_a_built_datagram_leaves_room_for_the_tag_of_sealed_traffic() -> None:
+    assert c.MAX_BODY_BYTES + 16 <= c.MAX_DATAGRAM_BYTES
+
+
+def test_the_ack_bits_lie_inside_the_window() -> None:
+    assert c.ACK_BITS < c.WINDOW == 64
+
+
+def test_limits_follow_from_each_other() -> None:
+    assert c.MAX_SLOTS == 2 * c.MAX_PLAYERS_PER_ROOM
+    assert c.MAX_ENTITY_IDS == 1 << 16
+    assert c.MAX_SIGNAL_BYTES == 8 * 1024
+    assert c.MAX_MESSAGE_BYTES == 1024 * c.MAX_FRAGMENT_BYTES == 1_048_576
+    assert c.LOG_WINDOW == 8 * 32  # LOG_BITS has at most eight words
+    assert c.MESSAGE_WINDOW == 32  # message_bits is a u32
+    assert c.MAX_SIGNAL_FRAGMENTS <= 16  # a fragment number has four bits
+    assert c.MAX_MESSAGE_BYTES // c.MAX_FRAGMENT_BYTES <= c.PART_MORE  # a part number has 15 bits
+
+
+def test_the_age_of_a_state_saturates_at_510_ms() -> None:
+    assert c.AGE_MAX * c.AGE_STEP_MS == 510
+
+
+def test_nobody_is_no_slot() -> None:
+    assert c.NO_PLAYER == 0xFFFF > c.MAX_SLOTS
+
+
+def test_kinds_of_entries_by_players_and_by_the_server_are_disjoint() -> None:
+    by_server = {kind for kind in c.EntryKind if kind > c.MAX_PLAYER_KIND}
+    assert by_server == set(c.EntryKind) - {c.EntryKind.MESSAGE}

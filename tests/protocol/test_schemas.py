@@ -1,0 +1,196 @@
+"""The layouts: sizes that the SPEC states, bytes written by hand, and replies no larger than what causes them."""
+
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from construct import Construct, Terminated
+
+import protocol
+from protocol import schemas
+from protocol.constants import HELLO_BYTES, MAX_TEXT_BYTES, PING_BYTES, DataSection, Kind, UpdateSection
+
+SPEC = (Path(protocol.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
+
+SIZES = {
+    "HELLO_FIELDS": 1 + 1 + 4 + 8 + 2 + 2 + 4 + 4 + 24 + 16,
+    "PING_FIELDS": 1 + 1 + 4 + 8,
+    "CHALLENGE": 1 + 1 + 8 + 2 + 4 + 4 + 20,
+    "JOIN_FIELDS": 1 + 1 + 8 + 20 + 2 + 4 + 1 + 16 + 32,
+    "WELCOME_FIELDS": 104,
+    "REDIRECT": 1 + 1 + 8 + 16 + 2 + 1,
+    "RESET": 26,
+    "PATH_CHALLENGE": 18,
+    "PATH_RESPONSE": 34,
+    "DATA_HEADER": 26,
+    "UPDATE_HEADER": 32,
+    "SECTION_HEADER": 3,
+    "STATE_HEADER": 4,
+    "MESSAGE_HEADER": 8,
+    "SIGNAL_UP_HEADER": 10,
+    "SIGNAL_DOWN_HEADER": 10,
+    "PAGE_HEADER": 13,
+    "GROUP_HEADER": 3,
+    "RANGE_HEADER": 12,
+    "ENTRY_HEADER": 11,
+}
+EMPTY_REFUSE = 1 + 1 + 8 + 1 + 2 + 2 + 1
+EMPTY_PONG = 1 + 1 + 8 + 2 + 2 + 16 + 2 + 1 + 4 + 4 + 4
+
+
+def size_of(schema: Construct) -> int:
+    """Size of a fixed layout; `sizeof` alone stumbles over Terminated, which has none."""
+    return sum(field.sizeof() for field in schema.subcons if field is not Terminated)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_fixed_layout_has_the_stated_size(name: str) -> None:
+    assert size_of(getattr(schemas, name)) == SIZES[name]
+
+
+def test_the_spec_states_the_sizes_of_the_two_headers() -> None:
+    assert f"DATA:* at least {SIZES['DATA_HEADER']} bytes" in SPEC
+    assert f"UPDATE: at least {SIZES['UPDATE_HEADER']} bytes" in SPEC
+    assert "What follows byte 66 is ignored" in SPEC and SIZES["HELLO_FIELDS"] == 66
+
+
+def test_every_kind_has_a_layout_and_starts_with_kind_and_shard() -> None:
+    assert set(schemas.DATAGRAMS) == set(Kind)
+    for kind, schema in schemas.DATAGRAMS.items():
+        head = schema.subcon if kind in (Kind.HELLO, Kind.PING) else schema
+        if kind in (Kind.JOIN, Kind.WELCOME, Kind.DATA, Kind.UPDATE):
+            head = schema.subcons[0].subcon
+        assert [field.name for field in head.subcons[:2]] == ["kind", "shard"], kind
+
+
+def test_data_and_update_start_alike() -> None:
+    names = [[field.name for field in header.subcons[:8]] for header in (schemas.DATA_HEADER, schemas.UPDATE_HEADER)]
+    assert names[0] == names[1] == ["kind", "shard", "seq", "session", "ack", "ack_bits", "ack_delay", "flags"]
+
+
+def test_every_type_of_section_has_a_layout() -> None:
+    assert set(schemas.DATA_SECTION_BODIES) == set(DataSection)
+    assert set(schemas.UPDATE_SECTION_BODIES) == set(UpdateSection)
+
+
+def test_no_reply_to_an_unproven_address_is_larger_than_its_cause() -> None:
+    assert EMPTY_REFUSE + MAX_TEXT_BYTES <= HELLO_BYTES
+    assert size_of(schemas.CHALLENGE) <= HELLO_BYTES
+    assert size_of(schemas.CHALLENGE) <= size_of(schemas.JOIN_FIELDS)  # a JOIN with a stale cookie gets a fresh one
+    assert EMPTY_PONG <= PING_BYTES
+    assert size_of(schemas.RESET) <= size_of(schemas.DATA_HEADER)
+    assert size_of(schemas.PATH_CHALLENGE) <= size_of(schemas.DATA_HEADER)
+
+
+HELLO_HAND = (
+    struct.pack("<BB4sQHHII", 1, 0, b"TKRL", 2**63 + 5, 1, 2, 3, 4) + b"game".ljust(24, b"\0") + b"1.0".ljust(16, b"\0")
+)
+NEVER_CHANGING: dict[Kind, tuple[bytes, dict[str, Any]]] = {
+    Kind.HELLO: (
+        HELLO_HAND.ljust(256, b"\0"),
+        {
+            "kind": 1,
+            "shard": 0,
+            "magic": b"TKRL",
+            "nonce": 2**63 + 5,
+            "revision_min": 1,
+            "revision_max": 2,
+            "features": 3,
+            "fingerprint": 4,
+            "client_name": b"game".ljust(24, b"\0"),
+            "client_release": b"1.0".ljust(16, b"\0"),
+        },
+    ),
+    Kind.CHALLENGE: (
+        struct.pack("<BBQHII20s", 2, 7, 5, 1, 3, 4, b"c" * 20),
+        {"kind": 2, "shard": 7, "nonce": 5, "revision": 1, "features": 3, "fingerprint": 4, "cookie": b"c" * 20},
+    ),
+    Kind.REFUSE: (
+        struct.pack("<BBQBHHB3s", 5, 7, 5, 1, 2, 3, 3, b"old"),
+        {"kind": 5, "shard": 7, "nonce": 5, "reason": 1, "revision_min": 2, "revision_max": 3, "text": b"old"},
+    ),
+    Kind.PING: (
+        struct.pack("<BB4sQ", 7, 0, b"TKRL", 5).ljust(128, b"\0"),
+        {"kind": 7, "shard": 0, "magic": b"TKRL", "nonce": 5},
+    ),
+    Kind.PONG: (
+        struct.pack("<BBQHH16sHBIII", 8, 0, 5, 1, 2, b"r" * 16, 30, 50, 1, 2, 3),
+        {
+            "kind": 8,
+            "shard": 0,
+            "nonce": 5,
+            "revision_min": 1,
+            "revision_max": 2,
+            "release": b"r" * 16,
+            "tick_rate": 30,
+            "load_percent": 50,
+            "players": 1,
+            "max_players": 2,
+            "rooms": 3,
+            "later": b"",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NEVER_CHANGING, ids=lambda kind: kind.name)
+def test_the_layouts_that_never_change_are_these_bytes(kind: Kind) -> None:
+    data, value = NEVER_CHANGING[kind]
+    schema = schemas.DATAGRAMS[kind]
+    assert schema.build(value) == data
+    parsed = schema.parse(data)
+    assert {name: parsed[name] for name in value} == value
+
+
+def test_the_lengths_of_a_page_group_come_from_its_own_header() -> None:
+    """`states` once took its stride from the header of the section, which has none: every page was malformed."""
+    section = struct.pack("<HBIIBB", 2, 0, 8, 9, 1, 2) + struct.pack("<H", 70)
+    section += struct.pack("<BBBH", 0, 1, 3, 70) + b"\x05abc"
+    section += struct.pack("<BBBHH", 0, 2, 1, 71, 72) + b"\x06\x07xy"
+    page = schemas.PAGE_SECTION.parse(section)
+    assert list(page.removed) == [70]
+    assert [(list(g.ids), list(g.ages), list(g.states)) for g in page.groups] == [
+        ([70], [5], [b"abc"]),
+        ([71, 72], [6, 7], [b"x", b"y"]),
+    ]
+
+
+def test_an_entry_ends_where_its_length_says() -> None:
+    header = {"index": 1, "kind": 1, "flags": 0, "sender": 2, "channel": 0, "part": 0, "length": 2}
+    data = schemas.ENTRY.build({"header": header, "payload": b"hi"})
+    assert data == struct.pack("<HBBHBHH", 1, 1, 0, 2, 0, 0, 2) + b"hi"
+    assert schemas.ENTRY.parse(data + b"next").payload == b"hi"
+
+
+@pytest.mark.parametrize(
+    ("schema", "data", "fields"),
+    [
+        (schemas.PLAYER_JOINED_PAYLOAD, b"\x03\x00Ada", {"player_id": 3, "name": b"Ada"}),
+        (schemas.PLAYER_LEFT_PAYLOAD, b"\x03\x00\x02", {"player_id": 3, "reason": 2}),
+        (schemas.HOST_CHANGED_PAYLOAD, b"\xff\xff", {"player_id": 65_535}),
+    ],
+)
+def test_payloads_of_the_servers_entries(schema: Construct, data: bytes, fields: dict[str, Any]) -> None:
+    parsed = schema.parse(data)
+    assert {name: parsed[name] for name in fields} == fields
+    assert schema.build(fields) == data
+
+
+def test_a_roster_lists_host_and_members() -> None:
+    roster = schemas.ROSTER_PAYLOAD.parse(b"\x01\x00\x01\x00\x03Bob\x02\x00\x00")
+    assert roster.host == 1
+    assert [(m.player_id, m.name) for m in roster.members] == [(1, b"Bob"), (2, b"")]
+
+
+def test_every_datagram_ends_for_sure() -> None:
+    """With Terminated, with padding, or with bytes kept for later; or stray bytes at the end would pass."""
+    open_ended = {Kind.HELLO, Kind.PING, Kind.PONG}
+    for kind, schema in schemas.DATAGRAMS.items():
+        assert kind in open_ended or schema.subcons[-1] is Terminated, kind
+
+
+def test_the_spec_has_a_table_for_every_fixed_layout_of_a_datagram() -> None:
+    named = set(re.findall(r"<!-- generated: layout (\w+) -->", SPEC))
+    assert {name for name in SIZES if name != "SECTION_HEADER"} <= named

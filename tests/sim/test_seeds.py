@@ -1,0 +1,106 @@
+"""Random games under the standard condition: every invariant holds for every seed, and a seed is a run."""
+
+import pytest
+
+from protocol.constants import Kind
+from tests.sim.network import STANDARD, Conditions
+from tests.sim.scale import FULL, scaled
+from tests.sim.world import Habits, RoomShape, World
+
+SECONDS = 60.0 if FULL else 20.0
+STORMY = Conditions(delay_s=(0.020, 0.250), jitter_s=0.230, loss=0.25, burst=0.005, duplication=0.05, reordering=0.2)
+"""Worse than standard: a quarter is lost, whole bursts too, and every datagram has a delay of its own."""
+
+
+def play(
+    seed: object, seconds: float, habits: Habits | None = None, conditions: Conditions = STANDARD, num_players: int = 8
+) -> World:
+    """Let 8 players play, then wait until all is quiet and check everything."""
+    world = World(seed, conditions=conditions, num_players=num_players)
+    world.join_all()
+    world.autopilot = habits or Habits()
+    world.run(seconds)
+    world.settle()
+    return world
+
+
+@pytest.mark.parametrize("seed", range(scaled(20, 200)))
+def test_all_invariants_hold_under_the_standard_condition(seed: int) -> None:
+    world = play(seed, SECONDS)
+    lives, signals = world.witness.lives, world.witness.signals
+    assert len(lives) > 8  # somebody left and came again
+    assert sum(player.num_moves for player in world.players) > 0
+    assert len(world.witness.messages) > 5 * SECONDS
+    num_meant = sum(signal.target == 0 for signal in signals.values())
+    num_got = sum(signals[uid].target == 0 for life in lives for uid in life.signals_handed)
+    assert num_got > 3 * num_meant  # of 8 receivers, most get a signal that is for all
+
+
+@pytest.mark.parametrize("seed", range(scaled(4, 40)))
+def test_all_invariants_hold_in_a_storm(seed: int) -> None:
+    play(f"storm {seed}", SECONDS / 2, conditions=STORMY)
+
+
+@pytest.mark.parametrize("seed", range(scaled(4, 40)))
+def test_all_invariants_hold_where_players_come_and_go_all_the_time(seed: int) -> None:
+    """Nobody stays, so rooms close and open again, and player ids are asked for faster than they may be given."""
+    habits = Habits(leave=0.02, crash=0.3, absence_s=(0.0, 1.0), anchor=False)
+    play(f"restless {seed}", SECONDS / 2, habits, num_players=5)
+
+
+@pytest.mark.parametrize("seed", range(scaled(3, 30)))
+def test_all_invariants_hold_in_a_room_whose_table_has_many_pages(seed: int) -> None:
+    world = World(f"pages {seed}", num_players=6)
+    world.room = RoomShape(max_players=6, entities_per_player=24, max_state_bytes=200)
+    world.join_all()
+    world.autopilot = Habits(publish=0.1, remove=0.1, message=0.02)
+    world.run(SECONDS / 2)
+    world.settle()
+
+
+def test_a_seed_reproduces_a_run_byte_for_byte() -> None:
+    digests = [play("twice", 10.0).digest.hexdigest() for _ in range(2)]
+    assert digests[0] == digests[1]
+    assert play("thrice", 10.0).digest.hexdigest() != digests[0]
+
+
+@pytest.mark.parametrize("seed", range(scaled(3, 30)))
+def test_nothing_raises_on_a_network_that_damages_datagrams_and_all_works_when_it_has_healed(seed: int) -> None:
+    """Damaged datagrams may be taken for valid, so what was delivered is not judged; that nothing raises is."""
+    world = World(f"damage {seed}", num_players=5)
+    world.judging = False
+    world.join_all()
+    world.set_conditions(Conditions(loss=0.05, corruption=0.3, truncation=0.1))
+    world.autopilot = Habits(publish=0.3, big_message=0.2)
+    world.run(SECONDS / 2)
+    world.autopilot = None
+    for player in world.players:
+        world.crash(player.number)
+        player.rejoin_at = None
+    world.run(5.0)  # long enough for every session to time out
+    assert world.engine.num_sessions == world.engine.num_rooms == 0
+    healed = World(f"healed {seed}", num_players=5, engine=world.engine, started_at=world.now)
+    healed.room = RoomShape(code="HEALED")
+    healed.join_all()
+    healed.autopilot = Habits(leave=0.0)
+    healed.run(5.0)
+    healed.settle()
+
+
+def test_strangers_who_replay_what_they_overheard_change_nothing() -> None:
+    """Every tenth datagram of a player is sent again by a stranger, from another address: cookies and paths are proved."""
+    world = World("strangers", num_players=5)
+    kinds = set()
+
+    def replay(player: object, payload: bytes) -> None:
+        if world.rng.random() < 0.1:
+            kinds.add(payload[0])
+            world.send_raw(world.stranger(), payload, delay_s=world.rng.uniform(0.0, 0.3))
+
+    world.on_upstream = replay
+    world.join_all()
+    world.autopilot = Habits(leave=0.02)
+    world.run(SECONDS)
+    world.on_upstream = None
+    world.settle()
+    assert {Kind.HELLO, Kind.DATA} <= kinds
