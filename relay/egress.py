@@ -227,8 +227,8 @@ def nothing() -> Outgoing:
     return Outgoing(np.zeros((0, 2), np.uint64), np.zeros(1, np.int64), np.zeros((0, ADDRESS_WORDS), np.uint32), ())
 
 
-def with_answers(outgoing: Outgoing, answers: list[tuple[bytes, bytes]]) -> Outgoing:
-    """Put whole datagrams, (address, payload), behind those of sessions."""
+def with_answers(answers: list[tuple[bytes, bytes]], outgoing: Outgoing) -> Outgoing:
+    """Put whole datagrams, (address, payload), before those of sessions: a WELCOME before the first UPDATE."""
     if not answers:
         return outgoing
     data = np.frombuffer(b"".join(payload for _, payload in answers), np.uint8)
@@ -237,12 +237,11 @@ def with_answers(outgoing: Outgoing, answers: list[tuple[bytes, bytes]]) -> Outg
     pieces[:, 0] = np.uint64(data.ctypes.data) + np.cumsum(length) - length
     pieces[:, 1] = length
     address = np.frombuffer(b"".join(address for address, _ in answers), np.uint32).reshape(-1, ADDRESS_WORDS)
-    first = outgoing.first_piece[-1] + 1 + np.arange(len(answers))
     return Outgoing(
-        np.concatenate([outgoing.pieces, pieces]),
-        np.concatenate([outgoing.first_piece, first]),
-        np.concatenate([outgoing.address, address]),
-        (*outgoing.keep, data),
+        np.concatenate([pieces, outgoing.pieces]),
+        np.concatenate([np.arange(len(answers)), outgoing.first_piece + len(answers)]),
+        np.concatenate([address, outgoing.address]),
+        (data, *outgoing.keep),
     )
 
 

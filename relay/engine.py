@@ -225,6 +225,9 @@ class Engine:
 
     def flush(self, now: float) -> Outgoing:
         """Send what need not wait for a tick: answers, acks that are due, new log entries, signals."""
+        world = self.world
+        if not (world.log.has_news or world.signals.num_queued or world.signals.num_waiting):
+            return self._build(Items.empty(), now, at_tick=False, keep=[])
         return self._send(now, at_tick=False)
 
     def tick(self, now: float) -> Outgoing:
@@ -250,6 +253,7 @@ class Engine:
             found, world.log, world.sessions.table, world.tick, world.period_s, resend=at_tick
         )
         signals, wanted, keep = world.signals.due(world.sessions, world.rooms)
+        world.log.has_news = False
         parts = [entries, delivery.empty_ranges(tails, entries, wanted), signals]
         if at_tick:
             pages, bodies = self._due_pages()
@@ -271,13 +275,18 @@ class Engine:
         allowed = np.zeros(table.rows, np.int64)
         allowed[live] = pacing.allowed_datagrams(table, live, self._per_tick, now)
         bare = self._needing_bare(live, now, at_tick)
+        if not len(items) and not len(bare):
+            return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
         chosen = egress.cut(items, bare[allowed[bare] > 0], allowed)
         outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, keep)
         pages = chosen.items.take(chosen.items.order == Order.PAGE)
         snapshots.note_sent(world.sessions, world.rooms, world.entities, pages.session, pages.last, world.tick)
         shed = np.count_nonzero(items.order == Order.SIGNAL) - np.count_nonzero(chosen.items.order == Order.SIGNAL)
         self.stats.count("signals_shed", int(shed))
-        outgoing = egress.with_answers(outgoing, self.lobby.take_answers(now))
+        return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
+
+    def _count_out(self, outgoing: Outgoing) -> Outgoing:
+        """Count what is about to be sent."""
         self.stats.count("datagrams_out", len(outgoing))
         self.stats.count("bytes_out", outgoing.num_bytes())
         return outgoing
@@ -324,7 +333,7 @@ class Engine:
             (table.address[row].tobytes(), self.lobby.build_bye(row, ByeReason.SHUTDOWN))
             for row in self.world.sessions.live.tolist()
         ]
-        return egress.with_answers(egress.nothing(), self.lobby.take_answers(now) + byes)
+        return egress.with_answers(self.lobby.take_answers(now) + byes, egress.nothing())
 
     def gauges(self) -> dict[str, tuple[int, int]]:
         """Return name -> (value, cap) of everything that could grow (SPEC 12)."""

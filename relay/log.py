@@ -116,6 +116,8 @@ class Log:
         self.table = EntryTable(64)
         self._slabs = Slabs(self.table)
         self.arena = Arena(max_bytes)
+        self.has_news = False
+        """Something was appended since the last send; whoever sends sets it back."""
         self.max_entries = 2 * LOG_CAP_ENTRIES
         """Entries of one room: its slowest member ends at the next tick after it fell LOG_CAP_ENTRIES behind."""
 
@@ -175,6 +177,7 @@ class Log:
         index = table.log_head[room_row] + 1 + rank_in_run(room_row)
         self._make_room(rooms, room_row[ends], index[ends])
         table.log_head[room_row[ends]] = index[ends]
+        self.has_news = True
         header["index"], header["length"] = index & 0xFFFF, payload_length
         length = _HEADER + payload_length
         at = self.arena.take(length)

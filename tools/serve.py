@@ -48,9 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         if isinstance(setting.default, bool):
             parser.add_argument(setting.option, action="store_const", const="true", dest=setting.name, help=text)
             continue
-        metavar = "|".join(setting.choices) or {int: "N", float: "SECONDS"}.get(
-            type(setting.default), setting.name.upper()
-        )
+        metavar = "|".join(setting.choices) or {int: "N", float: "SECONDS"}.get(type(setting.default), "TEXT")
         default = "" if setting.default == "" else f" (default: {setting.default})"
         parser.add_argument(setting.option, metavar=metavar, dest=setting.name, help=text + default)
     return parser

@@ -13,10 +13,13 @@ from construct import Container
 
 import protocol
 from protocol import codec, schemas
-from protocol.constants import REVISION_MAX, DataSection, Kind
+from protocol.client.inbox import Inbox
+from protocol.client.table import Table
+from protocol.constants import REVISION_MAX, DataSection, Kind, UpdateSection
 from protocol.drops import DropReason
 from protocol.dtypes import num_pages, page_ids
 from protocol.proofs import join_proof, path_proof, room_key, shard_of
+from protocol.records import RoomShape, read_sections
 from protocol.sequence import ReceiveWindow, acked_seqs, extend
 from protocol.texts import version_text
 from tools.generate.vectors import from_json, to_json
@@ -256,7 +259,7 @@ class LogModel:
 
     def receive(self, section: Any) -> list[tuple[int, bytes]]:
         first, last, after = section.header.first, section.header.last, section.header.after
-        if last > self.cursor + 256:
+        if first > self.cursor + 1 and last > self.cursor + 256:
             return []
         indexes = [extend(entry.header.index, first) for entry in section.entries]
         assert indexes == sorted(set(indexes)) and all(first <= index <= last for index in indexes)
@@ -271,7 +274,11 @@ class LogModel:
 
     def hand_over(self) -> list[tuple[int, bytes]]:
         handed: list[tuple[int, bytes]] = []
-        while fitting := [last for _, last, after in self.ranges if after <= self.done < last]:
+        while True:
+            fitting = [last for _, last, after in self.ranges if after <= self.done < last]
+            fitting += [self.cursor] if self.cursor > self.done else []
+            if not fitting:
+                return handed
             last = min(fitting)
             for index in range(self.done + 1, last + 1):
                 if index in self.entries and not self.entries[index].header.part >> 15:
@@ -280,7 +287,6 @@ class LogModel:
                         return handed
                     handed.append((index, whole))
                 self.done = index
-        return handed
 
     def message(self, index: int) -> bytes | None:
         """The whole message whose last fragment is at `index`; None while a fragment is missing."""
@@ -317,3 +323,45 @@ def test_the_sections_that_carry_the_log_bits_exist() -> None:
     for word_list in words:
         section = schemas.DATA_SECTION_BODIES[DataSection.LOG_BITS].build({"words": word_list})
         assert len(section) == 4 * len(word_list) <= 32
+
+
+# --- The Python client reads the same cases
+
+SHAPE = RoomShape(player_slots=32, num_ids=32 * 4, page_ids=27, max_state_bytes=32)
+
+
+def section_of_update(kind: UpdateSection, body: bytes) -> Any:
+    """One section as the client reads it, in an UPDATE whose header does not matter."""
+    section = schemas.SECTION_HEADER.build({"type": kind, "length": len(body)}) + body
+    sections = read_sections(bytes(schemas.UPDATE_HEADER.sizeof()) + section, SHAPE)
+    assert sections is not None
+    return sections
+
+
+@pytest.mark.parametrize("case", cases("pages"))
+def test_the_clients_table_does_what_the_pages_say(case: dict[str, Any]) -> None:
+    pages = section_of_update(UpdateSection.PAGE, bytes.fromhex(case["section"])).pages
+    table = Table(SHAPE, player_id=0, tick_rate=30)
+    before = {int(entity): bytes.fromhex(state) for entity, state in case["table"].items()}
+    if case["applied_tick"]:
+        here = [(entity, 0, state) for entity, state in before.items() if entity // case["page_ids"] == pages[0].page]
+        table.apply(case["applied_tick"], [pages[0]._replace(since=0, removed=(), states=here)])
+    table.states.update(before)
+    fits = table.fits(case["tick"], pages)
+    assert fits == (case["result"] != "dropped")
+    if fits:
+        table.apply(case["tick"], pages)
+    assert table.states == {int(entity): bytes.fromhex(state) for entity, state in case["table_after"].items()}
+
+
+@pytest.mark.parametrize("case", cases("logs"))
+def test_the_clients_inbox_hands_over_what_the_logs_say(case: dict[str, Any]) -> None:
+    inbox = Inbox(case["log_index"])
+    for step in case["steps"]:
+        (part,) = section_of_update(UpdateSection.LOG_RANGE, bytes.fromhex(step["section"])).ranges
+        handed = [(entry.log_index, entry.payload.hex()) for entry in inbox.take(part)]
+        assert handed == [(entry["index"], entry["payload"]) for entry in step["handed_over"]]
+        assert inbox.cursor == step["cursor"]
+        assert inbox.log_bits() == b"".join(word.to_bytes(4, "little") for word in step["log_bits"])
+        assert step["done"] in (None, inbox.done)
+    assert inbox.num_discarded == 0

@@ -145,7 +145,7 @@ class World:
             engine: Use this one, which has run in another world up to `started_at`; None: a new one.
         """
         self.seed = seed
-        self.config = config or RelayConfig(timeout_s=3.0)
+        self.config = config or RelayConfig(timeout_s=4.0, keepalive_s=0.25)
         self.room = room or RoomShape()
         self.rng = Random(f"{seed} world")
         self.now = self.rng.choice([0.0, 1_000.0, 1_000_000.0]) if started_at is None else started_at

@@ -9,6 +9,7 @@ from construct import Flag, Struct
 
 from protocol import codec, constants
 from protocol.constants import Kind
+from relay.config import documented_fields
 from tools.generate import __main__ as command
 from tools.generate import fingerprint, spec_tables, vectors
 
@@ -28,13 +29,18 @@ def test_every_generated_file_is_fresh(capsys: pytest.CaptureFixture[str]) -> No
     assert command.main(["--check"]) == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", [spec_tables.PATH, vectors.path(), fingerprint.PATH])
+@pytest.mark.parametrize("name", [spec_tables.PATH, spec_tables.README_PATH, vectors.path(), fingerprint.PATH])
 def test_a_stale_file_is_named_with_its_first_wrong_line(
     copy: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main(["--check"], root=copy) == 0
     fresh = (copy / name).read_text(encoding="utf-8")
-    marks = {spec_tables.PATH: "| HELLO |", vectors.path(): '"LOBBY"', fingerprint.PATH: "0x"}
+    marks = {
+        spec_tables.PATH: "| HELLO |",
+        spec_tables.README_PATH: "| `--tick-rate` |",
+        vectors.path(): '"LOBBY"',
+        fingerprint.PATH: "0x",
+    }
     stale = fresh.replace(marks[name], "stale", 1)
     (copy / name).write_text(stale, encoding="utf-8")
     capsys.readouterr()
@@ -138,6 +144,12 @@ def test_a_layout_table_adds_its_sizes_up() -> None:
     table = spec_tables.build_block("layout REFUSE")
     assert "| 15 | `text` | u8 length, then bytes | 1 + length |" in table
     assert table.endswith("|  |  | **total** | **16 + length** |")
+
+
+def test_every_setting_stands_in_the_table() -> None:
+    table = spec_tables.build_block("settings")
+    assert "| `--tick-rate` | 30 | Snapshots per second, 1 ... 240 |" in table
+    assert table.count("\n") == len(documented_fields())  # head and rule, less the release, which nobody sets
 
 
 def test_a_type_without_a_name_for_people_is_an_error() -> None:

@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def generated_files(root: Path) -> dict[str, str]:
     """Make every generated file. Returns: path below `root` -> the text it must have."""
-    spec = root / spec_tables.PATH
+    pages = {name: (root / name).read_text(encoding="utf-8") for name in (spec_tables.PATH, spec_tables.README_PATH)}
     recorded = root / fingerprint.PATH
     return {
-        spec_tables.PATH: spec_tables.fill_blocks(spec.read_text(encoding="utf-8")),
+        **{name: spec_tables.fill_blocks(page) for name, page in pages.items()},
         vectors.path(): vectors.build_text(),
         fingerprint.PATH: fingerprint.build_text(recorded.read_text(encoding="utf-8") if recorded.exists() else ""),
     }

@@ -1,4 +1,4 @@
-"""The blocks of SPEC.md between `<!-- generated: NAME -->` and `<!-- end -->`."""
+"""The blocks of SPEC.md and README.md between `<!-- generated: NAME -->` and `<!-- end -->`."""
 
 import importlib
 import importlib.util
@@ -10,8 +10,10 @@ from construct import Bytes, Construct, FormatField, GreedyBytes, Prefixed, Rena
 from protocol import caps, schemas
 from protocol.constants import ByeReason, Kind, Refusal
 from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS
+from relay.config import documented_fields, field_docs
 
 PATH = "protocol/SPEC.md"
+README_PATH = "README.md"
 _BLOCK = re.compile(r"(<!-- generated: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _TYPE_NAMES = {"B": "u8", "H": "u16", "L": "u32", "Q": "u64"}
 
@@ -34,9 +36,9 @@ KINDS: dict[Kind, tuple[str, str]] = {
 """Direction and meaning of every kind. Up is from client to server."""
 
 
-def fill_blocks(spec: str) -> str:
-    """Fill every block of the page anew. Raises: ValueError naming a block that nobody makes."""
-    return _BLOCK.sub(lambda match: f"{match[1]}\n{build_block(match[2])}\n\n{match[3]}", spec)
+def fill_blocks(page: str) -> str:
+    """Fill every block of a page anew. Raises: ValueError naming a block that nobody makes."""
+    return _BLOCK.sub(lambda match: f"{match[1]}\n{build_block(match[2])}\n\n{match[3]}", page)
 
 
 def build_block(name: str) -> str:
@@ -47,7 +49,7 @@ def build_block(name: str) -> str:
             return layout_table(schema)
     elif name in _BLOCKS:
         return _BLOCKS[name]()
-    raise ValueError(f"{PATH} has a block {name!r}; permitted: layout SCHEMA, {', '.join(_BLOCKS)}")
+    raise ValueError(f"nobody makes a block {name!r}; permitted: layout SCHEMA, {', '.join(_BLOCKS)}")
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -115,4 +117,25 @@ def _caps() -> str:
     return table(("what", "cap", "when full", "counted as", "test"), rows)
 
 
-_BLOCKS = {"kinds": _kinds, "refusals": _refusals, "bye reasons": _bye_reasons, "caps": _caps}
+def _settings() -> str:
+    docs = field_docs()
+    rows = [
+        (f"`--{name.replace('_', '-')}`", default, _first_sentence(docs[name]))
+        for name, default in documented_fields()
+        if name != "release"
+    ]
+    return table(("option", "default", "what, and permitted range"), rows)
+
+
+def _first_sentence(text: str) -> str:
+    """Cut a text at its first full stop; the dots of a range ("1 ... 240") are none."""
+    return re.split(r"(?<!\.)\.(?:\s|$)", text, maxsplit=1)[0]
+
+
+_BLOCKS = {
+    "kinds": _kinds,
+    "refusals": _refusals,
+    "bye reasons": _bye_reasons,
+    "caps": _caps,
+    "settings": _settings,
+}

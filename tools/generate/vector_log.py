@@ -87,11 +87,16 @@ def _gap_cases() -> list[dict[str, Any]]:
             ),
         ),
         _case(
-            "a range that ends 256 beyond the cursor is taken, one further is ignored",
+            "a range beyond a gap is taken if it ends 256 beyond the cursor, ignored if it ends further",
             10,
             _step(log_range(267, 267, 10, entry(267, b"x")), [], 10, 10),
             _step(log_range(266, 266, 265, entry(266, b"y")), [], 10, 10, [0, 0, 0, 0, 0, 0, 0, 2**31]),
             _step(log_range(11, 265, 10), [(266, "y")], 266, 266),
+        ),
+        _case(
+            "a range without a gap is taken, however long it is",
+            10,
+            _step(log_range(11, 600, 10, entry(600, b"x")), [(600, "x")], 600, 600),
         ),
         _case(
             "an entry of unknown kind is passed over",

@@ -177,3 +177,9 @@ def server() -> FakeServer:
 def connection(server: FakeServer) -> ClientConnection:
     """A connection that joined at now=10.0 as player 1 of ROOM-1."""
     return server.connect(10.0)
+
+
+@pytest.fixture(scope="session")
+def server_class() -> type[FakeServer]:
+    """For tests that need a server of their own for every example."""
+    return FakeServer

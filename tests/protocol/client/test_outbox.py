@@ -78,6 +78,8 @@ def test_only_what_did_not_arrive_is_sent_again(sender: Sender) -> None:
     sender.outbox.on_acked(1, 0b1010, 1000)  # 1, 3 and 5 arrived
     assert sender.outbox.num_waiting == 2
     assert sender.send_ids(2.0) == [2, 4]
+    sender.outbox.on_acked(5, 0, 1000)
+    assert sender.outbox.num_waiting == 0
 
 
 def test_no_more_than_the_window_is_sent(sender: Sender) -> None:

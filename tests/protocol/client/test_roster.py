@@ -76,7 +76,9 @@ def test_a_name_that_is_not_utf8_is_shown_as_far_as_it_is(roster: Roster) -> Non
         (EntryKind.ROSTER, b"\x00\x00\x08\x00\x03ann"),
     ],
 )
-def test_a_malformed_entry_or_a_player_that_cannot_be_changes_nothing(roster: Roster, kind: int, payload: bytes) -> None:
+def test_a_malformed_entry_or_a_player_that_cannot_be_changes_nothing(
+    roster: Roster, kind: int, payload: bytes
+) -> None:
     assert roster.apply(entry(kind, payload)) is None
     assert (roster.members, roster.host) == ({}, None)
 

@@ -9,7 +9,9 @@ from protocol.records import Page, RoomShape
 SHAPE = RoomShape(player_slots=8, num_ids=32, page_ids=16, max_state_bytes=32)
 
 
-def page(states: dict[int, bytes], since: int = 0, removed: tuple[int, ...] = (), number: int = 0, age: int = 0) -> Page:
+def page(
+    states: dict[int, bytes], since: int = 0, removed: tuple[int, ...] = (), number: int = 0, age: int = 0
+) -> Page:
     return Page(number, since, 0, removed, [(entity_id, age, state) for entity_id, state in states.items()])
 
 

