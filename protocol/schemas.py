@@ -315,13 +315,13 @@ UPDATE_HEADER = Struct(
     "message_credit" / Int16ul,
 )
 
-DATA_SECTION_BODIES = {
+DATA_SECTION_BODIES: dict[int, Construct] = {
     DataSection.STATE: STATE_SECTION,
     DataSection.LOG_BITS: LOG_BITS_SECTION,
     DataSection.MESSAGE: MESSAGE_SECTION,
     DataSection.SIGNAL: SIGNAL_UP_SECTION,
 }
-UPDATE_SECTION_BODIES = {
+UPDATE_SECTION_BODIES: dict[int, Construct] = {
     UpdateSection.PAGE: PAGE_SECTION,
     UpdateSection.LOG_RANGE: RANGE_SECTION,
     UpdateSection.SIGNAL: SIGNAL_DOWN_SECTION,

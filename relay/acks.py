@@ -26,23 +26,23 @@ def accept(received: Received, sessions: Sessions, stats: Stats, now: float) -> 
     Returns: the datagrams that were accepted, ordered by session and seq, and a mask (d,) of those that are the newest
         of their session.
     """
-    order = np.lexsort((received.seq, received.session))
-    session, seq = received.session[order], received.seq[order]
-    twin = np.zeros(len(order), np.bool_)
+    received = _sorted(received)
+    session, seq = received.session, received.seq
+    twin = np.zeros(len(session), np.bool_)
     twin[1:] = (session[1:] == session[:-1]) & (seq[1:] == seq[:-1])
-    newest = _per_run_last(session, seq)
-    old = ~twin & (newest - seq >= WINDOW)
+    old = ~twin & (_last_of_run(session, seq) - seq >= WINDOW)
     stats.count_drop(DropReason.DUPLICATE, int(np.count_nonzero(twin)))
     stats.count_drop(DropReason.TOO_OLD, int(np.count_nonzero(old)))
-    keep = np.ones(len(order), np.bool_)
-    keep[order[twin | old]] = False
-    ordered = _sorted(received.where(keep))
-    return ordered, _move_windows(ordered, sessions.table, now)
+    received = received.where(~(twin | old))
+    return received, _move_windows(received, sessions.table, now)
 
 
 def _sorted(received: Received) -> Received:
-    """Put datagrams in order of session and seq."""
-    order = np.lexsort((received.seq, received.session))
+    """Put datagrams, which come ordered by session, in order of session and seq."""
+    session, seq = received.session, received.seq
+    if bool(((session[1:] > session[:-1]) | (seq[1:] >= seq[:-1])).all()):
+        return received
+    order = np.lexsort((seq, session))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     sections = received.sections
@@ -50,12 +50,10 @@ def _sorted(received: Received) -> Received:
     return received.ordered(order, sections)
 
 
-def _per_run_last(keys: Ints, values: Ints) -> Ints:
+def _last_of_run(keys: Ints, values: Ints) -> Ints:
     """Spread the last value of each run of equal keys over the run."""
-    if not len(keys):
-        return values
-    ends = np.flatnonzero(run_ends(keys))
-    return np.repeat(values[ends], np.diff(ends, prepend=-1))
+    ends = run_ends(keys).nonzero()[0]
+    return values[ends][np.searchsorted(ends, np.arange(len(keys)))]
 
 
 def _move_windows(received: Received, table: SessionTable, now: float) -> Bools:
@@ -63,21 +61,22 @@ def _move_windows(received: Received, table: SessionTable, now: float) -> Bools:
     session, seq = received.session, received.seq
     if not len(session):
         return np.zeros(0, np.bool_)
-    starts = np.flatnonzero(run_starts(session))
+    starts, ends = run_starts(session).nonzero()[0], run_ends(session).nonzero()[0]
+    arrived_now = ends + 1 - starts
     rows = session[starts]
     before = table.recv_newest[rows]
-    newest = np.maximum(before, seq[run_ends(session)])
+    newest = np.maximum(before, seq[ends])
     advance = newest - before
-    bit = _ONE << (np.repeat(newest, np.diff(starts, append=len(session))) - seq).astype(np.uint64)
+    bit = _ONE << (np.repeat(newest, arrived_now) - seq).astype(np.uint64)
     arrived = np.bitwise_or.reduceat(bit, starts)
     table.recv_mask[rows] = table.recv_mask[rows] << advance.astype(np.uint64) | arrived
     table.recv_newest[rows] = newest
     table.recv_at[rows[advance > 0]] = now
     table.heard_at[rows] = now
-    _estimate_loss_up(table, rows, advance, np.diff(starts, append=len(session)))
+    _estimate_loss_up(table, rows, advance, arrived_now)
     _owe_acks(received, table, rows, starts, now)
     is_newest = np.zeros(len(session), np.bool_)
-    is_newest[run_ends(session)] = advance > 0
+    is_newest[ends] = advance > 0
     return is_newest
 
 
@@ -156,7 +155,8 @@ def _on_datagrams_acked(table: SessionTable, entities: Entities, rows: Ints, set
 def set_bits(masks: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
     """List the set bits of masks (n,) as pairs (which mask, which bit)."""
     bits = np.unpackbits(masks.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    return np.nonzero(bits)
+    which, bit = np.nonzero(bits)
+    return which, bit
 
 
 def handle_log_acks(received: Received, newest: Bools, sessions: Sessions, now: float) -> None:
@@ -176,6 +176,6 @@ def handle_log_acks(received: Received, newest: Bools, sessions: Sessions, now: 
     which, word = expand(sections.length // 4)
     row = received.session[sections.datagram[which]]
     value = windows(received.source, "<u4")[sections.at[which] + 4 * word].astype(np.uint64)
-    fits = (word < LOG_WINDOW // 32) & np.isin(row, rows[forward])
-    row, word, value = row[fits], word[fits], value[fits]
+    current = cursor[np.searchsorted(rows, row)] == table.log_cursor[row]
+    row, word, value = row[current], word[current], value[current]
     np.bitwise_or.at(table.log_bits, (row, word // 2), value << (32 * (word % 2)).astype(np.uint64))

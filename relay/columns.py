@@ -4,7 +4,7 @@ Everything the relay remembers per session, room, entity, page or log entry is a
 numpy call of a stage serves the whole server.
 """
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ Ints = npt.NDArray[np.int64]
 """Rows, indexes, counts and extended sequence numbers: int64 everywhere, so that no stage mixes widths."""
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 class Columns:
@@ -125,9 +126,25 @@ def expand(counts: Ints) -> tuple[Ints, Ints]:
 
     The vectorised form of two nested loops. Shapes: counts (n,), both results (sum(counts),).
     """
-    which = np.repeat(np.arange(len(counts)), counts)
-    starts = np.cumsum(counts) - counts
+    which = np.arange(len(counts)).repeat(counts)
+    starts = counts.cumsum() - counts
     return which, np.arange(len(which)) - starts[which]
+
+
+def before(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+    """Shift by one: each element becomes the one before it; the first wraps round and means nothing."""
+    shifted = np.empty_like(values)
+    shifted[1:] = values[:-1]
+    shifted[:1] = values[-1:]
+    return shifted
+
+
+def behind(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+    """Shift by one: each element becomes the one behind it; the last wraps round and means nothing."""
+    shifted = np.empty_like(values)
+    shifted[:-1] = values[1:]
+    shifted[-1:] = values[:1]
+    return shifted
 
 
 def rank_in_run(keys: Ints) -> Ints:

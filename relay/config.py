@@ -3,6 +3,7 @@
 import ast
 import inspect
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 from protocol.constants import MAX_PLAYERS_PER_ROOM
 
@@ -52,7 +53,8 @@ class RelayConfig:
                 raise ValueError(f"{name} is {value}; permitted: {low} to {high}")
         if self.default_room_players > self.max_room_players:
             raise ValueError(
-                f"default_room_players is {self.default_room_players}; permitted: 1 to max_room_players ({self.max_room_players})"
+                f"default_room_players is {self.default_room_players}; "
+                f"permitted: 1 to max_room_players ({self.max_room_players})"
             )
         if self.keepalive_s > self.timeout_s / 2:
             raise ValueError(
@@ -90,7 +92,7 @@ def field_docs() -> dict[str, str]:
     (body,) = (node.body for node in ast.parse(inspect.getsource(RelayConfig)).body if isinstance(node, ast.ClassDef))
     return {
         field.target.id: " ".join(str(doc.value.value).split())
-        for field, doc in zip(body, body[1:])
+        for field, doc in pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(doc, ast.Expr)

@@ -11,7 +11,7 @@ import numpy as np
 
 from protocol.constants import LOG_WINDOW
 from relay.audience import includes
-from relay.columns import Bools, Ints, expand, rank_in_run, run_ends, run_starts
+from relay.columns import Bools, Ints, before, behind, expand, rank_in_run, run_ends, run_starts
 from relay.items import Items, Order
 from relay.log import Log
 from relay.rooms import Rooms
@@ -65,9 +65,9 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, now: float) -> tuple[O
     table = sessions.table
     rows = sessions.live
     head = rooms.table.log_head[table.room[rows]]
-    behind = head > table.log_cursor[rows]
-    table.log_moved_at[rows[~behind]] = now
-    rows, head = rows[behind], head[behind]
+    lags = head > table.log_cursor[rows]
+    table.log_moved_at[rows[~lags]] = now
+    rows, head = rows[lags], head[lags]
     effective = table.log_effective[rows]
     limit = np.minimum(head, effective + LOG_WINDOW)
     which, k = expand(limit - effective)
@@ -91,7 +91,7 @@ def _acknowledged(table: SessionTable, row: Ints, index: Ints) -> Bools:
 
 
 def _move_effective(
-    table: SessionTable, rows: Ints, before: Ints, limit: Ints, which: Ints, index: Ints, now: float
+    table: SessionTable, rows: Ints, old: Ints, limit: Ints, which: Ints, index: Ints, now: float
 ) -> None:
     """Set the effective cursors: up to the first open index, or all that was looked at."""
     starts = run_starts(which)
@@ -100,7 +100,7 @@ def _move_effective(
     table.log_effective[rows] = effective
     idle = np.ones(len(rows), np.bool_)
     idle[which[starts]] = False
-    table.log_moved_at[rows[(effective > before) | idle]] = now
+    table.log_moved_at[rows[(effective > old) | idle]] = now
 
 
 def _build_open(
@@ -110,13 +110,13 @@ def _build_open(
     cursor = table.log_cursor[rows]
     fragment = log.table.more[entry]
     starts, ends = run_starts(which), run_ends(which)
-    first = np.where(starts, cursor[which], np.roll(index, 1)) + 1
-    last = np.where(ends, limit[which], np.roll(index, -1) - 1)
+    first = np.where(starts, cursor[which], before(index)) + 1
+    last = np.where(ends, limit[which], behind(index) - 1)
     position = np.arange(len(index))
     run_start = np.maximum.accumulate(np.where(starts, position, 0))
     blocking = np.maximum.accumulate(np.where(fragment, -1, position))
-    before = np.roll(blocking, 1)
-    after = np.where(~starts & (before >= run_start), index[before], cursor[which])
+    held_up = before(blocking)
+    after = np.where(~starts & (held_up >= run_start), index[held_up], cursor[which])
     found = Open(rows[which], index, entry, fragment, first, last, after, ~starts)
     tail_first, tail_after = cursor + 1, cursor.copy()
     tail_first[which[ends]] = index[ends] + 1
@@ -131,6 +131,8 @@ def due_entries(found: Open, log: Log, table: SessionTable, tick: int, period_s:
         resend: False between ticks: only what is new, and no fragments.
     """
     session = found.session
+    if not len(session):
+        return Items.empty()
     slot = found.index % LOG_WINDOW
     unseen = found.index > table.log_seen[session]
     table.log_sent_tick[session[unseen], slot[unseen]] = NEVER
@@ -143,7 +145,7 @@ def due_entries(found: Open, log: Log, table: SessionTable, tick: int, period_s:
         due[bulk[rank_in_run(session[bulk]) >= FRAGMENTS_PER_TICK]] = False
     else:
         due &= ~found.fragment
-    linked = due & found.follows & np.roll(due, 1) & (found.fragment == np.roll(found.fragment, 1))
+    linked = due & found.follows & before(due) & (found.fragment == before(found.fragment))
     items = Items.build(
         session,
         Order.ENTRY,

@@ -66,7 +66,9 @@ def cut(items: Items, bare: Ints, allowed: Ints) -> Cut:
         going = (at < session_end) & (left > 0)
     begin = np.concatenate([*begins, np.zeros(0, np.int64)]).astype(np.int64)
     stop = np.concatenate([*stops, np.zeros(0, np.int64)]).astype(np.int64)
-    return _join_bare(items, begin, stop, bare)
+    served = np.zeros(len(allowed), np.bool_)
+    served[items.session[begin]] = True
+    return _join_bare(items, begin, stop, bare, served)
 
 
 def _next_break(items: Items) -> Ints:
@@ -77,10 +79,10 @@ def _next_break(items: Items) -> Ints:
     return np.minimum.accumulate(following[::-1])[::-1][:n]
 
 
-def _join_bare(items: Items, begin: Ints, stop: Ints, bare: Ints) -> Cut:
-    """Put the datagrams in order and add those without items."""
+def _join_bare(items: Items, begin: Ints, stop: Ints, bare: Ints, served: Bools) -> Cut:
+    """Put the datagrams in order and add those without items, for sessions that were not `served` any."""
     with_items = items.session[begin]
-    bare = np.setdiff1d(bare, with_items)
+    bare = bare[~served[bare]]
     session = np.concatenate([with_items, bare])
     begin = np.concatenate([begin, np.zeros(len(bare), np.int64)])
     stop = np.concatenate([stop, np.zeros(len(bare), np.int64)])

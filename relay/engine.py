@@ -164,9 +164,8 @@ class Engine:
             self.lobby.answer_unknown_session(int(header["session"]), int(header["shard"]), address, now)
 
     def _within_budgets(self, received: Received, now: float) -> Received:
-        """Spend the sessions' budgets of datagrams and bytes (step 6). Datagrams come out ordered by session."""
+        """Spend the sessions' budgets of datagrams and bytes (step 6)."""
         table = self.world.sessions.table
-        received = received.ordered(np.argsort(received.session, kind="stable"), received.sections)
         self.world.budgets.refill(table, received.session, now)
         kept = self.world.budgets.covered(table, received.session, Budget.DATAGRAMS)
         self.stats.count_dropped(DropReason.OVER_RATE, kept)

@@ -34,6 +34,7 @@ Records = npt.NDArray[np.void]
 
 COLD_KINDS = (Kind.HELLO, Kind.JOIN, Kind.PING, Kind.BYE, Kind.PATH_RESPONSE)
 """What a client sends beside DATA."""
+_IS_COLD = np.isin(np.arange(256), COLD_KINDS)
 _NUM_TARGETS = np.array([0, 1, 1], np.int64)
 """Ids that a target of ALL, ALL_BUT and ONE must have."""
 
@@ -116,7 +117,7 @@ def split_kinds(batch: Batch, stats: Stats) -> tuple[Ints, Ints]:
     stats.count_dropped(DropReason.TOO_LONG, fits)
     fits &= long_enough
     hot = fits & (kind == Kind.DATA)
-    cold = fits & np.isin(kind, COLD_KINDS)
+    cold = fits & _IS_COLD[kind]
     stats.count_drop(DropReason.UNKNOWN_KIND, int(np.count_nonzero(fits & ~hot & ~cold)))
     return np.flatnonzero(hot), np.flatnonzero(cold)
 
@@ -137,12 +138,15 @@ def read_headers(batch: Batch, rows: Ints, stats: Stats) -> Received:
 
 
 def find_sessions(received: Received, sessions: Sessions, stats: Stats) -> tuple[Received, Received]:
-    """Look sessions up (step 5). Returns the datagrams of known sessions, and those that deserve a RESET."""
+    """Look sessions up (step 5).
+
+    Returns: the datagrams of known sessions, ordered by session and else as they arrived; and the others.
+    """
     rows, known = sessions.find_rows(received.header["session"])
-    received.session = rows
-    received.seq = np.zeros(len(rows), np.int64)
+    received.session = received.seq = rows  # seq has its meaning from check_window on
     stats.count_dropped(DropReason.UNKNOWN_SESSION, known)
-    return received.where(known), received.where(~known)
+    found, unknown = received.where(known), received.where(~known)
+    return found.ordered(np.argsort(found.session, kind="stable"), found.sections), unknown
 
 
 def check_window(received: Received, sessions: Sessions, stats: Stats) -> Received:

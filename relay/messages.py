@@ -15,7 +15,7 @@ from protocol.drops import DropReason
 from protocol.sequence import extend_array
 from relay.audience import WORDS, Audience, read_audiences
 from relay.budgets import Budget, Budgets
-from relay.columns import Bools, Bytes, Columns, Ints, RowPool, rank_in_run, run_ends, run_starts
+from relay.columns import Bools, Bytes, Columns, Ints, RowPool, before, rank_in_run, run_ends, run_starts
 from relay.ingress import Received, Records, payload_bytes, read_section_headers
 from relay.log import CREDIT_BYTES, ENTRY_CHARGE_BYTES, Log
 from relay.rooms import Rooms
@@ -237,7 +237,7 @@ def append(messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> t
 def _number_parts(session: Ints, more: Bools, table: SessionTable) -> tuple[Ints, Bools]:
     """Number fragments within their messages. Returns part (n,) and a mask of the entries that begin a message."""
     starts = run_starts(session)
-    begins = np.where(starts, table.unfinished_parts[session] == 0, ~np.roll(more, 1))
+    begins = np.where(starts, table.unfinished_parts[session] == 0, ~before(more))
     position = np.arange(len(session))
     run_start = np.maximum.accumulate(np.where(starts | begins, position, 0))
     carried = np.where(begins, 0, table.unfinished_parts[session])[run_start]

@@ -76,7 +76,11 @@ class Demo:
 
     def __init__(self, num_rooms: int, num_players: int, port: int) -> None:
         """Prepare; nothing is bound yet."""
-        config = RelayConfig(max_room_players=MAX_PLAYERS_PER_ROOM, default_room_players=max(num_players, 2))
+        config = RelayConfig(
+            max_players=num_rooms * num_players,
+            max_room_players=MAX_PLAYERS_PER_ROOM,
+            default_room_players=num_players,
+        )
         self._server = RelayServer(config, secret=os.urandom(SECRET_BYTES), host="127.0.0.1", port=port)
         self._codes = CODES[:num_rooms]
         self._num_players = num_players

@@ -84,6 +84,7 @@ class Transport(ABC):
         self._is_closed = True
         self._cancel_plan()
 
+    @abstractmethod
     async def wait_closed(self) -> None:
         """Wait until the port is free again after `close`."""
 

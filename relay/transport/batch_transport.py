@@ -75,6 +75,9 @@ class BatchTransport(Transport):
             self._set_reader(False)
             self._socket.close()
 
+    async def wait_closed(self) -> None:
+        """Do nothing: `close` closes the socket at once."""
+
     # --- receiving
 
     def _on_readable(self) -> None:

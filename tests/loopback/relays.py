@@ -23,9 +23,7 @@ E = TypeVar("E")
 
 
 @asynccontextmanager
-async def running_relay(
-    transport: str = "auto", host: str | None = None, **config: Any
-) -> AsyncIterator[RelayServer]:
+async def running_relay(transport: str = "auto", host: str | None = None, **config: Any) -> AsyncIterator[RelayServer]:
     """Run a relay on a free port until the block ends."""
     server = RelayServer(RelayConfig(**config), secret=SECRET, host=host, port=0, transport=transport)
     await server.start()

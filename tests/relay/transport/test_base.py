@@ -40,6 +40,9 @@ class EndlessTransport(Transport):
     def _wait(self) -> None:
         self.waits += 1
 
+    async def wait_closed(self) -> None:
+        pass
+
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
