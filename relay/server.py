@@ -233,7 +233,8 @@ class RelayServer:
             "tickrelay %s listening on UDP %s, %d ticks/s, transport %s on %s",
             config.release, where, config.tick_rate, transport.name, loop,
         )  # fmt: skip
-        log.info("limits: %s", ", ".join(f"{name} {getattr(config, name)}" for name, _ in documented_fields()))
+        limits = [name for name, _ in documented_fields() if name != "release"]
+        log.info("limits: %s", ", ".join(f"{name} {getattr(config, name)}" for name in limits))
         receive, send = (size // 1024 for size in transport.buffer_bytes)
         asked = BUFFER_BYTES // 1024
         if min(receive, send) < asked:

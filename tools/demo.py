@@ -126,6 +126,7 @@ class Demo:
                     break
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), min(screen.interval_s, left))
+                    break  # the bots are leaving; the last picture shows them all
                 screen.show(self._view(time.monotonic() - began))
 
     def _view(self, elapsed_s: float) -> View:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from protocol.constants import ACK_BITS, ACK_DELAY_MAX_MS, ACK_WITHIN_DATAGRAMS, ACK_WITHIN_S, AckFlag
-from protocol.sequence import ReceiveWindow, acked_seqs, extend
+from protocol.sequence import ReceiveWindow, extend
 
 REMEMBERED_DATAGRAMS = 256
 """Sent datagrams whose fate is still open. An older one is unknown: what it carried stays unacknowledged and is sent
@@ -137,13 +137,18 @@ class Flight:
         ack = extend(header.ack, self.newest)
         if ack in self._open and header.ack_delay < ACK_DELAY_MAX_MS:
             self._add_rtt(now - self._open[ack].at - header.ack_delay / 1000)
+        reported = header.ack_bits << 1 | 1  # bit i: ack - i
         states: list[StateVersion] = []
-        for seq in acked_seqs(ack, header.ack_bits):
-            sent = self._open.pop(seq, None)
-            if sent is not None:
+        for seq in list(self._open):
+            behind = ack - seq
+            if behind < 0:
+                break  # numbers ascend: nothing from here on can be meant
+            if reported >> behind & 1:
+                states.extend(self._open.pop(seq).states)
                 self._loss.add(1, 1)
-                states.extend(sent.states)
-        self._forget(ack)
+            elif behind > ACK_BITS:
+                self._forget(seq)
+        self._newest_acked = max(self._newest_acked, ack)
         return states
 
     def _add_rtt(self, sample_s: float) -> None:
@@ -153,10 +158,8 @@ class Flight:
         else:
             self.rtt_s += (sample_s - self.rtt_s) * RTT_SHARE
 
-    def _forget(self, ack: int) -> None:
+    def _forget(self, seq: int) -> None:
         """Forget what no later ack can report: lost if an earlier ack could have named it, else unknown."""
-        for seq in [seq for seq in self._open if seq < ack - ACK_BITS]:
-            del self._open[seq]
-            if seq < self._newest_acked:
-                self._loss.add(1, 0)
-        self._newest_acked = max(self._newest_acked, ack)
+        del self._open[seq]
+        if seq < self._newest_acked:
+            self._loss.add(1, 0)

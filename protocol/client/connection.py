@@ -23,6 +23,7 @@ from protocol.client.session import Session
 from protocol.client.view import ConnectionView
 from protocol.constants import MAX_DATAGRAM_BYTES, ByeReason, Kind, Refusal, SignalFlag, Target
 from protocol.drops import DropReason
+from protocol.texts import BYE_TEXTS
 
 BYE_COPIES = 3
 BYE_INTERVAL_S = 0.020
@@ -201,7 +202,7 @@ class ClientConnection(ConnectionView):
             self._bye = self._session.build_bye(ByeReason.LEFT)
             self._byes_left = BYE_COPIES
             self._bye_at = now
-        self._end(ByeReason.LEFT, Disconnected(ByeReason.LEFT, ""))
+        self._disconnect(ByeReason.LEFT)
 
     # --- inside
 
@@ -223,8 +224,10 @@ class ClientConnection(ConnectionView):
         self._path_response = None
         self._events.append(event)
 
-    def _disconnect(self, reason: ByeReason | int, text: str) -> None:
-        self._end(reason, Disconnected(reason, text))
+    def _disconnect(self, reason: ByeReason | int, text: str = "") -> None:
+        """End it with a text for a human; without one, with the usual words for the reason."""
+        usual = BYE_TEXTS[reason] if isinstance(reason, ByeReason) else ""
+        self._end(reason, Disconnected(reason, text or usual))
 
     def _handle(self, data: bytes, now: float) -> DropReason | None:
         """Check size and kind, then let the kind's own function check the rest (SPEC 11, client)."""
@@ -275,7 +278,7 @@ class ClientConnection(ConnectionView):
     def _handle_reset(self, value: Any, _now: float) -> DropReason | None:
         if not self._is_own_session(value.session) or not self._live().is_own_reset(value.reset_token):
             return DropReason.UNKNOWN_SESSION
-        self._disconnect(ByeReason.RESET, "the relay does not know this session: it was restarted, or has ended it")
+        self._disconnect(ByeReason.RESET)
         return None
 
     def _handle_path_challenge(self, value: Any, now: float) -> DropReason | None:
@@ -297,7 +300,7 @@ class ClientConnection(ConnectionView):
 
     def _poll_session(self, session: Session, now: float) -> list[bytes]:
         if now >= session.timeout_at():
-            self._disconnect(ByeReason.TIMEOUT, f"nothing came from the relay for {session.welcome.timeout_s:g} s")
+            self._disconnect(ByeReason.TIMEOUT)
             return []
         session.expire(now)
         datagrams = []

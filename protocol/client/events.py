@@ -32,7 +32,7 @@ class Disconnected:
     reason: ByeReason | int
     """LEFT after our own `close`; TIMEOUT when nothing answered; a bare int is a reason of a later revision."""
     text: str
-    """For a human; may be empty."""
+    """For a human: the server's words, or the usual ones for the reason. Empty only for a reason that is a bare int."""
 
 
 @dataclass(frozen=True, slots=True)

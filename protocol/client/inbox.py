@@ -85,13 +85,11 @@ class Inbox:
 
     def _hand_over(self) -> list[Entry]:
         due: list[Entry] = []
-        is_waiting = False
-        while not is_waiting:
-            last = max((last for last, after in self._ranges.items() if after <= self.done), default=0)
-            last = max(last, self.cursor)  # everything up to the cursor is complete, whatever `after` says
-            if last <= self.done:
+        while True:
+            fitting = [last for last, after in self._ranges.items() if after <= self.done]
+            last = max([*fitting, self.cursor])  # all up to the cursor is complete, whatever `after` says
+            if last <= self.done or not self._advance(last, due):
                 break
-            is_waiting = not self._advance(last, due)
         self._ranges = {last: after for last, after in self._ranges.items() if last > self.done}
         return due
 

@@ -10,7 +10,6 @@ from protocol.constants import ByeReason, JoinMode, Kind, Option, Refusal
 from protocol.drops import DropReason
 from relay.config import RelayConfig
 from relay.engine import Engine
-from tests.cases.test_log import carries_entries
 from tests.sim.network import PERFECT, Conditions
 from tests.sim.raw import Desk, RawClient
 from tests.sim.world import RoomShape, World
@@ -127,25 +126,48 @@ def test_a_reset_is_no_larger_than_what_caused_it_and_comes_at_a_limited_rate() 
     resets = client.hear()
     assert {reset.kind for reset in resets} == {Kind.RESET}
     assert 0 < len(resets) < asked
-    assert all(len(codec.encode(Kind.RESET, **{k: reset[k] for k in ("shard", "session", "reset_token")})) <= 26 for reset in resets)
+    assert all(
+        len(codec.encode(Kind.RESET, **{k: reset[k] for k in ("shard", "session", "reset_token")})) <= 26
+        for reset in resets
+    )
 
 
 # --- too slow
 
 
 def test_a_client_that_does_not_read_the_log_for_10_s_is_too_slow() -> None:
-    world = World("slow", conditions=PERFECT, num_players=3)
-    world.join_all()
-    slow = world.players[2]
-    assert slow.life is not None
-    slow.life.ending = True
-    slow.down.drop_if = carries_entries
-    world.send_message(0)
-    world.run(9.5)
-    assert world.endings == []
-    world.run(1.0)
-    assert [event.reason for event in world.endings] == [ByeReason.TOO_SLOW]
-    world.settle()
+    desk = Desk()
+    writer, slow = RawClient(desk, 0).join(), RawClient(desk, 1).join()
+    desk.wait(1.0)
+    slow.hear()
+    slow.say()
+    read_up_to = slow.log_cursor
+    writer.say(writer.message(b"hello"))
+    for second in range(12):
+        for client in (writer, slow):
+            client.hear()
+        writer.say()
+        slow.say(log_cursor=read_up_to)
+        assert desk.engine.num_sessions == (2 if second < 11 else 1)
+        desk.wait(1.0)
+    byes = [value for value in slow.hear() if value.kind == Kind.BYE]
+    assert [bye.reason for bye in byes] == [ByeReason.TOO_SLOW] * 3
+
+
+def test_a_client_that_reads_a_little_of_the_log_every_9_s_is_not_too_slow() -> None:
+    desk = Desk()
+    writer, slow = RawClient(desk, 0).join(), RawClient(desk, 1).join()
+    desk.wait(1.0)
+    slow.hear()
+    read_up_to = slow.log_cursor
+    writer.say(*[writer.message(b"hello") for _ in range(5)])
+    for second in range(45):
+        for client in (writer, slow):
+            client.hear()
+        writer.say()
+        slow.say(log_cursor=read_up_to + second // 9)
+        desk.wait(1.0)
+    assert desk.engine.num_sessions == 2
 
 
 def test_who_has_nothing_outstanding_is_never_too_slow() -> None:

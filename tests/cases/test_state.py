@@ -85,7 +85,7 @@ def test_an_entity_written_at_seq_100_and_next_at_40_100_takes_the_second_write(
 
 def test_a_state_in_a_late_datagram_does_not_undo_a_newer_one() -> None:
     desk = Desk()
-    client = RawClient(desk, 0).join()
+    client = RawClient(desk, 0).join(entities_per_player=2)
     late = client.data(client.state((0, b"late"), (1, b"only")))
     client.say(client.state((0, b"new!")))
     desk.offer([(late, client.address)])

@@ -22,7 +22,6 @@ from protocol.client import (
 from relay.client import JoinRefused, RelayClient
 from relay.server import RelayServer
 from tests.loopback.relays import (
-    HOSTS,
     LOOPS,
     SECRET,
     TRANSPORTS,
@@ -33,6 +32,7 @@ from tests.loopback.relays import (
     running_relay,
     until,
 )
+from tests.relay.transport.doubles import HOSTS
 
 pytestmark = pytest.mark.slow
 everywhere = pytest.mark.parametrize(

@@ -19,7 +19,9 @@ def reference_tables(rig: Rig) -> list[Table]:
     tables = []
     for room, rows in zip(rig.room_list, rig.rows, strict=True):
         slots, options = room.options.slots, room.options
-        owners = [rows[id_ % slots] if id_ % slots < len(rows) else None for id_ in range(slots * options.entities_per_player)]
+        owners = [
+            rows[id_ % slots] if id_ % slots < len(rows) else None for id_ in range(slots * options.entities_per_player)
+        ]
         page_ids = min(255, (1160 - 32 - 3 - 13) // (options.max_state_bytes + 8))
         tables.append(Table([Entity(owner) for owner in owners], page_ids=page_ids))
     return tables
@@ -41,7 +43,9 @@ def random_writes(rig: Rig, tick: int) -> list[tuple[int, int, int, int, bytes, 
     return writes
 
 
-def one_state_per_seq(writes: list[tuple[int, int, int, int, bytes, int]]) -> list[tuple[int, int, int, int, bytes, int]]:
+def one_state_per_seq(
+    writes: list[tuple[int, int, int, int, bytes, int]],
+) -> list[tuple[int, int, int, int, bytes, int]]:
     """Drop a second state of one entity in one datagram: which of the two counts is nowhere said."""
     return list({(w[0], w[2], w[3]): w for w in writes}.values())
 

@@ -20,7 +20,7 @@ from relay.server import RelayServer, on_stop_signals
 from relay.stats import Stats
 from relay.transport.sockets import open_udp_socket
 from relay.world import Event
-from tests.relay.transport.doubles import RecordingReceiver, client_socket, outgoing_of, run_on, until
+from tests.relay.transport.doubles import RecordingReceiver, client_socket, needs_ipv6, outgoing_of, run_on, until
 
 SECRET = bytes(32)
 
@@ -220,7 +220,14 @@ def test_rooms_that_open_and_close_are_logged_but_no_flood_of_them(caplog: pytes
 
 
 @pytest.mark.usefixtures("fake_engine")
-@pytest.mark.parametrize(("host", "words"), [(None, "all IPv4 and IPv6 addresses"), ("::1", "[::1]:")])
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        pytest.param(None, "all IPv4 and IPv6 addresses", marks=needs_ipv6),
+        pytest.param("::1", "[::1]:", marks=needs_ipv6),
+        ("127.0.0.1", "UDP 127.0.0.1:"),
+    ],
+)
 def test_the_log_tells_address_ticks_transport_and_limits(
     host: str | None, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -328,10 +335,9 @@ def test_a_cancelled_server_says_goodbye_too() -> None:
 
 def test_outside_the_main_thread_signals_are_left_alone() -> None:
     async def main() -> None:
-        def in_thread() -> None:
-            run_on("asyncio", inner)
-
-        await asyncio.to_thread(in_thread)
+        before = signal.getsignal(signal.SIGTERM)
+        await asyncio.to_thread(run_on, "asyncio", inner)
+        assert signal.getsignal(signal.SIGTERM) is before
 
     async def inner() -> None:
         on_stop_signals(lambda: None)()

@@ -39,7 +39,8 @@ class Conditions:
     truncation: float = 0.0
     """Share of datagrams that arrive cut short. Belongs to the same mode as corruption."""
     slot_s: float = 0.0
-    """Above 0: chance begins anew every so many seconds, so that two runs whose traffic differs meet the same weather."""
+    """Above 0: chance begins anew every so many seconds, and `loss` is the chance that all sent within such a slot is
+    lost. So two runs whose traffic differs meet the same weather."""
 
 
 STANDARD = Conditions(loss=0.10, duplication=0.05, reordering=0.20)
@@ -55,6 +56,7 @@ class Link:
         self._seed = seed
         self._rng = rng = Random(f"{seed}")
         self._slot = -1
+        self._lost_in_slot = False
         self.conditions = conditions
         """May be replaced at any time; the base delay stays."""
         self.blocked = False
@@ -78,7 +80,7 @@ class Link:
         if conditions.burst and rng.random() < conditions.burst:
             self._burst_until = now + conditions.burst_s
             return []
-        if rng.random() < conditions.loss:
+        if self._lost_in_slot if conditions.slot_s else rng.random() < conditions.loss:
             return []
         copies = [(self._arrival(now), self._damaged(payload))]
         if rng.random() < conditions.duplication:
@@ -89,6 +91,7 @@ class Link:
         if self.conditions.slot_s and self._slot != (slot := int(now / self.conditions.slot_s)):
             self._slot = slot
             self._rng = Random(f"{self._seed} {slot}")
+            self._lost_in_slot = self._rng.random() < self.conditions.loss
 
     def _arrival(self, now: float) -> float:
         rng, conditions = self._rng, self.conditions

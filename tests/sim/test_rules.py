@@ -69,7 +69,9 @@ class Game(RuleBasedStateMachine):
     def remove(self, number: int, local_index: int) -> None:
         self.world.remove(number, local_index)
 
-    @rule(number=players, other=players, target=st.sampled_from(Target), size=st.sampled_from([5, 100, 1024, 1025, 5000]))
+    @rule(
+        number=players, other=players, target=st.sampled_from(Target), size=st.sampled_from([5, 100, 1024, 1025, 5000])
+    )
     def send_message(self, number: int, other: int, target: Target, size: int) -> None:
         self.world.send_message(number, size, target, self._ids(target, other))
 

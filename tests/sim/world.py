@@ -239,7 +239,9 @@ class World:
 
     def _send_all(self, outgoing: Outgoing) -> None:
         datagrams = list(outgoing.datagrams())
-        cold_first = sorted(datagrams, key=lambda datagram: datagram[1][0] == Kind.UPDATE)  # a WELCOME tells of a session
+        cold_first = sorted(
+            datagrams, key=lambda datagram: datagram[1][0] == Kind.UPDATE
+        )  # a WELCOME tells of a session
         for address, payload in cold_first if self.judging else ():
             self.witness.on_from_server(address, payload)
         for address, payload in datagrams:

@@ -95,7 +95,7 @@ def test_acknowledging_a_datagram_acknowledges_the_states_it_carried() -> None:
     first, second, third = (StateVersion(entity_id, 1) for entity_id in (5, 6, 7))
     for states in ([first], [second], [third]):
         flight.add(1.0, states)
-    assert flight.on_acked(header(3, 0b10), 1.1) == [third, first]
+    assert flight.on_acked(header(3, 0b10), 1.1) == [first, third]
     assert flight.on_acked(header(3, 0b11), 1.2) == [second]
     assert flight.on_acked(header(3, 0b11), 1.3) == []
 

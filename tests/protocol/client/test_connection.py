@@ -22,6 +22,7 @@ from protocol.client import (
 from protocol.client.connection import printable, refusal_of
 from protocol.constants import ByeReason, DataSection, Kind, Refusal, SignalFlag
 from protocol.drops import DropReason
+from protocol.texts import BYE_TEXTS
 
 REQUEST = JoinRequest(mode=JoinMode.JOIN, code="ROOM-1", name="ann")
 
@@ -144,7 +145,7 @@ def test_the_session_is_over_after_a_silence_of_the_servers(server: Any, connect
     assert connection.state is ClientState.JOINED
     assert connection.next_poll_at() == 25.0
     assert connection.poll(25.0) == []
-    assert connection.take_events() == [Disconnected(ByeReason.TIMEOUT, "nothing came from the relay for 10 s")]
+    assert connection.take_events() == [Disconnected(ByeReason.TIMEOUT, "The connection was lost.")]
     assert connection.state is ClientState.CLOSED and connection.next_poll_at() == math.inf
 
 
@@ -159,14 +160,20 @@ def test_the_servers_bye_ends_the_session(server: Any, connection: ClientConnect
     assert connection.take_events() == []
 
 
+def test_a_bye_without_words_gets_the_usual_ones_for_its_reason(server: Any) -> None:
+    for reason, text in ((4, BYE_TEXTS[ByeReason.TOO_SLOW]), (99, "")):
+        connection = server.connect(10.0)
+        connection.receive(server.bye(reason=reason, text=b""), 10.0)
+        assert connection.take_events() == [Disconnected(reason, text)]
+
+
 def test_a_reset_counts_only_with_the_token_from_welcome(server: Any, connection: ClientConnection) -> None:
     connection.receive(server.reset(reset_token=b"x" * 16), 10.0)
     connection.receive(server.reset(session=1), 10.0)
     assert connection.dropped == {DropReason.UNKNOWN_SESSION: 2}
     assert connection.state is ClientState.JOINED
     connection.receive(server.reset(), 10.0)
-    (event,) = connection.take_events()
-    assert isinstance(event, Disconnected) and event.reason is ByeReason.RESET
+    assert connection.take_events() == [Disconnected(ByeReason.RESET, "The server was restarted. Join again.")]
 
 
 def test_of_several_path_challenges_the_newest_is_answered(server: Any, connection: ClientConnection) -> None:
@@ -181,7 +188,7 @@ def test_closing_says_bye_three_times_twenty_ms_apart(server: Any, connection: C
     connection.receive(server.path_challenge(), 10.0)
     connection.close(10.0)
     assert connection.state is ClientState.CLOSED
-    assert connection.take_events() == [Disconnected(ByeReason.LEFT, "")]
+    assert connection.take_events() == [Disconnected(ByeReason.LEFT, "Left the room.")]
     sent = []
     while connection.next_poll_at() < math.inf:
         now = connection.next_poll_at()
@@ -196,7 +203,7 @@ def test_closing_says_bye_three_times_twenty_ms_apart(server: Any, connection: C
 def test_closing_before_joining_sends_nothing(greeting: ClientConnection) -> None:
     greeting.close(0.1)
     assert greeting.next_poll_at() == math.inf and greeting.poll(1.0) == []
-    assert greeting.take_events() == [Disconnected(ByeReason.LEFT, "")]
+    assert greeting.take_events() == [Disconnected(ByeReason.LEFT, "Left the room.")]
 
 
 def test_what_a_game_does_after_the_end_is_ignored(connection: ClientConnection) -> None:
