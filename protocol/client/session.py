@@ -52,7 +52,7 @@ class Session:
         self.table = Table(shape, welcome.player_id, welcome.tick_rate)
         self.roster = Roster(welcome.player_slots)
         self.inbox = Inbox(welcome.log_index)
-        self.signals = SignalInbox(dropped)
+        self.signals = SignalInbox(dropped, self.roster.members)
         self.uploads = Uploads()
         self.outbox = Outbox(welcome.message_id, welcome.message_credit)
         self.signals_out = SignalOutbox()
@@ -153,12 +153,12 @@ class Session:
         for event in events:
             self._events.append(event)
             if isinstance(event, PlayerJoined):
-                self.signals.forget(event.player_id)
+                self.signals.on_joined(event.player_id)
                 withheld = self.table.announce(event.player_id, self.tick)
                 if withheld is not None:
                     self._events.append(withheld)
             elif isinstance(event, PlayerLeft):
-                self.signals.forget(event.player_id)
+                self.signals.on_left(event.player_id)
                 self.table.retire(event.player_id)
 
     # --- up

