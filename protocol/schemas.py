@@ -200,8 +200,7 @@ SECTION_HEADER = Struct("type" / Int8ul, "length" / Int16ul)
 STATE_HEADER = Struct("sample_ms" / Int16ul, "count" / Int8ul, "stride" / Int8ul)
 STATE_SECTION = Struct(
     "header" / STATE_HEADER,
-    "states"
-    / Array(this.header.count, Struct("entity_id" / Int16ul, "state" / Bytes(this._.header.stride))),
+    "states" / Array(this.header.count, Struct("entity_id" / Int16ul, "state" / Bytes(this._.header.stride))),
     Terminated,
 )
 

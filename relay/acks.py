@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from protocol.constants import ACK_BITS, ACK_DELAY_MAX_MS, ACK_WITHIN_S, LOG_WINDOW, WINDOW, AckFlag, DataSection
+from protocol.constants import ACK_BITS, ACK_DELAY_MAX_MS, ACK_WITHIN_S, WINDOW, AckFlag, DataSection
 from protocol.drops import DropReason
 from protocol.sequence import extend_array
 from relay.columns import Bools, Ints, expand, run_ends, run_starts, windows

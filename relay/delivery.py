@@ -179,7 +179,7 @@ def empty_ranges(tails: Tails, due: Items, wanted: Bools) -> Items:
     Args:
         wanted: By session row: it is sent such a signal now.
     """
-    last_due = np.zeros(len(wanted), np.int64)
+    last_due = np.full(len(wanted), -1)
     np.maximum.at(last_due, due.session, due.index)
     kept = wanted[tails.session] & (tails.last >= tails.first) & (last_due[tails.session] + 1 != tails.first)
     rows = tails.session[kept]

@@ -203,6 +203,7 @@ def _record(chosen: Cut, table: SessionTable, sizes: Ints, tick: int, now: float
     new = (np.uint64(1) << count.astype(np.uint64)) - np.uint64(1)
     table.flight_mask[rows] = table.flight_mask[rows] << count.astype(np.uint64) | new
     table.sent_at[rows] = now
+    table.sent_in_tick[rows] += count
     table.ack_owed[rows] = 0
     table.ack_due_at[rows] = np.inf
     logged = np.flatnonzero(items.index > 0)

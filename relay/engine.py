@@ -234,6 +234,7 @@ class Engine:
         world = self.world
         world.tick += 1
         world.tick_at = now
+        world.sessions.table.sent_in_tick[world.sessions.live] = 0
         self._end_silent(now)
         self._end_too_slow(now)
         self.lobby.forget_ended(now)

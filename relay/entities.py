@@ -140,11 +140,10 @@ class Entities:
         return np.arange(first, first + int(rooms.table.num_entities[room.row]) - player_id, room.options.slots)
 
     def _mark_pages(self, rooms: Rooms, room_rows: Ints, rows: Ints, stamp: int) -> None:
-        """Stamp the pages and rooms of entities that changed."""
+        """Stamp the pages of entities that changed."""
         table = rooms.table
         page = (rows - table.entities_first[room_rows]) // table.page_ids[room_rows]
         self.pages.changed_tick[table.pages_first[room_rows] + page] = stamp
-        table.changed_tick[room_rows] = stamp
 
     def apply_writes(
         self,

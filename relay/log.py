@@ -11,7 +11,7 @@ import numpy.typing as npt
 from protocol import dtypes
 from protocol.constants import NO_PLAYER, PART_MORE, EntryKind
 from relay.audience import EVERYBODY, WORDS, Audience
-from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, rank_in_run, run_ends, run_starts, windows
+from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, rank_in_run, run_ends, windows
 from relay.rooms import Rooms
 from relay.sessions import Sessions
 
@@ -190,8 +190,6 @@ class Log:
         self.table.first[rows] = np.where(first > 0, first, index)
         self.table.more[rows] = header["part"] & PART_MORE != 0
         self.table.audience[rows] = audience
-        charge = np.add.reduceat(payload_length + ENTRY_CHARGE_BYTES, np.flatnonzero(run_starts(room_row)))
-        table.log_bytes[room_row[ends]] += charge
         return index
 
     def _make_room(self, rooms: Rooms, room_row: Ints, head: Ints) -> None:
@@ -240,6 +238,5 @@ class Log:
         owner = self.table.owner[rows]
         owned = owner != NO_SESSION
         np.subtract.at(sessions.table.unread_bytes, owner[owned], charge[owned])
-        np.subtract.at(table.log_bytes, rooms_of, charge)
         self.arena.give(self.table.at[rows])
         table.log_tail[room_rows] = read_by_all[room_rows]

@@ -29,7 +29,8 @@ def allowed_datagrams(table: SessionTable, rows: Ints, per_tick: int, now: float
     flight = table.send_seq[rows] - table.acked_seq[rows]
     flight_bytes = table.sent_bytes[rows] - table.acked_bytes[rows]
     by_bytes = (MAX_FLIGHT_BYTES - flight_bytes) // MAX_BODY_BYTES
-    allowed = np.clip(np.minimum(MAX_FLIGHT_DATAGRAMS - flight, by_bytes), 0, per_tick)
+    allowed = np.minimum(np.minimum(MAX_FLIGHT_DATAGRAMS - flight, by_bytes), per_tick - table.sent_in_tick[rows])
+    allowed = np.maximum(allowed, 0)
     probing = (allowed == 0) & (now - table.sent_at[rows] >= PROBE_S)
     return np.where(probing, 1, allowed)
 

@@ -46,12 +46,10 @@ class RoomTable(Columns):
         "num_pages": ("i8", ()),
         "pages_first": ("i8", ()),  # in PageTable
         "seats_first": ("i8", ()),  # in SessionPages: slots x num_pages
-        "changed_tick": ("i8", ()),  # stamp of the newest write anywhere in the room
         "log_first": ("i8", ()),  # in EntryTable
         "log_capacity": ("i8", ()),  # a power of two
         "log_head": ("i8", ()),  # newest index
         "log_tail": ("i8", ()),  # newest index that was read by all and is forgotten
-        "log_bytes": ("i8", ()),  # charged for the entries between
     }
 
     live: Bools
@@ -67,12 +65,10 @@ class RoomTable(Columns):
     num_pages: Ints
     pages_first: Ints
     seats_first: Ints
-    changed_tick: Ints
     log_first: Ints
     log_capacity: Ints
     log_head: Ints
     log_tail: Ints
-    log_bytes: Ints
 
 
 class MemberTable(Columns):

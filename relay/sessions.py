@@ -49,6 +49,7 @@ class SessionTable(Columns):
         "sent_bytes": ("i8", ()),
         "acked_bytes": ("i8", ()),  # sent_bytes when acked_seq was sent
         "sent_at": ("f8", ()),
+        "sent_in_tick": ("i8", ()),  # datagrams since the newest tick began
         "history_tick": ("i8", (WINDOW,)),  # slot seq % 64, for the seqs in flight_mask
         "history_page": ("i4", (WINDOW,)),  # a multiple of 64
         "history_pages": ("u8", (WINDOW,)),  # bit i: carried page history_page + i
@@ -105,6 +106,7 @@ class SessionTable(Columns):
     sent_bytes: Ints
     acked_bytes: Ints
     sent_at: npt.NDArray[np.float64]
+    sent_in_tick: Ints
     history_tick: Ints
     history_page: npt.NDArray[np.int32]
     history_pages: npt.NDArray[np.uint64]

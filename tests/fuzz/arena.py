@@ -65,6 +65,9 @@ class Actor:
         desk = self.arena.desk
         for payload in desk.take(self.address):
             self.connection.receive(payload, desk.now)
+            if self.is_victim and self.arena.rng.random() < self.arena.spoiled_downstream:
+                spoiled = self.arena.rng.choice(MUTATIONS)(self.arena.rng, [payload])
+                self.connection.receive(spoiled[:2000], desk.now)
         for event in self.connection.take_events():
             if isinstance(event, Refused | Disconnected):
                 assert self.is_victim, f"bystander {self.number} was thrown out: {event}"
@@ -142,6 +145,8 @@ class Arena:
         """Victim -> its newest DATA."""
         self.ahead = 0
         self.num_sent = 0
+        self.spoiled_downstream = 0.0
+        """Share of datagrams to victims that are followed by a spoiled form of themselves."""
         self.strangers = [pack_address(f"192.0.2.{n}", 666) for n in range(1, 60)]
         self.actors = [Actor(self, n, "FUZZED" if n < 7 else "CALM", is_victim=n < 4) for n in range(10)]
         """0-3 victims, 4-6 bystanders in their room, 7-9 bystanders in a room of their own."""
@@ -178,10 +183,17 @@ class Arena:
     def _spoil(self) -> bytes:
         """Make one spoiled datagram; most of them such that a victim's session might take them."""
         payload = self.rng.choice(MUTATIONS)(self.rng, self.pool)
-        if self.newest and self.rng.random() < 0.6:
-            self.ahead += self.rng.random() < 0.5
-            return refresh(payload, self.rng.choice(list(self.newest.values())), self.ahead)
-        return payload
+        if not self.newest or self.rng.random() < 0.4:
+            return payload
+        newest = self.rng.choice(list(self.newest.values()))
+        self.ahead += 1
+        return refresh(payload, newest, self._newest_seq(newest) + self.ahead, self.rng.random() < 0.7)
+
+    def _newest_seq(self, newest: bytes) -> int:
+        """Look up what the engine has received of a session: more than its client sent, where the attacker ran ahead."""
+        sessions = self.desk.engine.world.sessions
+        row = sessions.find(int.from_bytes(newest[4:12], "little"))
+        return 0 if row is None else int(sessions.table.recv_newest[row])
 
     def _listen(self, before: dict[bytes, int]) -> None:
         """Check what the engine sent since `before`: the wiretap raises where it must not have."""

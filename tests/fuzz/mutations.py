@@ -107,15 +107,15 @@ def noise(rng: Random, pool: Sequence[bytes]) -> bytes:
     )
 
 
-def refresh(payload: bytes, newest: bytes, ahead: int) -> bytes:
-    """Give a spoiled DATA the session, acks and cursor of the newest genuine one, and a seq `ahead` of it.
+def refresh(payload: bytes, newest: bytes, seq: int, acks: bool) -> bytes:
+    """Give a spoiled DATA the session of the newest genuine one, a seq, and perhaps its acks and cursor.
 
     Without this nearly all fails at the window, and the checks behind that see little.
     """
     if len(payload) < SECTIONS_AT or payload[0] != Kind.DATA:
         return payload
-    seq = int.from_bytes(newest[2:4], "little") + ahead & 0xFFFF
-    return newest[:2] + seq.to_bytes(2, "little") + newest[4:SECTIONS_AT] + payload[SECTIONS_AT:]
+    rest = newest[12:SECTIONS_AT] if acks else payload[12:SECTIONS_AT]
+    return newest[:2] + (seq & 0xFFFF).to_bytes(2, "little") + newest[4:12] + rest + payload[SECTIONS_AT:]
 
 
 MUTATIONS: tuple[Callable[[Random, Sequence[bytes]], bytes], ...] = (

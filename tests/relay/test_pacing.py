@@ -159,7 +159,7 @@ def test_a_client_is_not_sent_more_bytes_per_second_than_was_set(passes_per_tick
     talker, reader = bench.join_all(2)
     for _ in range(90):
         for _ in range(passes_per_tick):
-            talker.say(*[talker.signal(bytes(500)) for _ in range(16 // passes_per_tick)])
+            bench.receive(*[talker.data(talker.signal(bytes(500))) for _ in range(16 // passes_per_tick)])
             bench.flush()
             bench.receive(talker.listen(), reader.listen())
         bench.tick()

@@ -1,0 +1,157 @@
+"""The relay's own queues, maps and histories as data, in the form of `protocol/caps.py` (SPEC 12)."""
+
+from protocol.caps import Cap
+from relay import config, delivery, engine, lobby, log, messages, pacing, signals
+
+_DEFAULT = config.RelayConfig()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+CAPS: list[Cap] = [
+    Cap(
+        "sessions of the relay",
+        f"{_number(_DEFAULT.max_players)} (`max_players`)",
+        "a join is refused",
+        "SERVER_FULL",
+        "tests/relay/test_membership.py",
+    ),
+    Cap(
+        "sessions of one IPv4 address or IPv6 /64",
+        f"{_number(_DEFAULT.max_sessions_per_host)} (`max_sessions_per_host`; loopback exempt)",
+        "a join is refused",
+        "TOO_MANY_SESSIONS",
+        "tests/relay/test_membership.py",
+    ),
+    Cap("rooms", f"{_number(_DEFAULT.max_rooms)} (`max_rooms`)", "a create is refused", "SERVER_FULL"),
+    Cap(
+        "memory of all tables",
+        f"{_number(_DEFAULT.state_memory_mib)} MiB (`state_memory_mib`)",
+        "a create is refused",
+        "SERVER_FULL",
+    ),
+    Cap(
+        "join attempts remembered",
+        "2 x `max_players` + 256",
+        "a join is refused; nothing is forgotten early",
+        "SERVER_FULL",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap(
+        "HELLO and PING looked at",
+        f"{_number(lobby.GREETINGS_PER_S)} a second, {lobby.MAX_BURST} at once",
+        "dropped",
+        "COLD_BUDGET",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap(
+        "JOIN, BYE and PATH_RESPONSE looked at",
+        f"{_number(lobby.JOINS_PER_S)} a second, {lobby.MAX_BURST} at once",
+        "dropped",
+        "COLD_BUDGET",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap(
+        "RESET sent",
+        f"{_number(lobby.RESETS_PER_S)} a second, {engine.MAX_RESETS_PER_PASS} a receive pass",
+        "withheld",
+        "resets_withheld",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap("path challenges", "1 per session and 250 ms", "withheld; the next DATA causes one", "-"),
+    Cap("copies of BYE that wait", _number(lobby.MAX_BYES), "sent once only; DATA brings a RESET", "-"),
+    Cap(
+        "datagrams of a session",
+        f"{_number(_DEFAULT.datagrams_per_s)} a second (`datagrams_per_s`), as many at once",
+        "dropped",
+        "OVER_RATE",
+        "tests/relay/test_budgets.py",
+    ),
+    Cap(
+        "bytes of a session",
+        f"{_number(_DEFAULT.bytes_per_s)} a second (`bytes_per_s`), as many at once",
+        "dropped",
+        "OVER_BYTE_RATE",
+        "tests/relay/test_budgets.py",
+    ),
+    Cap(
+        "messages of a session",
+        f"{_number(_DEFAULT.messages_per_s)} a second (`messages_per_s`), as many at once",
+        "not acknowledged: taken later",
+        "OVER_MESSAGE_RATE",
+        "tests/relay/test_messages.py",
+    ),
+    Cap(
+        "signals of a session",
+        f"{_number(_DEFAULT.signals_per_s)} a second (`signals_per_s`), as many at once",
+        "dropped",
+        "OVER_SIGNAL_RATE",
+        "tests/relay/test_signals.py",
+    ),
+    Cap(
+        "bytes of a session in the log that a member has not read",
+        f"{_number(log.CREDIT_BYTES)}, each entry counted with {log.ENTRY_CHARGE_BYTES} more, "
+        f"and {_number(messages.MAX_UNREAD_BYTES)} with what was granted before",
+        "no credit: the client keeps its messages",
+        "MESSAGE_WINDOW",
+        "tests/relay/test_messages.py",
+    ),
+    Cap(
+        "messages kept behind a gap",
+        f"{_number(messages.MAX_HELD)} on the relay",
+        "not acknowledged: the client sends them again",
+        "HOLD_FULL",
+        "tests/relay/test_messages.py",
+    ),
+    Cap(
+        "memory of all log entries",
+        f"{_number(_DEFAULT.log_memory_mib)} MiB (`log_memory_mib`)",
+        "no message is taken until some are read",
+        "LOG_FULL",
+        "tests/relay/test_messages.py",
+    ),
+    Cap(
+        "entries a member may be behind",
+        f"{_number(log.LOG_CAP_ENTRIES)}, or {engine.TOO_SLOW_S:.0f} s without progress",
+        "its session ends",
+        "TOO_SLOW",
+        "tests/relay/test_engine.py",
+    ),
+    Cap(
+        "signals gathered until the next sends",
+        _number(signals.MAX_QUEUED),
+        "dropped",
+        "SIGNAL_QUEUE_FULL",
+        "tests/relay/test_signals.py",
+    ),
+    Cap(
+        "signals that wait for a message of their sender",
+        f"{_number(signals.MAX_WAITING)} on the relay, {signals.WAIT_S:.0f} s",
+        "dropped",
+        "SIGNAL_QUEUE_FULL, SIGNAL_LATE",
+        "tests/relay/test_signals.py",
+    ),
+    Cap(
+        "fragments to one client",
+        f"{delivery.FRAGMENTS_PER_TICK} a tick",
+        "the rest waits for the next tick",
+        "-",
+        "tests/relay/test_delivery.py",
+    ),
+    Cap(
+        "bytes to one client",
+        f"{_number(_DEFAULT.client_bytes_per_s)} a second (`client_bytes_per_s`), counted in whole datagrams a tick",
+        "pages and entries wait, signals are shed",
+        "signals_shed",
+        "tests/relay/test_pacing.py",
+    ),
+    Cap(
+        "under way to one client",
+        f"{pacing.MAX_FLIGHT_DATAGRAMS} datagrams or {_number(pacing.MAX_FLIGHT_BYTES)} bytes",
+        f"one update per {pacing.PROBE_S * 1000:.0f} ms until an ack comes",
+        "signals_shed",
+        "tests/relay/test_pacing.py",
+    ),
+]

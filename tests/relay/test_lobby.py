@@ -1,0 +1,414 @@
+"""Cold datagrams: their budgets, the memory of join attempts, and the answers that wait to be sent."""
+
+import pytest
+
+from protocol import codec, proofs
+from protocol.constants import ByeReason, Kind, Refusal
+from relay.addresses import pack_address
+from relay.handshake import COOKIE_MEMORY_S
+from relay.lobby import (
+    BYE_AGAIN_S,
+    BYE_COPIES,
+    GREETINGS_PER_S,
+    JOINS_PER_S,
+    MAX_BURST_S,
+    MAX_BYES,
+    RESETS_PER_S,
+    Allowance,
+)
+from tests.relay.bench import TICK, Bench, Client
+
+ELSEWHERE = pack_address("198.51.100.1", 5)
+
+
+def kinds(payloads: list[bytes]) -> list[Kind]:
+    return [Kind(payload[0]) for payload in payloads]
+
+
+def ping(nonce: int = 1) -> bytes:
+    return codec.encode(Kind.PING, shard=0, magic=b"TKRL", nonce=nonce)
+
+
+def unknown_data(client: Client) -> tuple[bytes, bytes]:
+    """Build DATA of a session that is not there."""
+    payload, address = client.data()
+    return payload[:11] + bytes([payload[11] ^ 1]) + payload[12:], address
+
+
+def path_response(client: Client, challenge: int, secret: bytes | None = None) -> bytes:
+    session = client.welcome.session
+    proof = proofs.path_proof(client.welcome.secret if secret is None else secret, challenge, session)
+    return codec.encode(Kind.PATH_RESPONSE, shard=0, session=session, challenge=challenge, proof=proof)
+
+
+# --- budgets
+
+
+def test_an_allowance_gives_a_quarter_of_a_second_at_once_and_refills_steadily() -> None:
+    allowance = Allowance(100)
+    assert [allowance.spend(0.0) for _ in range(27)] == [True] * 25 + [False] * 2
+    assert [allowance.spend(0.1) for _ in range(12)] == [True] * 10 + [False] * 2
+    assert sum(allowance.spend(1000.0) for _ in range(99)) == 25
+    assert not allowance.spend(900.0)  # time that goes back gives nothing
+
+
+def test_greetings_beyond_the_budget_are_counted_and_not_answered() -> None:
+    bench = Bench()
+    burst = int(GREETINGS_PER_S * MAX_BURST_S)
+    client = Client(bench)
+    bench.receive(*[((ping(n), client.hello())[n % 2], client.address) for n in range(burst + 2)])
+    bench.flush()
+    assert len(bench.take(client.address)) == burst
+    assert bench.dropped() == {"COLD_BUDGET": 2}
+    bench.now += 10 / GREETINGS_PER_S
+    bench.receive(*[(ping(n), client.address) for n in range(12)])
+    bench.flush()
+    assert 9 <= len(bench.take(client.address)) <= 10
+
+
+def test_a_flood_of_greetings_keeps_nobody_out_who_has_a_cookie() -> None:
+    bench = Bench()
+    client = Client(bench)
+    cookie = client.get_cookie()
+    bench.receive(*[(ping(n), ELSEWHERE) for n in range(1000)])
+    bench.receive((client.join_datagram(cookie), client.address))
+    assert bench.engine.num_sessions == 1
+
+
+def test_joins_beyond_the_budget_are_counted_and_others_are_answered() -> None:
+    bench = Bench()
+    burst = int(JOINS_PER_S * MAX_BURST_S)
+    client = Client(bench)
+    stale = client.join_datagram(bytes(20))
+    bench.now = 1000.0
+    bench.receive(*[(stale, ELSEWHERE) for _ in range(burst + 2)])
+    assert bench.dropped() == {"STALE_COOKIE": burst, "COLD_BUDGET": 2}
+    bench.receive((ping(), ELSEWHERE))
+    bench.flush()
+    assert kinds(bench.take(ELSEWHERE)) == [Kind.CHALLENGE] * burst + [Kind.PONG]
+
+
+# --- joining again
+
+
+def test_a_join_that_comes_several_times_makes_one_session() -> None:
+    bench = Bench()
+    client = Client(bench)
+    join = client.join_datagram(client.get_cookie())
+    bench.receive(*[(join, client.address)] * 3)
+    bench.receive((join, client.address))
+    bench.flush()
+    welcomes = [codec.decode(payload).fields for payload in bench.take(client.address) if payload[0] == Kind.WELCOME]
+    assert len(welcomes) == 4 and bench.engine.num_sessions == 1
+    assert len({(welcome.session, welcome.secret, welcome.player_id) for welcome in welcomes}) == 1
+    assert bench.counted("welcomes_again") == 3 and bench.counted("joins") == 1
+
+
+def test_the_welcome_goes_where_the_newest_join_came_from_until_the_first_data() -> None:
+    bench = Bench()
+    first, second, third = Client(bench), Client(bench), Client(bench)
+    second.nonce = third.nonce = first.nonce
+    first.join()
+    second.join()
+    assert second.welcome.session == first.welcome.session
+    table = bench.engine.world.sessions.table
+    assert table.address[second.row].tobytes() == second.address
+    second.say()
+    third.join()
+    assert third.welcome.session == first.welcome.session
+    assert table.address[second.row].tobytes() == second.address
+    assert bench.engine.num_sessions == 1
+
+
+def test_a_nonce_is_known_for_20_s_after_its_session_ended_and_then_forgotten() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.receive(client.bye())
+    started = bench.now
+    while bench.now < started + COOKIE_MEMORY_S - 0.5:
+        bench.tick(15)
+        bench.receive((client.join_datagram(client.get_cookie()), client.address))
+        bench.flush()
+        assert Kind.WELCOME not in kinds(bench.take(client.address))
+        assert bench.engine.num_sessions == 0 and bench.engine.gauges()["nonces"][0] == 1
+    assert bench.dropped()["STALE_JOIN"] > 30
+    bench.wait(1.0)
+    assert bench.engine.gauges()["nonces"][0] == 0
+
+
+def test_a_cookie_that_a_forgotten_session_was_made_with_is_worth_nothing_any_more() -> None:
+    bench = Bench(now=9.99)
+    client = Client(bench)
+    join = client.join_datagram(client.get_cookie())
+    bench.now = 19.9
+    bench.receive((join, client.address))
+    assert bench.engine.num_sessions == 1
+    bench.receive((codec.encode(Kind.BYE, shard=0, reason=1, text=b"", session=newest_session(bench)), client.address))
+    while bench.now < 60.0:
+        bench.tick()
+        bench.receive((join, client.address))
+        assert bench.engine.num_sessions == 0
+
+
+def newest_session(bench: Bench) -> int:
+    sessions = bench.engine.world.sessions
+    return int(sessions.table.id[sessions.live[-1]])
+
+
+def test_a_full_nonce_map_refuses_joins_and_evicts_nobody() -> None:
+    bench = Bench(max_players=1)
+    _, cap = bench.engine.gauges()["nonces"]
+    for n in range(cap):
+        bench.receive(bench.join().bye())
+        if n % 50 == 0:
+            bench.tick()
+    assert bench.engine.gauges()["nonces"] == (cap, cap)
+    refused = [Client(bench) for _ in range(2)]
+    assert [client.ask().reason for client in refused] == [Refusal.SERVER_FULL] * 2
+    assert bench.engine.gauges()["nonces"] == (cap, cap)
+    assert bench.counted("refused_server_full") == 2
+    bench.wait(COOKIE_MEMORY_S + 1.0)
+    refused[0].join()
+    assert bench.engine.gauges()["nonces"] == (1, cap)
+
+
+def test_a_refused_attempt_is_not_remembered_and_may_be_made_again() -> None:
+    bench = Bench(max_rooms=1)
+    keeper = bench.join(code="A")
+    client = Client(bench)
+    assert client.ask(code="B").reason == Refusal.SERVER_FULL
+    assert bench.engine.gauges()["nonces"][0] == 1
+    bench.receive(keeper.bye())
+    client.join(code="B")
+
+
+def test_a_join_with_a_stale_cookie_gets_a_fresh_one_that_works() -> None:
+    bench = Bench()
+    client = Client(bench)
+    join = client.join_datagram(client.get_cookie())
+    bench.now += 30.0
+    bench.receive((join, client.address))
+    bench.flush()
+    challenge = client.answer(Kind.CHALLENGE)
+    assert bench.dropped() == {"STALE_COOKIE": 1} and challenge.nonce == client.nonce
+    bench.receive((client.join_datagram(challenge.cookie), client.address))
+    assert bench.engine.num_sessions == 1
+
+
+def test_nobody_joins_a_relay_that_shuts_down() -> None:
+    bench = Bench()
+    client = bench.join()
+    outgoing = bench.engine.shutdown(bench.now)
+    [(address, payload)] = outgoing.datagrams()
+    assert address == client.address and codec.decode(payload).reason == ByeReason.SHUTDOWN
+    assert Client(bench).ask().reason == Refusal.SHUTTING_DOWN
+
+
+@pytest.mark.parametrize("damage", ["short", "options"])
+def test_a_malformed_join_is_counted_and_not_answered(damage: str) -> None:
+    bench = Bench()
+    client = Client(bench)
+    join = client.join_datagram(client.get_cookie(), options=[(1, b"\x02\0")])
+    bench.receive((join[:60] if damage == "short" else join[:-1], client.address))
+    bench.flush()
+    assert bench.dropped() == {"MALFORMED": 1}
+    assert bench.take(client.address) == []
+
+
+# --- BYE
+
+
+def test_a_bye_ends_its_session_only_and_a_copy_of_it_is_of_an_unknown_one() -> None:
+    bench = Bench()
+    first, second = bench.join(), bench.join()
+    bench.receive(first.bye(), first.bye(), first.bye())
+    assert bench.engine.room_members("ROOM") == {1: second.name}
+    assert bench.counted("left_left") == 1 and bench.dropped() == {}
+    bench.receive(first.bye())
+    assert bench.dropped() == {"UNKNOWN_SESSION": 1}
+    bench.flush()
+    assert Kind.BYE not in kinds(bench.take(first.address))  # who said it need not hear it
+
+
+def test_what_arrives_with_a_bye_in_one_batch_still_counts() -> None:
+    bench = Bench()
+    goer, stayer = bench.join_all(2)
+    bench.receive(goer.bye(), goer.data(goer.message(b"farewell")))
+    bench.flush()
+    stayer.hear()
+    assert stayer.messages == [(0, b"farewell")]
+    assert bench.engine.num_sessions == 1
+
+
+def time_out(bench: Bench, *clients: Client) -> dict[bytes, list[float]]:
+    """Let clients fall silent and note when each copy of BYE went to whom."""
+    at: dict[bytes, list[float]] = {client.address: [] for client in clients}
+    began = bench.now
+    while bench.now < began + bench.engine.config.timeout_s + 0.5:
+        bench.tick()
+        for address, times in at.items():
+            times += [bench.now for payload in bench.take(address) if payload[0] == Kind.BYE]
+    return at
+
+
+@pytest.mark.parametrize("tick_rate", [10, 20, 30, 60])
+def test_a_bye_of_the_relays_goes_out_three_times_20_ms_apart_or_more(tick_rate: int) -> None:
+    bench = Bench(timeout_s=2.0, tick_rate=tick_rate)
+    [times] = time_out(bench, bench.join()).values()
+    assert len(times) == BYE_COPIES
+    assert all(later - earlier >= BYE_AGAIN_S - 1e-9 for earlier, later in zip(times, times[1:]))
+
+
+@pytest.mark.parametrize("tick_rate", [30, 60])
+def test_byes_of_sessions_that_end_together_are_each_20_ms_apart_or_more(tick_rate: int) -> None:
+    bench = Bench(timeout_s=2.0, tick_rate=tick_rate)
+    for times in time_out(bench, *[bench.join() for _ in range(3)]).values():
+        assert len(times) == BYE_COPIES
+        assert all(later - earlier >= BYE_AGAIN_S - 1e-9 for earlier, later in zip(times, times[1:]))
+
+
+def test_a_bye_says_why_for_the_program_and_for_a_human() -> None:
+    bench = Bench(timeout_s=2.0)
+    client = bench.join()
+    bench.wait(2.5)
+    byes = [codec.decode(payload) for payload in bench.take(client.address) if payload[0] == Kind.BYE]
+    assert {(bye.session, bye.reason) for bye in byes} == {(client.welcome.session, ByeReason.TIMEOUT)}
+    assert byes[0].text == b"The connection was lost."
+    assert bench.counted("left_timeout") == 1
+
+
+def test_copies_of_bye_that_do_not_fit_are_left_out_and_counted_and_the_first_goes_out() -> None:
+    """With two further copies a session, 2,049 sessions that end at once are one too many."""
+    sessions = MAX_BYES // 2 + 2
+    bench = Bench(timeout_s=2.0, max_players=sessions, max_sessions_per_host=sessions)
+    world, lobby = bench.engine.world, bench.engine.lobby
+    rows = [bench.join().row]
+    for n in range(sessions - 1):
+        rows.append(world.sessions.open(pack_address("10.0.0.1", n + 1), f"n{n}", n, 0.0))
+    for row in rows:
+        lobby.on_session_ended(row, ByeReason.TIMEOUT, 0.0)
+    assert bench.engine.gauges()["byes"] == (MAX_BYES, MAX_BYES)
+    sent = [lobby.take_answers(now) for now in (0.0, 0.1, 0.2)]
+    assert len(sent[0]) >= sessions
+    assert sum(map(len, sent)) == sessions + MAX_BYES
+    assert bench.engine.gauges()["byes"][0] == 0
+    assert any("bye" in name and count == 4 for name, count in bench.engine.stats.counters.items())
+
+
+# --- RESET and path checks
+
+
+def test_data_of_an_unknown_session_is_answered_by_a_reset_that_its_client_can_prove() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.receive(client.bye())
+    client.say()
+    bench.flush()
+    [reset] = [codec.decode(payload) for payload in bench.take(client.address) if payload[0] == Kind.RESET]
+    assert (reset.session, reset.reset_token) == (client.welcome.session, client.welcome.reset_token)
+    assert bench.dropped() == {"UNKNOWN_SESSION": 1}
+
+
+def test_resets_of_all_together_stay_within_their_rate_and_what_is_withheld_is_counted() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.take(client.address)
+    bench.now += 10.0
+    began, sent = bench.now, 0
+    while bench.now < began + 2.0:
+        bench.receive(*[unknown_data(client) for _ in range(15)])
+        bench.now += 0.010
+        bench.flush()
+        sent += kinds(bench.take(client.address)).count(Kind.RESET)
+    assert RESETS_PER_S * 2 <= sent <= RESETS_PER_S * (2 + MAX_BURST_S) + 1
+    assert bench.counted("resets_withheld") == bench.dropped()["UNKNOWN_SESSION"] - sent
+
+
+def test_a_batch_of_unknown_sessions_costs_a_bounded_number_of_answers() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.take(client.address)
+    bench.receive(*[unknown_data(client) for _ in range(500)])
+    bench.flush()
+    assert kinds(bench.take(client.address)) == [Kind.RESET] * 16
+    assert bench.dropped() == {"UNKNOWN_SESSION": 500}
+
+
+def test_a_new_address_is_asked_for_proof_and_then_answered() -> None:
+    bench = Bench()
+    client = bench.join()
+    client.bench.take(client.address)
+    payload, _ = client.data(client.state(b"moved"))
+    bench.receive((payload, ELSEWHERE))
+    assert bench.engine.room_table("ROOM") == {0: b"moved"}  # what it says counts at once
+    bench.flush()
+    [asked] = bench.take(ELSEWHERE)
+    challenge = codec.decode(asked)
+    assert challenge.kind == Kind.PATH_CHALLENGE and len(asked) <= len(payload)
+    bench.tick()
+    assert bench.take(ELSEWHERE) == [] and bench.take(client.address)
+    bench.receive((path_response(client, challenge.challenge), ELSEWHERE))
+    client.say(client.message(b"x"))
+    bench.tick()
+    assert bench.take(ELSEWHERE) and not bench.take(client.address)
+    assert bench.counted("path_moves") == 1
+
+
+def test_a_path_is_not_moved_by_a_wrong_proof_a_third_address_or_a_late_answer() -> None:
+    bench = Bench()
+    client, other = bench.join(), bench.join()
+    payload, _ = client.data()
+    bench.receive((payload, ELSEWHERE))
+    bench.flush()
+    challenge = codec.decode(bench.take(ELSEWHERE)[0]).challenge
+    good = path_response(client, challenge)
+    bench.receive(
+        (path_response(client, challenge, secret=other.welcome.secret), ELSEWHERE),
+        (path_response(client, challenge ^ 1), ELSEWHERE),
+        (good, pack_address("198.51.100.2", 5)),
+        (path_response(other, challenge), ELSEWHERE),
+    )
+    bench.now += 30.0
+    bench.receive((good, ELSEWHERE))
+    assert bench.dropped() == {"BAD_PATH_PROOF": 5}
+    assert bench.engine.world.sessions.table.address[client.row].tobytes() == client.address
+
+
+def test_a_path_response_of_an_unknown_session_is_counted() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.receive(client.bye())
+    bench.receive((path_response(client, 1), client.address))
+    assert bench.dropped() == {"UNKNOWN_SESSION": 1}
+
+
+def test_a_session_is_challenged_once_per_250_ms_whatever_it_sends() -> None:
+    bench = Bench()
+    client = bench.join()
+    asked = 0
+    for n in range(60):  # 2 s
+        addresses = [pack_address("198.51.100.1", 10 * n + k + 1) for k in range(3)]
+        bench.receive(*[(client.data()[0], address) for address in addresses])
+        bench.tick()
+        asked += sum(kinds(bench.take(address)).count(Kind.PATH_CHALLENGE) for address in addresses)
+    assert 2.0 / (0.25 + TICK) - 1 <= asked <= 2.0 / 0.25
+
+
+def test_answers_wait_until_they_are_sent_and_are_sent_once() -> None:
+    bench = Bench()
+    bench.receive((ping(), ELSEWHERE))
+    assert bench.take(ELSEWHERE) == []
+    bench.flush()
+    assert kinds(bench.take(ELSEWHERE)) == [Kind.PONG]
+    bench.flush()
+    assert bench.take(ELSEWHERE) == []
+
+
+def test_pong_shows_the_load_that_the_server_measured() -> None:
+    bench = Bench()
+    bench.join()
+    bench.engine.load_percent = 42
+    bench.receive((ping(9), ELSEWHERE))
+    bench.flush()
+    pong = codec.decode(bench.take(ELSEWHERE)[0])
+    assert (pong.load_percent, pong.players, pong.rooms, pong.nonce) == (42, 1, 1, 9)
