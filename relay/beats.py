@@ -31,8 +31,10 @@ class Beats:
         """When the next beat is due."""
         return self._start + (self._number + 1) * self.period_s
 
-    def begin(self, now: float) -> bool:
-        """Begin the beat that is due, leaving out those missed. Returns: whether a tick is due.
+    def begin(self, now: float) -> int:
+        """Begin the beat that is due, leaving out those missed.
+
+        Returns: how many ticks are due: 0 none, 2 or more if ticks were missed, which one tick then stands for.
 
         A call a little early (timers of some loops have steps of 1 ms) begins the next beat all the same.
         """
@@ -40,7 +42,7 @@ class Beats:
         num_ticks = due // self.beats_per_tick - self._number // self.beats_per_tick
         self._number = due
         self.tick_overruns += max(0, num_ticks - 1)
-        return num_ticks > 0
+        return num_ticks
 
 
 class LoadMeter:

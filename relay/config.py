@@ -21,7 +21,7 @@ class RelayConfig:
     max_room_players: int = 64
     """Upper limit of the max_players that a room's creator may ask for, 1 ... 256."""
     default_room_players: int = 16
-    """max_players of a room whose creator did not say, 1 ... max_room_players."""
+    """max_players of a room whose creator did not say, 1 ... 256; no more than max_room_players."""
     max_sessions_per_host: int = 64
     """Sessions of one IPv4 address or IPv6 /64, 1 ... 100,000: a school class behind one NAT. Loopback is exempt."""
     timeout_s: float = 10.0
@@ -51,11 +51,6 @@ class RelayConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; permitted: {low} to {high}")
-        if self.default_room_players > self.max_room_players:
-            raise ValueError(
-                f"default_room_players is {self.default_room_players}; "
-                f"permitted: 1 to max_room_players ({self.max_room_players})"
-            )
         if self.keepalive_s > self.timeout_s / 2:
             raise ValueError(
                 f"keepalive_s is {self.keepalive_s}; permitted: 0.1 to timeout_s / 2 ({self.timeout_s / 2})"

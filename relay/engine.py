@@ -130,12 +130,13 @@ class Engine:
         if len(hot):
             self._receive_data(batch, hot, now)
         for row in cold.tolist():
-            self._quick_until = now + QUICK_S
             data = batch.data[row, : batch.length[row]].tobytes()
             self.lobby.handle(data, batch.address[row].tobytes(), now)
         for session in self.lobby.left:
             self._end(session, ByeReason.LEFT, now)
         self.lobby.left.clear()
+        if self.lobby.answers:
+            self._quick_until = now + QUICK_S
 
     def _receive_data(self, batch: Batch, rows: Ints, now: float) -> None:
         """Check all DATA of a batch (SPEC 11), accept what is left, and take its parts."""
@@ -213,9 +214,8 @@ class Engine:
         world = self.world
         if (received.sections.kind == DataSection.MESSAGE).any():
             self._quick_until = now + QUICK_S
-            too_long, _ = world.intake.accept(received, world.sessions, world.rooms, world.log, self.stats)
-            for session in too_long.tolist():
-                self._end(session, ByeReason.PROTOCOL, now)
+            too_long = world.intake.accept(received, world.sessions, world.rooms, world.log, self.stats, now)
+            self._end_all(too_long, ByeReason.PROTOCOL, now)
         if (received.sections.kind == DataSection.SIGNAL).any():
             self._quick_until = now + QUICK_S
             world.signals.accept(received, world.sessions, world.rooms, self.stats, now)
@@ -229,15 +229,21 @@ class Engine:
             return self._build(Items.empty(), now, at_tick=False, keep=[])
         return self._send(now, at_tick=False)
 
-    def tick(self, now: float) -> Outgoing:
-        """Begin the next tick: send everything that is due, with a snapshot of what changed. Once per period."""
+    def tick(self, now: float, num_ticks: int = 1) -> Outgoing:
+        """Begin the next tick: send everything that is due, with a snapshot of what changed. Once per period.
+
+        Args:
+            num_ticks: Periods since the last call. After an overrun more than 1: ticks are left out, but server time,
+                which is tick / tick_rate, goes on.
+        """
         world = self.world
-        world.tick += 1
+        world.tick += num_ticks
         world.tick_at = now
         world.sessions.table.sent_in_tick[world.sessions.live] = 0
         self._end_silent(now)
         self._end_too_slow(now)
         self.lobby.forget_ended(now)
+        self._end_all(world.intake.append_waiting(world.sessions, world.rooms, world.log, now), ByeReason.PROTOCOL, now)
         if world.tick % self._ticks_per_adapt == 0:
             pacing.adapt_intervals(world.sessions.table, world.sessions.live)
         outgoing = self._send(now, at_tick=True)
@@ -310,20 +316,22 @@ class Engine:
         self.lobby.on_session_ended(session, reason, now)
         leave(self.world, session, reason)
 
+    def _end_all(self, sessions: Ints, reason: ByeReason, now: float) -> None:
+        for session in sessions.tolist():
+            self._end(session, reason, now)
+
     def _end_silent(self, now: float) -> None:
         """End sessions from which nothing came for too long."""
         live = self.world.sessions.live
         silent = now - self.world.sessions.table.heard_at[live] > self.config.timeout_s
-        for session in live[silent].tolist():
-            self._end(session, ByeReason.TIMEOUT, now)
+        self._end_all(live[silent], ByeReason.TIMEOUT, now)
 
     def _end_too_slow(self, now: float) -> None:
         """End sessions that do not read their log (SPEC 13)."""
         table, live = self.world.sessions.table, self.world.sessions.live
         stuck = now - table.log_moved_at[live] > TOO_SLOW_S
         behind = self.world.rooms.table.log_head[table.room[live]] - table.log_effective[live]
-        for session in live[stuck | (behind > LOG_CAP_ENTRIES)].tolist():
-            self._end(session, ByeReason.TOO_SLOW, now)
+        self._end_all(live[stuck | (behind > LOG_CAP_ENTRIES)], ByeReason.TOO_SLOW, now)
 
     def shutdown(self, now: float) -> Outgoing:
         """Tell every client that the relay ends. Call three times, 20 ms apart; nobody can join any more."""

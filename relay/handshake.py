@@ -213,7 +213,7 @@ def _read_name(padded: bytes) -> str | None:
 def read_room_options(options: dict[int, bytes], config: RelayConfig) -> RoomOptions | Refused:
     """Read the options of a room to be created; those not given have their defaults."""
     limits = (
-        (Option.MAX_PLAYERS, 2, config.default_room_players, config.max_room_players),
+        (Option.MAX_PLAYERS, 2, min(config.default_room_players, config.max_room_players), config.max_room_players),
         (Option.ENTITIES_PER_PLAYER, 2, 1, MAX_ENTITIES_PER_PLAYER),
         (Option.MAX_STATE_BYTES, 1, DEFAULT_STATE_BYTES, MAX_STATE_BYTES),
     )

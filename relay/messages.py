@@ -2,6 +2,10 @@
 
 The common case, every message in order, is a few numpy passes. Messages that arrive behind a gap are kept in rows of
 a bounded hold and taken from there, per message, when the gap is filled.
+
+The last fragment of a large message waits there too, until every member has read the fragments before it: the message
+counts at the index of its last fragment, and whatever comes behind that index waits for the whole message. So nobody
+else's entries wait for a fragment that was lost.
 """
 
 from dataclasses import dataclass
@@ -27,6 +31,11 @@ MAX_HELD = 4096
 MAX_UNREAD_BYTES = CREDIT_BYTES + MESSAGE_WINDOW * (MAX_FRAGMENT_BYTES + ENTRY_CHARGE_BYTES)
 """Most that one session can own unread: credit is given in whole messages, and what was given is not taken back."""
 MAX_PARTS = MAX_MESSAGE_BYTES // MAX_FRAGMENT_BYTES
+LARGE_PARTS = 16
+"""A message of more fragments than this is large. A smaller one may hold others up by one resend, as sixteen messages
+of the largest size would; and it is not worth the round trip that waiting costs (chosen)."""
+LAST_WAITS_S = 1.0
+"""How long the last fragment of a large message waits at most (chosen: a member with a slow line delays no longer)."""
 _HEADER_DTYPE = dtypes.MESSAGE_HEADER_DTYPE
 
 
@@ -83,32 +92,43 @@ class MessageIntake:
         self._pool = RowPool(self.held)
         self._rows: dict[int, dict[int, int]] = {}
         """Session row -> message id -> row of `held`."""
+        self._give_up_at: dict[int, float] = {}
+        """Session row -> when the last fragment of its large message waits no longer."""
         self.num_held = 0
 
     def forget(self, session: int) -> None:
         """Throw away what is held for a session that ends."""
+        self._give_up_at.pop(session, None)
         for row in self._rows.pop(session, {}).values():
             self._release(row)
 
-    def accept(self, received: Received, sessions: Sessions, rooms: Rooms, log: Log, stats: Stats) -> tuple[Ints, Ints]:
+    def accept(self, received: Received, sessions: Sessions, rooms: Rooms, log: Log, stats: Stats, now: float) -> Ints:
         """Append every message of accepted datagrams that is next in its session's order.
 
-        Returns: rows of sessions whose message went past MAX_MESSAGE_BYTES (they must end), and indexes appended.
+        Returns: rows of sessions whose message went past MAX_MESSAGE_BYTES: they must end.
         """
         messages = self._read(received, sessions, stats)
         messages = _permitted(messages, sessions.table, log, stats)
         fresh = messages.take(Budgets.covered(sessions.table, messages.session, Budget.MESSAGES))
         stats.count_drop(DropReason.OVER_MESSAGE_RATE, len(messages.session) - len(fresh.session))
-        next_id = sessions.table.message_accepted[fresh.session] + 1 + rank_in_run(fresh.session)
-        in_order = fresh.message_id == next_id
+        in_order = _in_order(fresh, sessions.table)
         self._hold(fresh.take(~in_order), sessions.table, stats)
-        too_long, index = append(fresh.take(in_order), sessions.table, rooms, log)
+        too_long = append(fresh.take(in_order), sessions.table, rooms, log)
         filled = np.unique(fresh.session[sessions.table.message_held[fresh.session] > 0])
-        if len(filled):
-            more_too_long, more_index = append(self._unhold(filled, sessions.table), sessions.table, rooms, log)
-            too_long, index = np.append(too_long, more_too_long), np.append(index, more_index)
-            self._report(filled, sessions.table)
-        return too_long, index
+        if not len(filled):
+            return too_long
+        return np.append(too_long, self._append_held(filled, sessions.table, rooms, log, now))
+
+    def append_waiting(self, sessions: Sessions, rooms: Rooms, log: Log, now: float) -> Ints:
+        """Append the last fragments that need not wait any longer. Once per tick. Returns as `accept`."""
+        waiting = np.array(sorted(self._give_up_at), np.int64)
+        return self._append_held(waiting, sessions.table, rooms, log, now) if len(waiting) else waiting
+
+    def _append_held(self, sessions: Ints, table: SessionTable, rooms: Rooms, log: Log, now: float) -> Ints:
+        """Append what is held for these sessions and is next. Returns rows of sessions that must end."""
+        too_long = append(self._unhold(sessions, table, now), table, rooms, log)
+        self._report(sessions, table)
+        return too_long
 
     def _read(self, received: Received, sessions: Sessions, stats: Stats) -> Messages:
         """Read MESSAGE sections, ordered by session and id, without repeats."""
@@ -149,17 +169,23 @@ class MessageIntake:
             table.message_held[session] += 1
         self._report(np.unique(messages.session), table)
 
-    def _unhold(self, sessions: Ints, table: SessionTable) -> Messages:
+    def _unhold(self, sessions: Ints, table: SessionTable, now: float) -> Messages:
         """Take out what is next in order for these sessions, as far as it goes."""
         session, message_id, rows = [], [], []
         for row in sessions.tolist():
             waiting = self._rows[row]
             next_id = int(table.message_accepted[row]) + 1
+            part, is_unread = int(table.unfinished_parts[row]), bool(table.unread_bytes[row] > 0)
             while next_id in waiting:
+                more = bool(self.held.header["more"][waiting[next_id]])
+                if not more and part >= LARGE_PARTS and is_unread and self._still_waits(row, now):
+                    break
+                self._give_up_at.pop(row, None)
                 session.append(row)
                 message_id.append(next_id)
                 rows.append(waiting.pop(next_id))
                 next_id += 1
+                part, is_unread = part + 1 if more else 0, True
         picked = np.array(rows, np.int64)
         source = self.held.payload[picked].reshape(-1)
         at = np.arange(len(picked)) * MAX_FRAGMENT_BYTES
@@ -176,6 +202,10 @@ class MessageIntake:
             self._release(one)
         np.subtract.at(table.message_held, taken.session, 1)
         return taken
+
+    def _still_waits(self, session: int, now: float) -> bool:
+        """Tell whether a session's last fragment is to wait on; the first time this is asked, its time begins."""
+        return now < self._give_up_at.setdefault(session, now + LAST_WAITS_S)
 
     def _release(self, row: int) -> None:
         self._pool.give(row)
@@ -200,15 +230,27 @@ def _permitted(messages: Messages, table: SessionTable, log: Log, stats: Stats) 
     return messages
 
 
-def append(messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> tuple[Ints, Ints]:
+def _in_order(messages: Messages, table: SessionTable) -> Bools:
+    """Tell which messages may be appended at once: all up to the first of their session that may not."""
+    session, more = messages.session, messages.header["more"] != 0
+    rank = rank_in_run(session)
+    part, _ = _number_parts(session, more, table)
+    waits = ~more & (part >= LARGE_PARTS) & ((table.unread_bytes[session] > 0) | (rank > 0))
+    stops = waits | (messages.message_id != table.message_accepted[session] + 1 + rank)
+    stopped = np.cumsum(stops)
+    before_run = np.maximum.accumulate(np.where(rank == 0, stopped - stops, 0))
+    return stopped == before_run
+
+
+def append(messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> Ints:
     """Append messages to their rooms' logs and move their sessions' accepted ids.
 
     Args:
         messages: Those of one session side by side, consecutive from the next id on.
-    Returns: rows of sessions whose unfinished message has grown past MAX_PARTS, and the indexes.
+    Returns: rows of sessions whose unfinished message has grown past MAX_PARTS.
     """
     if not len(messages.session):
-        return messages.session, messages.session
+        return messages.session
     by_room = np.argsort(table.room[messages.session], kind="stable")
     messages = messages.take(by_room)
     session, more = messages.session, messages.header["more"] != 0
@@ -231,7 +273,7 @@ def append(messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> t
     table.unfinished_first[session[ends]] = first[ends]
     table.unfinished_audience[session[ends]] = audience[ends]
     table.message_index[session[ends]] = index[ends]
-    return np.unique(session[part >= MAX_PARTS]), index
+    return np.unique(session[part >= MAX_PARTS])
 
 
 def _number_parts(session: Ints, more: Bools, table: SessionTable) -> tuple[Ints, Bools]:

@@ -180,18 +180,18 @@ class RelayServer:
         if transport is None:
             return
         began = self._clock()
-        is_tick = self._beats.begin(began)
+        num_ticks = self._beats.begin(began)
         self._is_in_beat = True
         self._guarded("receive", transport.drain)
         self._is_in_beat = False
         now = self._clock()
-        if is_tick:
-            self._send(transport, self._guarded("tick", self.engine.tick, now))
+        if num_ticks:
+            self._send(transport, self._guarded("tick", self.engine.tick, now, num_ticks))
         else:
             self._send(transport, self._guarded("flush", self.engine.flush, now))
         end = self._clock()
         self._load.add_work(end - now)
-        if is_tick:
+        if num_ticks:
             self._load.close_tick(end, end - began)
             self.engine.load_percent = self._load.percent
         self._log_events()

@@ -17,6 +17,8 @@ from relay.transport.selection import TRANSPORTS
 from tools.cli import UsageError
 
 ENVIRONMENT_PREFIX = "TICKRELAY_"
+TEST_VARIABLES = frozenset({"TICKRELAY_FULL", "TICKRELAY_REQUIRE"})
+"""What the tests of this project read; a relay that they start sees them too."""
 CONFIG_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_PORT = 65_535
@@ -136,6 +138,8 @@ def _read_environment(environ: Mapping[str, str], settings: Mapping[str, Setting
     given = {}
     for variable, text in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_VARIABLE:
+            if variable in TEST_VARIABLES:
+                continue
             if variable not in by_variable:
                 raise UsageError(f"environment: unknown variable {variable}{_suggestion(variable, by_variable)}")
             given[by_variable[variable].name] = text

@@ -22,6 +22,10 @@ RETRY_EXTRA_S = 0.050
 """Otherwise each is sent again after 1.5 round trips and 50 ms (SPEC 9)."""
 DEFAULT_RTT_S = 0.2
 """Round trip until one has been measured, seconds (chosen: a slow one, so that the first repeats are not a flood)."""
+LARGE_FRAGMENTS = 16
+LAST_BYTES = 256
+"""A message of more than 16 fragments ends with a short one (SPEC 9): few bytes are repeated in every update, and what
+others send behind it waits for it alone."""
 MAX_WAITING_BYTES = 4 << 20
 """Payload that may wait: four of the largest messages (chosen)."""
 
@@ -138,6 +142,8 @@ class Outbox:
         pieces = [payload[:first_bytes]]
         if len(payload) > first_bytes:
             pieces += split(payload[first_bytes:], fragment_bytes(MESSAGE_HEADER.size, 0))
+        if LARGE_FRAGMENTS < len(pieces) < MAX_MESSAGE_FRAGMENTS and len(pieces[-1]) > LAST_BYTES:
+            pieces[-1:] = [pieces[-1][:-LAST_BYTES], pieces[-1][-LAST_BYTES:]]
         if len(pieces) > MAX_MESSAGE_FRAGMENTS:
             permitted = f"1 to {MAX_MESSAGE_FRAGMENTS}"
             raise ValueError(f"payload for {num_players} players takes {len(pieces)} fragments; permitted: {permitted}")

@@ -165,6 +165,7 @@ def hold_full() -> Desk:
         client.message(b"never sent")
         client.say(*[client.message(b"x") for _ in range(20)])
         client.say(*[client.message(b"x") for _ in range(11)])
+        desk.tick()
     return desk
 
 
@@ -175,7 +176,7 @@ def log_full() -> Desk:
             log_memory_mib=1, max_sessions_per_host=1000, datagrams_per_s=60_000, bytes_per_s=1 << 30, messages_per_s=60_000
         )
     )
-    clients = [RawClient(desk, number).join() for number in range(16)]
+    clients = [RawClient(desk, number).join(max_players=64) for number in range(40)]
     for _ in range(60):
         for client in clients:
             client.say(client.message(bytes(1000)), log_cursor=client.welcome.log_index)

@@ -27,7 +27,7 @@ Datagram = tuple[bytes, bytes]
 
 
 class Bench:
-    """One engine. `now` moves only by `tick` and `wait`."""
+    """One engine. `now` moves by `tick` and `wait`, and by a millisecond for every HELLO: the relay's budget of them."""
 
     def __init__(self, now: float = 0.0, **settings: Any) -> None:
         self.engine = Engine(RelayConfig(**settings), SECRET, Random(1))
@@ -162,6 +162,7 @@ class Client:
 
     def get_cookie(self) -> bytes:
         """Say HELLO and take the cookie of the CHALLENGE."""
+        self.bench.now += 0.001
         self.bench.receive((self.hello(), self.address))
         self.bench.flush()
         return bytes(self.answer(Kind.CHALLENGE).cookie)

@@ -23,7 +23,7 @@ def test_a_beat_that_comes_a_little_early_is_begun_once() -> None:
 
 def test_missed_ticks_are_left_out_and_counted() -> None:
     beats = Beats(30, start=0.0)
-    assert beats.begin(4.5 * PERIOD)
+    assert beats.begin(4.5 * PERIOD) == 4
     assert beats.tick_overruns == 3
     assert beats.next_at == pytest.approx(5 * PERIOD)
 
@@ -33,13 +33,13 @@ def test_slow_ticks_have_beats_between_them_so_that_acks_are_in_time(tick_rate: 
     beats = Beats(tick_rate, start=0.0)
     assert beats.period_s <= 0.050
     ticks = [beats.begin(beats.next_at) for _ in range(3 * beats_per_tick)]
-    assert ticks == ([False] * (beats_per_tick - 1) + [True]) * 3
+    assert ticks == ([0] * (beats_per_tick - 1) + [1]) * 3
     assert beats.next_at == pytest.approx(3 / tick_rate + beats.period_s)
 
 
 def test_a_missed_tick_between_beats_is_made_up_for_by_one() -> None:
     beats = Beats(10, start=0.0)
-    assert beats.begin(0.26)
+    assert beats.begin(0.26) == 2
     assert beats.tick_overruns == 1
     assert beats.next_at == pytest.approx(0.30)
     assert beats.begin(0.30)

@@ -32,12 +32,6 @@ def test_every_number_has_a_range() -> None:
     assert numbers == set(RANGES)
 
 
-def test_a_room_does_not_have_more_players_by_default_than_it_may_have() -> None:
-    assert RelayConfig(max_room_players=16, default_room_players=16).default_room_players == 16
-    with pytest.raises(ValueError, match="default_room_players is 17; permitted: 1 to max_room_players .16."):
-        RelayConfig(max_room_players=16, default_room_players=17)
-
-
 def test_two_keepalives_fit_into_the_timeout() -> None:
     assert RelayConfig(timeout_s=4.0, keepalive_s=2.0).keepalive_s == 2.0
     with pytest.raises(ValueError, match="keepalive_s is 2.1; permitted: 0.1 to timeout_s / 2 .2.0."):

@@ -362,3 +362,9 @@ def test_a_room_without_a_password_asks_for_no_proof() -> None:
     request = check()
     assert isinstance(request, JoinRequest)
     assert proof_is_right(request, b"")
+
+
+def test_a_room_has_no_more_players_by_default_than_the_relay_permits() -> None:
+    options = read_room_options({}, RelayConfig(max_room_players=8))
+    assert isinstance(options, RoomOptions)
+    assert options.max_players == 8

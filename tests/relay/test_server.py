@@ -51,7 +51,7 @@ class FakeEngine:
     def flush(self, now: float) -> Outgoing:
         return self._note("flush")
 
-    def tick(self, now: float) -> Outgoing:
+    def tick(self, now: float, num_ticks: int = 1) -> Outgoing:
         return self._note("tick")
 
     def shutdown(self, now: float) -> Outgoing:
@@ -131,7 +131,7 @@ def test_a_busy_relay_gathers_everything_into_its_ticks() -> None:
 @pytest.mark.usefixtures("fake_engine")
 def test_the_load_is_told_to_the_engine() -> None:
     class Working(FakeEngine):
-        def tick(self, now: float) -> Outgoing:
+        def tick(self, now: float, num_ticks: int = 1) -> Outgoing:
             end = asyncio.get_running_loop().time() + 0.008
             while asyncio.get_running_loop().time() < end:
                 pass

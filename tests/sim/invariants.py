@@ -44,6 +44,8 @@ class Witness:
         self.signals: dict[int, SentSignal] = {}
         self._seen_states: dict[tuple[int, int], tuple[int, int]] = {}
         """(receiving life, entity id) -> newest (owner's life, version) that it was shown."""
+        self._shown_states: dict[tuple[int, int, int], int] = {}
+        """(receiving life, how many log entries it had been handed, owner's life) -> an entity: judged at the end."""
         self._newest_signal: dict[tuple[int, int, int], int] = {}
         """(receiving life, sending life, channel) -> order of the newest signal handed over."""
         self._newest_index: dict[int, int] = {}
@@ -54,6 +56,8 @@ class Witness:
         """(receiver, how many log entries it had been handed, signal): judged when the audiences are known."""
         self._expected: dict[int, list[tuple[int, object]]] = {}
         """Life -> (log index, what) that it is to be handed, in order; set by `missing`."""
+        self._join_index: dict[int, int] = {}
+        """Life -> log index of its PLAYER_JOINED; set by `missing`."""
 
     def broken(self, text: str) -> NoReturn:
         """Fail the run. Raises: InvariantBroken."""
@@ -140,6 +144,8 @@ class Witness:
         if origin < seen:
             self.broken(f"{life} was shown {origin} of entity {entity_id} after {seen}")
         self._seen_states[life.number, entity_id] = origin
+        key = (life.number, len(life.handed), owner.number)
+        self._shown_states.setdefault(key, entity_id)
 
     def _local_index(self, life: Life, entity_id: int, owner: Life) -> int:
         local_index, player_id = divmod(entity_id, life.player_slots)
@@ -173,6 +179,7 @@ class Witness:
         if missing:
             self.broken(missing)
         self._check_signals_after()
+        self._check_shown_states()
         self._check_tables(server_table, clients)
 
     def missing(self) -> str:
@@ -180,7 +187,9 @@ class Witness:
         self._link_lives()
         self._expected = {life.number: [] for life in self.lives}
         for room in range(len(self.tap.logs)):
-            _RoomLog(self, room).walk(self._expected)
+            log = _RoomLog(self, room)
+            self._join_index |= log.join_index()
+            log.walk(self._expected)
         texts = [self._missing_of(life, self._expected[life.number]) for life in self.lives]
         return next((text for text in texts if text), "") or self._not_logged()
 
@@ -227,6 +236,17 @@ class Witness:
             for message in signal.life.messages[: after.order + 1] if after is not None else ():
                 if message.uid in visible[life.number] and message.uid not in had:
                     self.broken(f"{life} was handed signal {signal.uid} before message {message.uid}, which it follows")
+
+    def _check_shown_states(self) -> None:
+        """Check (3): a state was shown only while its owner was in the room, as far as the receiver had read the log."""
+        for (number, num_handed, owner_number), entity_id in self._shown_states.items():
+            receiver, owner = self.lives[number - 1], self.lives[owner_number - 1]
+            read = self._expected[number][:num_handed]
+            read_up_to = read[-1][0] if read else self._join_index[number]
+            joined = self._join_index[owner_number]
+            left = (EntryKind.PLAYER_LEFT, owner.player_id)
+            if joined > read_up_to or any(what == left and index > joined for index, what in read):
+                self.broken(f"{receiver} was shown entity {entity_id} of {owner}, which was not there at {read_up_to}")
 
     def _check_tables(
         self, server_table: Mapping[int, bytes], clients: Iterable[tuple[Life, Mapping[int, bytes]]]
@@ -279,6 +299,10 @@ class _RoomLog:
             return self._tap.members_by_join(self._room)
         except WiretapError as error:
             self._witness.broken(str(error))
+
+    def join_index(self) -> dict[int, int]:
+        """Tell the log index at which every life joined."""
+        return {self._life_of[session.session].number: index for index, session in self._joins.items()}
 
     def walk(self, expected: dict[int, list[tuple[int, object]]]) -> None:
         """Add to `expected` what every life was to be handed of this log: (index, message uid or presence entry)."""

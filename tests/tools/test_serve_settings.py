@@ -73,7 +73,6 @@ def test_switches_and_texts_can_be_set_in_the_file(tmp_path: Path) -> None:
         ({"port": "65536"}, "port (command line) is 65536; permitted: 0 to 65535"),
         ({"transport": "quic"}, "transport (command line) is 'quic'; permitted: auto, batch, asyncio"),
         ({"keepalive_s": "9"}, "keepalive_s (command line) is 9.0; permitted: 0.1 to timeout_s / 2 (5.0)"),
-        ({"max_room_players": "8"}, "default_room_players is 16; permitted: 1 to max_room_players (8)"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_permitted(options: dict[str, str], words: str) -> None:
