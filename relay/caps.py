@@ -61,7 +61,13 @@ CAPS: list[Cap] = [
         "tests/relay/test_lobby.py",
     ),
     Cap("path challenges", "1 per session and 250 ms", "withheld; the next DATA causes one", "-"),
-    Cap("copies of BYE that wait", _number(lobby.MAX_BYES), "sent once only; DATA brings a RESET", "-"),
+    Cap(
+        "BYEs that wait to be sent again",
+        _number(lobby.MAX_BYES),
+        "sent once only; if that is lost, DATA brings a RESET",
+        "byes_not_repeated",
+        "tests/relay/test_lobby.py",
+    ),
     Cap(
         "datagrams of a session",
         f"{_number(_DEFAULT.datagrams_per_s)} a second (`datagrams_per_s`), as many at once",

@@ -85,13 +85,17 @@ class RowPool:
 class Slabs:
     """Runs of consecutive rows of a table, so that "all rows of a room" is an arange and never a sort.
 
-    A slab has a power of two of rows; returned ones are kept by size and given out again.
+    A buddy allocator: a slab has a power of two of rows and begins at a multiple of its size. Returned neighbours join
+    again, so the rows of many small rooms can become those of a large one: nobody can use a table up by opening and
+    closing rooms of odd sizes.
     """
 
     def __init__(self, table: Columns) -> None:
         self._table = table
-        self._free: dict[int, list[int]] = {}
+        self._free: dict[int, dict[int, None]] = {}
+        """Size -> first rows of free slabs; dicts as sets, for their order does not depend on hashes."""
         self._end = 0
+        """All rows from here on are free."""
 
     @staticmethod
     def size_of(count: int) -> int:
@@ -101,24 +105,55 @@ class Slabs:
     def take(self, count: int) -> int:
         """Give out `count` consecutive rows, zeroed. Returns the first."""
         size = self.size_of(count)
-        free = self._free.get(size)
-        if free:
-            first = free.pop()
+        found = self._smallest_free(size)
+        if found is None:
+            first = self._extend(size)
         else:
-            first = self._end
-            self._end += size
-            self._table.grow_to(self._end)
+            first, _ = self._free[found].popitem()
+            while found > size:
+                found //= 2
+                self._free.setdefault(found, {})[first + found] = None
+        self._table.grow_to(self._end)
         self._table.clear(first, size)
         return first
 
     def give(self, first: int, count: int) -> None:
         """Take back what `take(count)` returned."""
-        self._free.setdefault(self.size_of(count), []).append(first)
+        size = self.size_of(count)
+        while (first ^ size) in self._free.get(size, {}):
+            del self._free[size][first ^ size]
+            first &= ~size
+            size *= 2
+        self._free.setdefault(size, {})[first] = None
+        self._shrink()
 
     def would_reach(self, count: int) -> int:
         """Return the rows the table would need if `take(count)` came now: for caps on memory."""
         size = self.size_of(count)
-        return self._end if self._free.get(size) else self._end + size
+        return self._end if self._smallest_free(size) is not None else self._aligned_end(size) + size
+
+    def _smallest_free(self, size: int) -> int | None:
+        """Return the size of the smallest free slab that holds `size` rows."""
+        return min((free for free, slabs in self._free.items() if slabs and free >= size), default=None)
+
+    def _aligned_end(self, size: int) -> int:
+        return -(-self._end // size) * size
+
+    def _extend(self, size: int) -> int:
+        """Take rows behind all others; what lies between for the sake of alignment becomes free slabs."""
+        first = self._aligned_end(size)
+        while self._end < first:
+            between = self._end & -self._end
+            self._free.setdefault(between, {})[self._end] = None
+            self._end += between
+        self._end = first + size
+        return first
+
+    def _shrink(self) -> None:
+        """Let go of free slabs at the end."""
+        while last := next((size for size, slabs in self._free.items() if self._end - size in slabs), 0):
+            self._end -= last
+            del self._free[last][self._end]
 
 
 def expand(counts: Ints) -> tuple[Ints, Ints]:

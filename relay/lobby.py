@@ -51,7 +51,7 @@ BYE_COPIES = 3
 BYE_AGAIN_S = 0.02
 """Least time between its copies."""
 MAX_BYES = 4096
-"""BYE copies that wait to be sent; beyond it the session's own DATA brings a RESET."""
+"""BYEs that wait to be sent again; one beyond is sent once, and if that is lost the client's DATA brings a RESET."""
 
 
 class Allowance:
@@ -85,8 +85,8 @@ class Lobby:
         """Nonce -> session id that it made, also after that session ended."""
         self._ended: deque[tuple[float, int]] = deque()
         """(when it may be forgotten, nonce) of sessions that ended, oldest first."""
-        self._byes: deque[tuple[float, bytes, bytes]] = deque()
-        """(not before, address, datagram) of further copies of BYE."""
+        self._byes: deque[tuple[float, int, bytes, bytes]] = deque()
+        """(not before, copies left, address, datagram) of BYEs that are sent again."""
         self.answers: list[tuple[bytes, bytes]] = []
         """(address, datagram) to send with the next flush."""
         self.load_percent = 0
@@ -106,7 +106,7 @@ class Lobby:
 
     @property
     def num_byes(self) -> int:
-        """Copies of BYE that wait to be sent."""
+        """BYEs that wait to be sent again."""
         return len(self._byes)
 
     def handle(self, data: bytes, address: bytes, now: float) -> None:
@@ -270,9 +270,10 @@ class Lobby:
         address = sessions.table.address[row].tobytes()
         bye = self.build_bye(row, reason)
         self._answer(address, bye)
-        for copy in range(1, BYE_COPIES):
-            if len(self._byes) < MAX_BYES:
-                self._byes.append((now + copy * BYE_AGAIN_S, address, bye))
+        if len(self._byes) < MAX_BYES:
+            self._byes.append((now + BYE_AGAIN_S, BYE_COPIES - 1, address, bye))
+        else:
+            self._world.stats.count("byes_not_repeated")
 
     def build_bye(self, row: int, reason: ByeReason) -> bytes:
         """Build BYE for a session."""
@@ -294,6 +295,8 @@ class Lobby:
         """Hand over what waits to be sent: answers, and further copies of BYE that are due."""
         answers, self.answers = self.answers, []
         while self._byes and self._byes[0][0] <= now:
-            _, address, bye = self._byes.popleft()
+            _, copies_left, address, bye = self._byes.popleft()
             answers.append((address, bye))
+            if copies_left > 1:
+                self._byes.append((now + BYE_AGAIN_S, copies_left - 1, address, bye))
         return answers

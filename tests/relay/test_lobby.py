@@ -280,10 +280,10 @@ def test_a_bye_says_why_for_the_program_and_for_a_human() -> None:
 
 
 def end_too_many_at_once(bench: Bench) -> int:
-    """End so many sessions together that the further copies of their BYEs are four too many."""
+    """End so many sessions together that four of their BYEs cannot be repeated."""
     world, lobby = bench.engine.world, bench.engine.lobby
     bench.join()
-    rows = [world.sessions.open(pack_address("10.0.0.1", n + 1), f"n{n}", n, 0.0) for n in range(MAX_BYES // 2 + 2)]
+    rows = [world.sessions.open(pack_address("10.0.0.1", n + 1), f"n{n}", n, 0.0) for n in range(MAX_BYES + 4)]
     for row in rows:
         lobby.on_session_ended(row, ByeReason.TIMEOUT, 0.0)
     return len(rows)
@@ -295,7 +295,7 @@ def test_copies_of_bye_that_do_not_fit_are_left_out_and_the_first_of_each_goes_o
     assert bench.engine.gauges()["byes"] == (MAX_BYES, MAX_BYES)
     lobby = bench.engine.lobby
     assert len(lobby.take_answers(0.0)) == num_ended
-    assert sum(len(lobby.take_answers(n * BYE_AGAIN_S)) for n in range(1, 10)) == MAX_BYES
+    assert sum(len(lobby.take_answers(n * BYE_AGAIN_S)) for n in range(1, 10)) == 2 * MAX_BYES
     assert bench.engine.gauges()["byes"][0] == 0
 
 

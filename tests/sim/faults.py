@@ -13,6 +13,7 @@ import numpy as np
 
 from protocol.client.uploads import Uploads
 from protocol.constants import PART_MORE, AckFlag
+from protocol.sequence import ReceiveWindow
 from relay import acks, delivery, egress, ingress, membership, messages, signals, snapshots
 from relay.entities import Entities
 from relay.handshake import Cookies
@@ -49,7 +50,12 @@ def duplicate_check_off() -> Any:
 
 
 def ack_bit_off_by_one() -> Any:
-    """Bit i means ack - i instead of ack - 1 - i."""
+    """A client's bit i means ack - i instead of ack - 1 - i."""
+    return patched(ReceiveWindow, "ack_bits", lambda original: lambda self: original(self) << 1 & 0xFFFFFFFF | 1)
+
+
+def ack_bit_of_the_server_off_by_one() -> Any:
+    """The same on the other side."""
 
     def build(original: Any) -> Any:
         def build_headers(session: Any, table: Any, *rest: Any) -> Any:
@@ -291,7 +297,7 @@ def says_nothing_received() -> Any:
     def build(original: Any) -> Any:
         def build_headers(*args: Any) -> Any:
             headers = original(*args)
-            headers["flags"] |= AckFlag.NOTHING_RECEIVED
+            headers["flags"] = int(AckFlag.NOTHING_RECEIVED)
             return headers
 
         return build_headers

@@ -60,10 +60,24 @@ def game_with_a_frozen_player(seed: int) -> None:
     world.settle(SETTLE_S)
 
 
-GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player)
+def game_with_many_entities(seed: int) -> None:
+    """Each player has more entities than two datagrams carry, so a datagram does not repeat all that the last one said."""
+    world = World(f"fault {seed}", num_players=3)
+    world.room = RoomShape(max_players=3, entities_per_player=24, max_state_bytes=200)
+    world.join_all()
+    for _ in range(6):
+        for local_index in range(24):
+            for number in range(3):
+                world.publish(number, local_index, 200)
+        world.run(0.7)
+    world.settle(SETTLE_S)
+
+
+GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player, game_with_many_entities)
 OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[int], None]]] = [
     (faults.duplicate_check_off, standard_game),
     (faults.ack_bit_off_by_one, standard_game),
+    (faults.ack_bit_of_the_server_off_by_one, game_with_many_entities),
     (faults.wrong_baseline, standard_game),
     (faults.removal_forgotten, standard_game),
     (faults.target_of_messages_ignored, standard_game),
