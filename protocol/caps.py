@@ -44,7 +44,7 @@ CAPS: list[Cap] = [
         "tests/protocol/test_caps.py::test_one_whole_page_of_any_room_fits_one_datagram",
     ),
     Cap(
-        "sections of a datagram",
+        "sections of a DATA",
         _number(constants.MAX_SECTIONS),
         "the datagram is dropped whole",
         "BAD_SECTION",

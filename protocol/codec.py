@@ -45,7 +45,7 @@ def decode(data: bytes) -> Container[Any] | DropReason:
         value = schema.parse(data)
     except ConstructError:
         return DropReason.BAD_SECTION if data[0] in (Kind.DATA, Kind.UPDATE) else DropReason.MALFORMED
-    if "sections" in value and len(value.sections) > MAX_SECTIONS:
+    if data[0] == Kind.DATA and len(value.sections) > MAX_SECTIONS:
         return DropReason.BAD_SECTION
     if "magic" in value and value.magic != MAGIC:
         return DropReason.BAD_MAGIC

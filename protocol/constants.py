@@ -61,7 +61,7 @@ ACK_WITHIN_DATAGRAMS = 16
 """... or when this many wait for it, whichever comes first."""
 
 MAX_SECTIONS = 24
-"""Sections in one datagram: bounds the rounds of the section walk (chosen; a busy client sends four)."""
+"""Sections in one DATA: bounds the rounds of the server's section walk (chosen; a busy client sends four)."""
 MAX_SLOTS = 512
 """Player slots of a room, twice its players, so max_players <= 256."""
 MAX_PLAYERS_PER_ROOM = 256

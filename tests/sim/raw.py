@@ -53,6 +53,16 @@ class Desk:
                 self._receive()
         self._receive()
 
+    def receive_without_sending(self, datagrams: Iterable[tuple[bytes, bytes]]) -> None:
+        """Hand (payload, address) pairs over in batches, and let the engine send nothing yet."""
+        for payload, address in datagrams:
+            self._batch.append(payload, address)
+            if self._batch.count == BATCH_ROWS:
+                self.engine.receive(self._batch, self.now)
+                self._batch.clear()
+        self.engine.receive(self._batch, self.now)
+        self._batch.clear()
+
     def _receive(self) -> None:
         self.engine.receive(self._batch, self.now)
         self._batch.clear()

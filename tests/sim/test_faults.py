@@ -61,8 +61,11 @@ def game_with_a_frozen_player(seed: int) -> None:
 
 
 def game_with_many_entities(seed: int) -> None:
-    """Each player has more entities than two datagrams carry, so a datagram does not repeat all that the last one said."""
-    world = World(f"fault {seed}", num_players=3)
+    """Each player has more entities than two datagrams carry, so a datagram does not repeat all that the last one said.
+
+    An ack is there before an entity's turn has come again.
+    """
+    world = World(f"fault {seed}", num_players=3, conditions=Conditions(delay_s=(0.005, 0.02), jitter_s=0.0, loss=0.1))
     world.room = RoomShape(max_players=3, entities_per_player=24, max_state_bytes=200)
     world.join_all()
     for _ in range(6):

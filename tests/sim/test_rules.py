@@ -70,15 +70,15 @@ class Game(RuleBasedStateMachine):
         self.world.remove(number, local_index)
 
     @rule(
-        number=players, other=players, target=st.sampled_from(Target), size=st.sampled_from([5, 100, 1024, 1025, 5000])
+        number=players, other=players, whom=st.sampled_from(Target), size=st.sampled_from([5, 100, 1024, 1025, 5000])
     )
-    def send_message(self, number: int, other: int, target: Target, size: int) -> None:
-        self.world.send_message(number, size, target, self._ids(target, other))
+    def send_message(self, number: int, other: int, whom: Target, size: int) -> None:
+        self.world.send_message(number, size, whom, self._ids(whom, other))
 
-    @rule(number=players, other=players, target=st.sampled_from(Target), flags=st.integers(0, 2))
-    def send_signal(self, number: int, other: int, target: Target, flags: int) -> None:
+    @rule(number=players, other=players, whom=st.sampled_from(Target), flags=st.integers(0, 2))
+    def send_signal(self, number: int, other: int, whom: Target, flags: int) -> None:
         self.world.send_signal(
-            number, 40, target, self._ids(target, other), channel=flags, newest_first=flags == 1, after_log=flags == 2
+            number, 40, whom, self._ids(whom, other), channel=flags, newest_first=flags == 1, after_log=flags == 2
         )
 
     def _ids(self, target: Target, other: int) -> tuple[int, ...]:

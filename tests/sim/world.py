@@ -75,7 +75,7 @@ class RoomShape:
 class Habits:
     """What players do by themselves: chances per client tick, unless said otherwise."""
 
-    publish: float = 0.5
+    publish: float = 0.2
     """Per entity."""
     remove: float = 0.01
     """Per player: one of its entities."""
@@ -141,7 +141,7 @@ class World:
 
         Args:
             seed: Anything with a repr of its own; two worlds of one seed do the same.
-            gather_s: How long arrivals are gathered for one receive pass; None: chosen by the seed, 0 to 16 ms.
+            gather_s: How long arrivals are gathered for one receive pass; None: chosen by the seed, 4 to 33 ms.
             engine: Use this one, which has run in another world up to `started_at`; None: a new one.
         """
         self.seed = seed
@@ -150,7 +150,7 @@ class World:
         self.rng = Random(f"{seed} world")
         self.now = self.rng.choice([0.0, 1_000.0, 1_000_000.0]) if started_at is None else started_at
         self.started_at = self.now
-        self.gather_s = self.rng.choice([0.0, 0.004, 0.004, 0.016]) if gather_s is None else gather_s
+        self.gather_s = self.rng.choice([0.004, 0.016, 0.033]) if gather_s is None else gather_s
         self.engine = engine or Engine(self.config, SECRET, Random(f"{seed} engine"))
         self.judging = True
         """False: nothing that is sent or handed over is held against the invariants."""

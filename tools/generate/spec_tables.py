@@ -11,6 +11,7 @@ from protocol import caps, schemas
 from protocol.constants import ByeReason, Kind, Refusal
 from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS
 from relay.config import documented_fields, field_docs
+from tools.generate.exchange import build_exchange
 
 PATH = "protocol/SPEC.md"
 README_PATH = "README.md"
@@ -138,4 +139,5 @@ _BLOCKS = {
     "bye reasons": _bye_reasons,
     "caps": _caps,
     "settings": _settings,
+    "exchange": build_exchange,
 }
