@@ -246,9 +246,9 @@ class Engine:
         self._end_all(world.intake.append_waiting(world.sessions, world.rooms, world.log, now), ByeReason.PROTOCOL, now)
         if world.tick % self._ticks_per_adapt == 0:
             pacing.adapt_intervals(world.sessions.table, world.sessions.live)
-        outgoing = self._send(now, at_tick=True)
         world.log.release(world.rooms, world.sessions)
-        return outgoing
+        world.log.tidy(world.rooms)
+        return self._send(now, at_tick=True)
 
     def _send(self, now: float, at_tick: bool) -> Outgoing:
         """Gather what is due from log, signals and pages, cut it into datagrams, and build them."""
@@ -347,7 +347,7 @@ class Engine:
         """Return name -> (value, cap) of everything that could grow (SPEC 12)."""
         world, config = self.world, self.config
         rooms, live = world.rooms.table, world.sessions.live
-        behind = rooms.log_head[: world.rooms.used] - rooms.log_tail[: world.rooms.used]
+        behind = (rooms.log_head - rooms.log_tail)[: world.rooms.used][rooms.live[: world.rooms.used]]
         unread = world.sessions.table.unread_bytes[live]
         return {
             "sessions": (len(world.sessions), config.max_players),

@@ -164,7 +164,7 @@ class Entities:
         Args:
             source: Bytes that `state_at` points into.
             session, room_row, entity_id, seq, sample_ms, stride, state_at: (n,), one per state, any order.
-                Stride 0 removes. Of two writes to one entity the one with the higher seq counts, of equal seq the later.
+                Stride 0 removes. Of two writes to one entity the higher seq counts, of equal seqs the later one.
             stamp: Tick of the next snapshot.
         """
         inside = entity_id < rooms.table.num_entities[room_row]

@@ -1,17 +1,17 @@
 """The rooms' logs: entries are encoded once, when they are appended, and sent from where they lie (SPEC 9).
 
 An entry is a row of EntryTable in its room's slab (a ring: index modulo capacity) and a run of bytes in the arena. The
-arena is cut into segments; a segment whose entries have all been read is used again. So a room whose member stands
-still pins its own entries and nobody else's.
+arena is cut into segments; a segment whose entries have all been read is used again, and one that few old entries keep
+is emptied into the current one. So a member that stands still costs the memory of its own room's entries only.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from protocol import dtypes
-from protocol.constants import NO_PLAYER, PART_MORE, EntryKind
+from protocol.constants import MAX_FRAGMENT_BYTES, NO_PLAYER, PART_MORE, EntryKind
 from relay.audience import EVERYBODY, WORDS, Audience
-from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, rank_in_run, run_ends, windows
+from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, expand, rank_in_run, run_ends, windows
 from relay.rooms import Rooms
 from relay.sessions import Sessions
 
@@ -24,6 +24,11 @@ CREDIT_BYTES = 64 * 1024
 120 ms then takes 500 kB/s from one sender."""
 LOG_CAP_ENTRIES = 8192
 """A member this far behind the newest entry is too slow (SPEC 12)."""
+MIN_SEGMENTS = 4
+"""Segments in use below which none is emptied: 1 MiB is not worth the work (chosen)."""
+MAX_EMPTIED = 4
+"""Segments emptied in one tick: at most 256 KiB are copied, 0.2 ms (chosen)."""
+MAX_ENTRY_BYTES = dtypes.ENTRY_HEADER.size + MAX_FRAGMENT_BYTES
 FIRST_CAPACITY = 32
 """Entries that a new room's slab holds; doubled when it is full."""
 NO_SESSION = -1
@@ -59,15 +64,14 @@ class Arena:
         self.max_bytes = 2 * self._max_segments * SEGMENT_BYTES
         """What `bytes` can grow to: it doubles."""
         self._live: Ints = np.zeros(1, np.int64)
-        """Unread entries per segment."""
+        """Bytes of unread entries per segment."""
         self._current = 0
         self._used = 0
 
     def free_bytes(self) -> int:
         """Return how much can surely be appended, whatever the sizes of the entries."""
-        free = self._max_segments - len(self._live) + int(np.count_nonzero(self._live == 0))
-        free -= int(self._live[self._current] == 0)
-        return max(0, free - 1) * SEGMENT_BYTES // 2 + SEGMENT_BYTES - self._used
+        free = self._max_segments - int(np.count_nonzero(self._live)) - int(self._live[self._current] == 0)
+        return max(0, free) * (SEGMENT_BYTES - MAX_ENTRY_BYTES) + max(0, SEGMENT_BYTES - self._used - MAX_ENTRY_BYTES)
 
     def take(self, lengths: Ints) -> Ints:
         """Find room for entries side by side. Returns the first byte of each, (n,).
@@ -82,18 +86,20 @@ class Arena:
             fit = int(np.searchsorted(ends, taken + SEGMENT_BYTES - self._used, "right"))
             if fit > done:
                 at[done:fit] = self._current * SEGMENT_BYTES + self._used + ends[done:fit] - lengths[done:fit] - taken
-                self._used += int(ends[fit - 1]) - taken
-                self._live[self._current] += fit - done
+                size = int(ends[fit - 1]) - taken
+                self._used += size
+                self._live[self._current] += size
                 done = fit
             if done < len(lengths):
                 self._next_segment()
         return at
 
     def _next_segment(self) -> None:
-        free = np.flatnonzero(self._live == 0)
-        free = free[free != self._current]
-        if len(free):
-            self._current = int(free[0])
+        """Go on in a free segment, or in a new one."""
+        free = self._live == 0
+        free[self._current] = False
+        if free.any():
+            self._current = int(free.argmax())
         else:
             self._current = len(self._live)
             grown = np.zeros(2 * len(self.bytes), np.uint8)
@@ -102,11 +108,20 @@ class Arena:
             self._live = np.concatenate([self._live, np.zeros(len(self._live), np.int64)])
         self._used = 0
 
-    def give(self, at: Ints) -> None:
-        """Take back entries that were read by all, by their first bytes."""
-        np.subtract.at(self._live, at // SEGMENT_BYTES, 1)
+    def give(self, at: Ints, lengths: Ints) -> None:
+        """Take back entries that were read by all, by their first bytes and lengths."""
+        np.subtract.at(self._live, at // SEGMENT_BYTES, lengths)
         if self._live[self._current] == 0:
             self._used = 0
+
+    def sparse(self) -> Bools:
+        """Mark the segments that are worth emptying, (number of segments,): kept by few old entries."""
+        sparse = (self._live > 0) & (self._live < SEGMENT_BYTES // 4)
+        sparse[self._current] = False
+        if np.count_nonzero(self._live) < MIN_SEGMENTS:
+            sparse[:] = False
+        sparse[sparse.nonzero()[0][MAX_EMPTIED:]] = False
+        return sparse
 
 
 class Log:
@@ -130,7 +145,8 @@ class Log:
         """Forget a room's log."""
         table = rooms.table
         index = np.arange(table.log_tail[row] + 1, table.log_head[row] + 1)
-        self.arena.give(self.table.at[self.entry_rows(rooms, np.full(len(index), row), index)])
+        rows = self.entry_rows(rooms, np.full(len(index), row), index)
+        self.arena.give(self.table.at[rows], self.table.length[rows])
         self._slabs.give(int(table.log_first[row]), int(table.log_capacity[row]))
 
     def entry_rows(self, rooms: Rooms, room_row: Ints, index: Ints) -> Ints:
@@ -238,5 +254,26 @@ class Log:
         owner = self.table.owner[rows]
         owned = owner != NO_SESSION
         np.subtract.at(sessions.table.unread_bytes, owner[owned], charge[owned])
-        self.arena.give(self.table.at[rows])
+        self.arena.give(self.table.at[rows], self.table.length[rows])
         table.log_tail[room_rows] = read_by_all[room_rows]
+
+    def tidy(self, rooms: Rooms) -> None:
+        """Move the last entries out of sparse segments, so that those can be used again.
+
+        Only between sends: an `Outgoing` points into the arena.
+        """
+        sparse = self.arena.sparse()
+        if not sparse.any():
+            return
+        table = rooms.table
+        room_rows = np.flatnonzero(table.live[: rooms.used])
+        which, k = expand((table.log_head - table.log_tail)[room_rows])
+        rows = self.entry_rows(rooms, room_rows[which], table.log_tail[room_rows][which] + 1 + k)
+        rows = rows[sparse[self.table.at[rows] // SEGMENT_BYTES]]
+        old, length = self.table.at[rows], self.table.length[rows]
+        if int(length.sum()) > self.arena.free_bytes():
+            return
+        new = self.arena.take(length)
+        copy_runs(self.arena.bytes, new, self.arena.bytes, old, length)
+        self.table.at[rows] = new
+        self.arena.give(old, length)

@@ -218,5 +218,3 @@ class Arena:
                 assert other.said - actor.heard[other.number] < 20  # what was said in the last moments is on its way
                 state = actor.connection.table[other.connection.player_id]
                 assert _WORD.unpack_from(state)[0] == other.number
-
-

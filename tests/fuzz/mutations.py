@@ -78,7 +78,16 @@ def change_a_header_field(rng: Random, pool: Sequence[bytes]) -> bytes:
     if len(payload) < SECTIONS_AT or payload[0] != Kind.DATA:
         return flip(rng, pool)
     header = dtypes.DATA_HEADER.decode(payload)._asdict()
-    sizes = {"seq": 2, "session": 8, "ack": 2, "ack_bits": 4, "ack_delay": 1, "flags": 1, "log_cursor": 4, "reserved": 2}
+    sizes = {
+        "seq": 2,
+        "session": 8,
+        "ack": 2,
+        "ack_bits": 4,
+        "ack_delay": 1,
+        "flags": 1,
+        "log_cursor": 4,
+        "reserved": 2,
+    }
     name = rng.choice(list(sizes))
     ways = (
         header[name] + rng.choice((-65, -64, -63, -1, 1, 63, 64, 32767, 32768)),

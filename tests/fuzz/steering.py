@@ -173,7 +173,11 @@ def log_full() -> Desk:
     """Members who say a lot and read nothing, until the memory of all logs is used up."""
     desk = Desk(
         RelayConfig(
-            log_memory_mib=1, max_sessions_per_host=1000, datagrams_per_s=60_000, bytes_per_s=1 << 30, messages_per_s=60_000
+            log_memory_mib=1,
+            max_sessions_per_host=1000,
+            datagrams_per_s=60_000,
+            bytes_per_s=1 << 30,
+            messages_per_s=60_000,
         )
     )
     clients = [RawClient(desk, number).join(max_players=64) for number in range(40)]

@@ -401,7 +401,9 @@ def test_what_is_lost_comes_again_and_nothing_twice_in_the_game() -> None:
         if rng.random() < 0.3:
             bench.take(reader.address)
         bench.receive(reader.listen())
-    assert [payload[: len(b"%d" % n)] for n, (_, payload) in enumerate(reader.messages)] == [b"%d" % n for n in range(100)]
+    assert [payload[: len(b"%d" % n)] for n, (_, payload) in enumerate(reader.messages)] == [
+        b"%d" % n for n in range(100)
+    ]
     assert reader.cursor == max(reader.entries)
 
 

@@ -163,7 +163,9 @@ def test_any_items_are_cut_as_a_greedy_walk_would(seed: int) -> None:
 # --- datagrams
 
 
-def send(rig: Rig, items: Items, bare: tuple[int, ...] = (), tick: int = 9, now: float = 1.0, data: Bytes | None = None) -> Outgoing:
+def send(
+    rig: Rig, items: Items, bare: tuple[int, ...] = (), tick: int = 9, now: float = 1.0, data: Bytes | None = None
+) -> Outgoing:
     """Cut items and build their datagrams; pointers of items are offsets into `data`."""
     data = np.zeros(4096, np.uint8) if data is None else data
     items.pointer = np.where(items.length > 0, items.pointer + np.uint64(data.ctypes.data), 0).astype(np.uint64)
@@ -212,7 +214,10 @@ def test_a_header_reports_what_was_received_and_how_long_ago() -> None:
 def test_seqs_count_per_session_within_a_send_and_from_send_to_send_and_wrap_on_the_wire() -> None:
     rig, one, two = small_rig()
     rig.sessions.table.send_seq[one] = 65_534
-    seqs = [(header.session, header.seq) for header in headers(send(rig, merged([pages(one, 900, 900, 900), pages(two, 9)])))]
+    seqs = [
+        (header.session, header.seq)
+        for header in headers(send(rig, merged([pages(one, 900, 900, 900), pages(two, 9)])))
+    ]
     ids = rig.session_id(one), rig.session_id(two)
     assert seqs == [(ids[0], 65_535), (ids[0], 0), (ids[0], 1), (ids[1], 1)]
     assert rig.sessions.table.send_seq[[one, two]].tolist() == [65_537, 1]
@@ -329,7 +334,10 @@ def test_the_pages_of_a_datagram_are_remembered_as_a_block_and_bits() -> None:
     high = pages(one, 10, 10, first_page=64 * 14 + 63, apart=(0, 1))
     send(rig, merged([items, high]))
     assert PAGE_BLOCK == 64
-    remembered = [(int(table.history_page[one, seq]), int(table.history_pages[one, seq])) for seq in range(1, table.send_seq[one] + 1)]
+    remembered = [
+        (int(table.history_page[one, seq]), int(table.history_pages[one, seq]))
+        for seq in range(1, table.send_seq[one] + 1)
+    ]
     carried = {block + bit for block, bits in remembered for bit in range(64) if bits >> bit & 1}
     assert carried == {62, 63, 64 * 14 + 63, 64 * 15}
     assert (int(table.history_page[two, 1]), int(table.history_pages[two, 1])) == (0, 1)
@@ -394,7 +402,9 @@ def test_a_client_can_read_every_datagram_of_a_busy_room() -> None:
     for _ in range(20):
         for client in clients:
             size = rng.choice((0, 30, 300))
-            client.say(client.message(bytes(size)), client.signal(bytes(size)), client.state(b"x" * 200, rng.randrange(8)))
+            client.say(
+                client.message(bytes(size)), client.signal(bytes(size)), client.state(b"x" * 200, rng.randrange(8))
+            )
         bench.flush()
         bench.tick()
         bench.receive(*[client.listen() for client in clients])

@@ -243,7 +243,8 @@ def test_names_of_1_to_32_bytes_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"", b"\xff", b"\xc3", b"a\nb", b"a\0b", b"\x1b[2J", b"\x7f", b"\xc2\x80", b"\xc2\x9f", b"x" * 31 + b"\xc3"]
+    "name",
+    [b"", b"\xff", b"\xc3", b"a\nb", b"a\0b", b"\x1b[2J", b"\x7f", b"\xc2\x80", b"\xc2\x9f", b"x" * 31 + b"\xc3"],
 )
 def test_names_that_are_empty_no_utf_8_or_have_control_characters_are_refused(name: bytes) -> None:
     assert reason(check(name=name.ljust(32, b"\0"))) == Refusal.BAD_NAME
@@ -288,7 +289,9 @@ def test_of_an_option_that_stands_twice_the_first_counts() -> None:
         (Option.MAX_STATE_BYTES, 1, MAX_STATE_BYTES),
     ],
 )
-def test_both_ends_of_an_option_are_permitted_and_beyond_them_it_is_refused(key: Option, size: int, highest: int) -> None:
+def test_both_ends_of_an_option_are_permitted_and_beyond_them_it_is_refused(
+    key: Option, size: int, highest: int
+) -> None:
     def read(value: int, size: int = size) -> RoomOptions | Refused:
         return read_room_options({key: value.to_bytes(size, "little")}, CONFIG)
 

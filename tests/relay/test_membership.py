@@ -317,7 +317,14 @@ def test_loopback_has_no_cap(host: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("126.0.0.1", False), ("128.0.0.1", False), ("::2", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("126.0.0.1", False),
+        ("128.0.0.1", False),
+        ("::2", False),
+    ],
 )
 def test_loopback_is_127_slash_8_and_1(host: str, loopback: bool) -> None:
     assert is_loopback(pack_address(host, 1)) == loopback

@@ -29,7 +29,9 @@ def pages_of(rig: Rig, *wanted: tuple[int, int, int], tick: int = 100) -> list[P
     for (number, _, _), at, length in zip(wanted, bodies.at.tolist(), bodies.length.tolist(), strict=True):
         options, table = rig.room_list[number].options, rig.rooms.table
         row = rig.room_list[number].row
-        shape = RoomShape(options.slots, int(table.num_entities[row]), int(table.page_ids[row]), options.max_state_bytes)
+        shape = RoomShape(
+            options.slots, int(table.num_entities[row]), int(table.page_ids[row]), options.max_state_bytes
+        )
         body = bodies.data[at : at + length].tobytes()
         sections = read_sections(bytes(dtypes.UPDATE_HEADER.size) + body, shape)
         assert sections is not None and len(sections.pages) == 1
@@ -83,7 +85,15 @@ def test_an_id_that_was_removed_and_lives_again_stands_in_both() -> None:
 def test_states_of_one_length_are_one_group_in_order_of_their_ids() -> None:
     rig = Rig(1, [SMALL], players=2)
     [[one, two]] = rig.rows
-    write(rig, (one, 8, 1, b"aa"), (two, 1, 1, b"b"), (one, 0, 1, b"cc"), (two, 5, 1, b"d" * 24), (one, 4, 1, b"e"), stamp=1)
+    write(
+        rig,
+        (one, 8, 1, b"aa"),
+        (two, 1, 1, b"b"),
+        (one, 0, 1, b"cc"),
+        (two, 5, 1, b"d" * 24),
+        (one, 4, 1, b"e"),
+        stamp=1,
+    )
     room = ints(rig.room_list[0].row)
     bodies = encode_pages(rig.rooms, rig.entities, room, ints(0), ints(0), 1, TICK)
     body = bodies.data.tobytes()

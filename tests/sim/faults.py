@@ -303,4 +303,3 @@ def says_nothing_received() -> Any:
         return build_headers
 
     return patched(egress, "_build_headers", build)
-

@@ -14,6 +14,7 @@ from protocol.constants import (
     MAGIC,
     REVISION_MAX,
     REVISION_MIN,
+    ByeReason,
     DataSection,
     JoinMode,
     Kind,
@@ -225,6 +226,11 @@ class RawClient:
             else:
                 self.others.append(value)
         return values
+
+    def byes(self) -> list[ByeReason]:
+        """Return the reasons of all BYEs that it has been sent."""
+        self.hear()
+        return [ByeReason(value.reason) for value in self.others if value.kind == Kind.BYE]
 
     def _follow(self, update: Any) -> None:
         """Move the log cursor over ranges that begin where it stands. Nothing is lost at a desk."""

@@ -69,9 +69,7 @@ class Game(RuleBasedStateMachine):
     def remove(self, number: int, local_index: int) -> None:
         self.world.remove(number, local_index)
 
-    @rule(
-        number=players, other=players, whom=st.sampled_from(Target), size=st.sampled_from([5, 100, 1024, 1025, 5000])
-    )
+    @rule(number=players, other=players, whom=st.sampled_from(Target), size=st.sampled_from([5, 100, 1024, 1025, 5000]))
     def send_message(self, number: int, other: int, whom: Target, size: int) -> None:
         self.world.send_message(number, size, whom, self._ids(whom, other))
 

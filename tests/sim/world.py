@@ -58,7 +58,8 @@ SOCKET_BUFFER_BYTES = 65_536
 CHECK_EVERY_S = 0.1
 """How often caps are checked."""
 SETTLE_STEP_S = 0.25
-REJOIN_AFTER_REFUSAL_S = 0.5
+TRY_AGAIN_S = 0.5
+"""After this a player whose attempt to join failed makes another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,13 +376,13 @@ class World:
     def _on_end(self, player: Player, life: Life, event: Refused | Disconnected) -> None:
         if life.joined_at is not None and self.judging:
             self.witness.on_end(life, event.reason)
+        if life.joined_at is None and not life.ending and player.rejoin_at is None:
+            player.rejoin_at = self.now + TRY_AGAIN_S
         self.endings.append(event)
         life.ending, life.ended_at = True, self.now
         if player.connection is not None:
             self._poll_closing(player, player.connection)
         player.connection = None
-        if isinstance(event, Refused) and player.rejoin_at is None:
-            player.rejoin_at = self.now + REJOIN_AFTER_REFUSAL_S
 
     def _poll_closing(self, player: Player, connection: ClientConnection) -> None:
         """Send what a connection that is over still has to say: its BYEs."""
