@@ -98,8 +98,8 @@ CAPS: list[Cap] = [
     ),
     Cap(
         "bytes of a session in the log that a member has not read",
-        f"{_number(log.CREDIT_BYTES)}, each entry counted with {log.ENTRY_CHARGE_BYTES} more, "
-        f"and {_number(messages.MAX_UNREAD_BYTES)} with what was granted before",
+        f"{_number(log.CREDIT_BYTES)}, each entry counted with {log.CHARGE_PER_PLAYER_BYTES} x max_players "
+        f"(at least {log.LEAST_CHARGE_BYTES}) more",
         "no credit: the client keeps its messages",
         "MESSAGE_WINDOW",
         "tests/relay/test_messages.py",

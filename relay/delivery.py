@@ -158,7 +158,8 @@ def due_entries(found: Open, log: Log, table: SessionTable, tick: int, period_s:
         index=found.index,
     )
     items.order = np.where(found.fragment, int(Order.FRAGMENT), int(Order.ENTRY))
-    return items.take(due)
+    items = items.take(due)
+    return items.sorted() if found.fragment.any() else items
 
 
 def _resend_ticks(found: Open, log: Log, table: SessionTable, period_s: float) -> Ints:

@@ -89,7 +89,9 @@ def _join_bare(items: Items, begin: Ints, stop: Ints, bare: Ints, served: Bools)
     order = np.lexsort((begin, session))
     begin, count = begin[order], (stop - begin)[order]
     datagram, k = expand(count)
-    return Cut(session[order], items.take(begin[datagram] + k), datagram)
+    if len(datagram) < len(items):  # else all go out, and are in order already
+        items = items.take(begin[datagram] + k)
+    return Cut(session[order], items, datagram)
 
 
 def build_datagrams(

@@ -21,9 +21,9 @@ from relay.config import RelayConfig
 from relay.ingress import Received
 from relay.items import Items, Order, merged
 from relay.lobby import MAX_BYES, Lobby
-from relay.log import LOG_CAP_ENTRIES
+from relay.log import CREDIT_BYTES, LOG_CAP_ENTRIES
 from relay.membership import leave
-from relay.messages import MAX_HELD, MAX_UNREAD_BYTES
+from relay.messages import MAX_HELD
 from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
 from relay.stats import Stats
@@ -260,7 +260,9 @@ class Engine:
         )
         signals, wanted, keep = world.signals.due(world.sessions, world.rooms)
         world.log.has_news = False
-        parts = [entries, delivery.empty_ranges(tails, entries, wanted), signals]
+        parts = [entries, signals]
+        if len(signals):
+            parts.insert(1, delivery.empty_ranges(tails, entries, wanted))
         if at_tick:
             pages, bodies = self._due_pages()
             parts.append(pages)
@@ -285,8 +287,10 @@ class Engine:
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
         chosen = egress.cut(items, bare[allowed[bare] > 0], allowed)
         outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, keep)
-        pages = chosen.items.take(chosen.items.order == Order.PAGE)
-        snapshots.note_sent(world.sessions, world.rooms, world.entities, pages.session, pages.last, world.tick)
+        sent, paged = chosen.items, chosen.items.order == Order.PAGE
+        snapshots.note_sent(
+            world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick
+        )
         shed = np.count_nonzero(items.order == Order.SIGNAL) - np.count_nonzero(chosen.items.order == Order.SIGNAL)
         self.stats.count("signals_shed", int(shed))
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
@@ -358,6 +362,6 @@ class Engine:
             "waiting_signals": (world.signals.num_waiting, MAX_WAITING),
             "queued_signals": (world.signals.num_queued, MAX_QUEUED),
             "log_entries_of_a_room": (int(behind.max(initial=0)), world.log.max_entries),
-            "unread_bytes_of_a_session": (int(unread.max(initial=0)), MAX_UNREAD_BYTES),
+            "unread_bytes_of_a_session": (int(unread.max(initial=0)), CREDIT_BYTES),
             "log_bytes": (len(world.log.arena.bytes), world.log.arena.max_bytes),
         }

@@ -180,13 +180,14 @@ def check_sections(received: Received, sessions: Sessions, rooms: Rooms, stats: 
     """Walk all sections and drop every datagram that has a malformed one (step 9)."""
     good, sections = _walk(received)
     max_state = rooms.table.max_state_bytes[sessions.table.room[received.session]]
+    present = np.bincount(sections.kind, minlength=len(DataSection) + 1)
     for kind, check in _CHECKS.items():
-        some = sections.of(kind)
-        if len(some.at):
+        if present[kind]:
+            some = sections.of(kind)
             wrong = ~check(received.source, some, max_state)
             good[some.datagram[wrong]] = False
-    bits_per_datagram = np.bincount(sections.of(DataSection.LOG_BITS).datagram, minlength=len(good))
-    good &= bits_per_datagram <= 1
+    if present[DataSection.LOG_BITS]:
+        good &= np.bincount(sections.of(DataSection.LOG_BITS).datagram, minlength=len(good)) <= 1
     stats.count_dropped(DropReason.BAD_SECTION, good)
     received.sections = sections
     return received.where(good)

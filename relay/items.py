@@ -78,15 +78,25 @@ class Items:
         """Return n."""
         return len(self.session)
 
+    def sorted(self) -> "Items":
+        """Put items in order of session and order; within both they keep their places."""
+        return self.take(np.argsort(self.session * len(Order) + self.order, kind="stable"))
+
     def take(self, which: Ints | Bools) -> "Items":
         """Select items by positions or mask."""
         return Items(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 def merged(parts: list[Items]) -> Items:
-    """Put items of several sources in order of session and order; within both they keep their places."""
+    """Put items of several sources in order of session and order; within both they keep their places.
+
+    Args:
+        parts: Each in that order already.
+    """
     parts = [part for part in parts if len(part)]
     if not parts:
         return Items.empty()
+    if len(parts) == 1:
+        return parts[0]
     whole = Items(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Items)))
-    return whole.take(np.argsort(whole.session * len(Order) + whole.order, kind="stable"))
+    return whole.sorted()

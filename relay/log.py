@@ -12,13 +12,13 @@ from protocol import dtypes
 from protocol.constants import MAX_FRAGMENT_BYTES, NO_PLAYER, PART_MORE, EntryKind
 from relay.audience import EVERYBODY, WORDS, Audience
 from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, expand, rank_in_run, run_ends, windows
-from relay.rooms import Rooms
+from relay.rooms import Room, Rooms
 from relay.sessions import Sessions
 
 SEGMENT_BYTES = 1 << 18
 """Unit in which the arena is given back: 256 KiB, 230 of the largest entries (chosen)."""
-ENTRY_CHARGE_BYTES = 64
-"""What an entry costs its sender's credit beside its payload: tiny ones are not free (SPEC 9)."""
+LEAST_CHARGE_BYTES = 64
+"""What an entry costs its sender's credit beside its payload, at least: tiny ones are not free (SPEC 9)."""
 CREDIT_BYTES = 64 * 1024
 """Unread bytes that one session may own (SPEC 9): a 1 MiB message passes in 16 windows. Chosen: one receiver at
 120 ms then takes 500 kB/s from one sender."""
@@ -29,6 +29,9 @@ MIN_SEGMENTS = 4
 MAX_EMPTIED = 4
 """Segments emptied in one tick: at most 256 KiB are copied, 0.2 ms (chosen)."""
 MAX_ENTRY_BYTES = dtypes.ENTRY_HEADER.size + MAX_FRAGMENT_BYTES
+CHARGE_PER_PLAYER_BYTES = 2 * CREDIT_BYTES // LOG_CAP_ENTRIES
+"""... and this for every player that the room may have: 16. So all together cannot own more than half the entries by
+which a member may be behind, and nobody is too slow because everybody talks."""
 FIRST_CAPACITY = 32
 """Entries that a new room's slab holds; doubled when it is full."""
 NO_SESSION = -1
@@ -136,10 +139,12 @@ class Log:
         self.max_entries = 2 * LOG_CAP_ENTRIES
         """Entries of one room: its slowest member ends at the next tick after it fell LOG_CAP_ENTRIES behind."""
 
-    def open_room(self, rooms: Rooms, row: int) -> None:
+    def open_room(self, rooms: Rooms, room: Room) -> None:
         """Give a new room an empty log."""
-        rooms.table.log_first[row] = self._slabs.take(FIRST_CAPACITY)
-        rooms.table.log_capacity[row] = FIRST_CAPACITY
+        charge = max(LEAST_CHARGE_BYTES, CHARGE_PER_PLAYER_BYTES * room.options.max_players)
+        rooms.table.entry_charge[room.row] = charge
+        rooms.table.log_first[room.row] = self._slabs.take(FIRST_CAPACITY)
+        rooms.table.log_capacity[room.row] = FIRST_CAPACITY
 
     def close_room(self, rooms: Rooms, row: int) -> None:
         """Forget a room's log."""
@@ -250,7 +255,7 @@ class Log:
             return
         rooms_of = room_rows[which]
         rows = self.entry_rows(rooms, rooms_of, table.log_tail[rooms_of] + 1 + rank_in_run(which))
-        charge = self.table.length[rows] - _HEADER + ENTRY_CHARGE_BYTES
+        charge = self.table.length[rows] - _HEADER + table.entry_charge[rooms_of]
         owner = self.table.owner[rows]
         owned = owner != NO_SESSION
         np.subtract.at(sessions.table.unread_bytes, owner[owned], charge[owned])

@@ -74,7 +74,7 @@ def _open_room(world: World, code: bytes, options: RoomOptions) -> Room | Refuse
         return Refused(Refusal.SERVER_FULL)
     room = world.rooms.open(code or make_up_code(world.rng, world.rooms.by_code), options)
     world.entities.open_room(world.rooms, room)
-    world.log.open_room(world.rooms, room.row)
+    world.log.open_room(world.rooms, room)
     world.events.append(
         Event(
             f"room {room.code.decode()} opened: up to {options.max_players} players, "
@@ -118,6 +118,7 @@ def _seat(world: World, room: Room, session: int, player_id: int) -> None:
     head = int(rooms.table.log_head[room.row])
     table.log_start[session] = table.log_cursor[session] = table.log_effective[session] = head
     table.log_seen[session] = head
+    table.entry_charge[session] = rooms.table.entry_charge[room.row]
     table.pages_first[session] = world.entities.take_seat(rooms, room, session, player_id)
     members = list(room.joined)
     rooms.add_member(room, session, player_id)

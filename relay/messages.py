@@ -21,15 +21,13 @@ from relay.audience import WORDS, Audience, read_audiences
 from relay.budgets import Budget, Budgets
 from relay.columns import Bools, Bytes, Columns, Ints, RowPool, before, rank_in_run, run_ends, run_starts
 from relay.ingress import Received, Records, payload_bytes, read_section_headers
-from relay.log import CREDIT_BYTES, ENTRY_CHARGE_BYTES, Log
+from relay.log import CREDIT_BYTES, Log
 from relay.rooms import Rooms
 from relay.sessions import Sessions, SessionTable
 from relay.stats import Stats
 
 MAX_HELD = 4096
 """Messages kept behind gaps on the whole relay: 4.4 MB (chosen). Beyond it they are dropped and the client repeats."""
-MAX_UNREAD_BYTES = CREDIT_BYTES + MESSAGE_WINDOW * (MAX_FRAGMENT_BYTES + ENTRY_CHARGE_BYTES)
-"""Most that one session can own unread: credit is given in whole messages, and what was given is not taken back."""
 MAX_PARTS = MAX_MESSAGE_BYTES // MAX_FRAGMENT_BYTES
 LARGE_PARTS = 16
 """A message of more fragments than this is large. A smaller one may hold others up by one resend, as sixteen messages
@@ -94,11 +92,14 @@ class MessageIntake:
         """Session row -> message id -> row of `held`."""
         self._give_up_at: dict[int, float] = {}
         """Session row -> when the last fragment of its large message waits no longer."""
+        self._stalled: set[int] = set()
+        """Session rows whose next message is here but found no memory in the log."""
         self.num_held = 0
 
     def forget(self, session: int) -> None:
         """Throw away what is held for a session that ends."""
         self._give_up_at.pop(session, None)
+        self._stalled.discard(session)
         for row in self._rows.pop(session, {}).values():
             self._release(row)
 
@@ -120,13 +121,13 @@ class MessageIntake:
         return np.append(too_long, self._append_held(filled, sessions.table, rooms, log, now))
 
     def append_waiting(self, sessions: Sessions, rooms: Rooms, log: Log, now: float) -> Ints:
-        """Append the last fragments that need not wait any longer. Once per tick. Returns as `accept`."""
-        waiting = np.array(sorted(self._give_up_at), np.int64)
+        """Append what is next and need not wait any longer. Once per tick. Returns as `accept`."""
+        waiting = np.array(sorted(self._stalled.union(self._give_up_at)), np.int64)
         return self._append_held(waiting, sessions.table, rooms, log, now) if len(waiting) else waiting
 
     def _append_held(self, sessions: Ints, table: SessionTable, rooms: Rooms, log: Log, now: float) -> Ints:
         """Append what is held for these sessions and is next. Returns rows of sessions that must end."""
-        too_long = append(self._unhold(sessions, table, now), table, rooms, log)
+        too_long = append(self._unhold(sessions, table, log.arena.free_bytes(), now), table, rooms, log)
         self._report(sessions, table)
         return too_long
 
@@ -169,16 +170,21 @@ class MessageIntake:
             table.message_held[session] += 1
         self._report(np.unique(messages.session), table)
 
-    def _unhold(self, sessions: Ints, table: SessionTable, now: float) -> Messages:
-        """Take out what is next in order for these sessions, as far as it goes."""
+    def _unhold(self, sessions: Ints, table: SessionTable, space: int, now: float) -> Messages:
+        """Take out what is next in order for these sessions, as far as it goes and fits into `space` bytes of log."""
         session, message_id, rows = [], [], []
         for row in sessions.tolist():
-            waiting = self._rows[row]
+            waiting = self._rows.get(row, {})
+            self._stalled.discard(row)
             next_id = int(table.message_accepted[row]) + 1
             part, is_unread = int(table.unfinished_parts[row]), bool(table.unread_bytes[row] > 0)
             while next_id in waiting:
                 more = bool(self.held.header["more"][waiting[next_id]])
                 if not more and part >= LARGE_PARTS and is_unread and self._still_waits(row, now):
+                    break
+                space -= dtypes.ENTRY_HEADER.size + int(self.held.length[waiting[next_id]])
+                if space < 0:
+                    self._stalled.add(row)
                     break
                 self._give_up_at.pop(row, None)
                 session.append(row)
@@ -237,6 +243,11 @@ def _in_order(messages: Messages, table: SessionTable) -> Bools:
     part, _ = _number_parts(session, more, table)
     waits = ~more & (part >= LARGE_PARTS) & ((table.unread_bytes[session] > 0) | (rank > 0))
     stops = waits | (messages.message_id != table.message_accepted[session] + 1 + rank)
+    return _before_first(stops, rank)
+
+
+def _before_first(stops: Bools, rank: Ints) -> Bools:
+    """Tell which elements come before the first stop of their run; `rank` numbers each run from 0."""
     stopped = np.cumsum(stops)
     before_run = np.maximum.accumulate(np.where(rank == 0, stopped - stops, 0))
     return stopped == before_run
@@ -256,24 +267,28 @@ def append(messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> I
     session, more = messages.session, messages.header["more"] != 0
     room = table.room[session]
     part, begins = _number_parts(session, more, table)
+    if (part >= MAX_PARTS).any():
+        # No client could read such an entry. The session ends: of it, only what came before is appended.
+        over = _before_first(part >= MAX_PARTS, rank_in_run(session))
+        return np.append(np.unique(session[~over]), append(messages.take(over), table, rooms, log))
     index = rooms.table.log_head[room] + 1 + rank_in_run(room)
     first, audience = _audience_of_message(messages, index, begins, table)
     header = np.zeros(len(session), dtypes.ENTRY_HEADER_DTYPE)
     for name in ("kind", "flags", "channel"):
         header[name] = messages.header[name]
     header["sender"] = table.player_id[session]
-    header["part"] = np.minimum(part, MAX_PARTS) | np.where(more, PART_MORE, 0)
+    header["part"] = part | np.where(more, PART_MORE, 0)
     log.append(
         rooms, room, header, session, first, audience, messages.source, messages.payload_at, messages.payload_length
     )
     ends = run_ends(session)
     table.message_accepted[session[ends]] = messages.message_id[ends]
-    np.add.at(table.unread_bytes, session, messages.payload_length + ENTRY_CHARGE_BYTES)
+    np.add.at(table.unread_bytes, session, messages.payload_length + table.entry_charge[session])
     table.unfinished_parts[session[ends]] = np.where(more, part + 1, 0)[ends]
     table.unfinished_first[session[ends]] = first[ends]
     table.unfinished_audience[session[ends]] = audience[ends]
     table.message_index[session[ends]] = index[ends]
-    return np.unique(session[part >= MAX_PARTS])
+    return session[:0]
 
 
 def _number_parts(session: Ints, more: Bools, table: SessionTable) -> tuple[Ints, Bools]:
@@ -298,7 +313,7 @@ def _audience_of_message(messages: Messages, index: Ints, begins: Bools, table: 
 
 def creditable(table: SessionTable, rows: Ints) -> Ints:
     """Return the highest message id that each session may send, by what it has in the log unread."""
-    left = np.maximum(CREDIT_BYTES - table.unread_bytes[rows], 0) // (MAX_FRAGMENT_BYTES + ENTRY_CHARGE_BYTES)
+    left = np.maximum(CREDIT_BYTES - table.unread_bytes[rows], 0) // (MAX_FRAGMENT_BYTES + table.entry_charge[rows])
     return table.message_accepted[rows] + np.minimum(left, MESSAGE_WINDOW)
 
 

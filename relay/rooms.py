@@ -46,6 +46,7 @@ class RoomTable(Columns):
         "num_pages": ("i8", ()),
         "pages_first": ("i8", ()),  # in PageTable
         "seats_first": ("i8", ()),  # in SessionPages: slots x num_pages
+        "entry_charge": ("i8", ()),  # bytes that a log entry costs its sender's credit beside its payload
         "log_first": ("i8", ()),  # in EntryTable
         "log_capacity": ("i8", ()),  # a power of two
         "log_head": ("i8", ()),  # newest index
@@ -65,6 +66,7 @@ class RoomTable(Columns):
     num_pages: Ints
     pages_first: Ints
     seats_first: Ints
+    entry_charge: Ints
     log_first: Ints
     log_capacity: Ints
     log_head: Ints

@@ -74,6 +74,7 @@ class SessionTable(Columns):
         "unfinished_parts": ("i8", ()),  # fragments so far of a message that is not finished
         "unfinished_first": ("i8", ()),  # log index of its first fragment
         "unfinished_audience": ("u8", (MAX_SLOTS // 64,)),
+        "entry_charge": ("i8", ()),  # that of its room
         "unread_bytes": ("i8", ()),  # of its entries that a member has not read, see log
         # log downstream
         "log_start": ("i8", ()),
@@ -128,6 +129,7 @@ class SessionTable(Columns):
     unfinished_parts: Ints
     unfinished_first: Ints
     unfinished_audience: npt.NDArray[np.uint64]
+    entry_charge: Ints
     unread_bytes: Ints
     log_start: Ints
     log_cursor: Ints

@@ -8,6 +8,7 @@ from protocol import codec, schemas
 from protocol.constants import (
     LOG_WINDOW,
     MAX_FRAGMENT_BYTES,
+    MAX_MESSAGE_BYTES,
     MAX_SECTIONS,
     MESSAGE_WINDOW,
     WINDOW,
@@ -271,7 +272,7 @@ def test_bytes_that_a_session_may_have_unread() -> None:
         desk.tick()
         writer.hear()
         told = max([told, *[update.header.message_credit for update in writer.updates[-3:]]])
-    assert told * (MAX_FRAGMENT_BYTES + log.ENTRY_CHARGE_BYTES) <= messages.MAX_UNREAD_BYTES
+    assert told * (MAX_FRAGMENT_BYTES + log.LEAST_CHARGE_BYTES) <= log.CREDIT_BYTES
     before = desk.dropped(DropReason.MESSAGE_WINDOW)
     writer.say(writer.message(b"x"))
     writer.say(writer.message(b"x"))
@@ -292,12 +293,12 @@ def test_memory_of_all_logs() -> None:
 def test_a_message_of_more_fragments_than_permitted_ends_its_session() -> None:
     desk = desk_with(**ROOMY)
     client = RawClient(desk, 0).join()
-    for _ in range(1024 + 2):
-        client.say(client.message(b"x", more=1))
-        if client.message_id % 16 == 0:
-            desk.tick()
-            client.hear()
-    desk.tick()
+    while client.message_id < MAX_MESSAGE_BYTES // MAX_FRAGMENT_BYTES:
+        assert desk.engine.num_sessions == 1
+        sections = [client.message(b"x", more=1) for _ in range(client.may_send(16))]
+        client.say(*sections)
+        desk.tick()
+    client.say(client.message(b"x", more=1), client.message(b"x", more=1))
     desk.wait(0.2)
     assert client.byes() == [ByeReason.PROTOCOL] * 3
     assert desk.engine.num_sessions == 0
@@ -311,9 +312,7 @@ def test_entries_that_a_member_may_be_behind() -> None:
     sent = 0
     while sent < log.LOG_CAP_ENTRIES + 2:
         for writer in writers:
-            writer.hear()
-            credit = writer.updates[-1].header.message_credit if writer.updates else writer.welcome.message_credit
-            sections = [writer.message(b"") for _ in range(min(20, credit - writer.message_id))]
+            sections = [writer.message(b"") for _ in range(writer.may_send(20))]
             sent += len(sections)
             writer.say(*sections)
         slow_at += 1  # it reads, but not fast enough

@@ -28,7 +28,7 @@ class Rig:
     def _open(self, number: int, options: RoomOptions) -> Room:
         room = self.rooms.open(b"ROOM%d" % number, options)
         self.entities.open_room(self.rooms, room)
-        self.log.open_room(self.rooms, room.row)
+        self.log.open_room(self.rooms, room)
         return room
 
     def _seat(self, room: Room, player_id: int) -> int:

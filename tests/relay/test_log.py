@@ -9,8 +9,8 @@ from protocol.constants import NO_PLAYER, PART_MORE, EntryKind
 from relay.audience import only
 from relay.columns import Ints
 from relay.log import (
-    ENTRY_CHARGE_BYTES,
     FIRST_CAPACITY,
+    LEAST_CHARGE_BYTES,
     LOG_CAP_ENTRIES,
     NO_SESSION,
     SEGMENT_BYTES,
@@ -145,7 +145,7 @@ def test_credit_comes_back_to_who_wrote_when_the_slowest_has_read() -> None:
     table = rig.sessions.table
     append(rig, (0, b"x" * 100), owner=one)
     append(rig, (0, b"x" * 30), owner=two)
-    table.unread_bytes[one], table.unread_bytes[two] = 100 + ENTRY_CHARGE_BYTES, 30 + ENTRY_CHARGE_BYTES
+    table.unread_bytes[one], table.unread_bytes[two] = 100 + LEAST_CHARGE_BYTES, 30 + LEAST_CHARGE_BYTES
     read_by(rig, one, 2)
     read_by(rig, two, 1)
     release(rig)
@@ -186,7 +186,7 @@ def test_a_closed_room_gives_its_entries_back_and_its_ring_starts_empty_in_the_n
     rig.rooms.close(rig.room_list[0])
     assert rig.log.arena.free_bytes() >= free - SEGMENT_BYTES
     rig.room_list[0] = rig.rooms.open(b"NEXT", OPTIONS)
-    rig.log.open_room(rig.rooms, rig.room_list[0].row)
+    rig.log.open_room(rig.rooms, rig.room_list[0])
     assert append(rig, (0, b"first")).tolist() == [1]
     assert read_entry(rig, 0, 1)[3] == b"first"
 

@@ -133,12 +133,12 @@ def test_an_empty_room_closes_and_its_code_is_free_for_a_new_one() -> None:
 def test_the_entries_of_who_left_are_owned_by_nobody() -> None:
     """The row is used again: a credit given back to it would be that of a stranger."""
     bench = Bench()
-    goer, stayer = bench.join_all(2)
+    goer, stayer = bench.join_all(2, max_players=4)
     row = goer.row
     goer.say(goer.message(bytes(500)))
     bench.flush()
     leave(goer)
-    newcomer = bench.join(code="OTHER")
+    newcomer = bench.join(code="OTHER", max_players=4)
     assert newcomer.row == row
     newcomer.say(newcomer.message(bytes(300)))
     all_listen(bench, stayer)

@@ -227,6 +227,12 @@ class RawClient:
                 self.others.append(value)
         return values
 
+    def may_send(self, at_most: int) -> int:
+        """Return how many messages the newest credit permits, at most so many."""
+        self.hear()
+        credit = self.updates[-1].header.message_credit if self.updates else self.welcome.message_credit
+        return min(at_most, credit - self.message_id)
+
     def byes(self) -> list[ByeReason]:
         """Return the reasons of all BYEs that it has been sent."""
         self.hear()
