@@ -111,8 +111,8 @@ CAPS: list[Cap] = [
     Cap(
         "one message",
         f"{_number(constants.MAX_MESSAGE_BYTES)} bytes",
-        "the sender's library refuses it; a fragment beyond is not accepted",
-        "MESSAGE_WINDOW",
+        "the sender's library refuses it; a 1,025th fragment ends its session",
+        "PROTOCOL",
     ),
     Cap(
         "one signal",

@@ -258,7 +258,7 @@ class Engine:
         entries = delivery.due_entries(
             found, world.log, world.sessions.table, world.tick, world.period_s, resend=at_tick
         )
-        signals, wanted, keep = world.signals.due(world.sessions, world.rooms)
+        signals, wanted, keep = world.signals.due(world.sessions)
         world.log.has_news = False
         parts = [entries, signals]
         if len(signals):

@@ -68,15 +68,19 @@ class Signals:
 
 @dataclass
 class Encoded:
-    """Signals as sections of UPDATE, ready to send. Axis: n signals."""
+    """Signals as sections of UPDATE, paired with their receivers. Axis: m pairs."""
 
     data: Bytes
+    """The sections, one behind the other."""
     at: Ints
+    """First byte of the pair's section in `data`."""
     length: Ints
-    room: Ints
-    audience: Audience
+    receiver: Ints
+    """Session rows."""
+    receiver_id: npt.NDArray[np.uint64]
+    """Their session ids: until the next sends, a row may become another's."""
     position: Ints
-    """Log index that a receiver must have reached; 0 = none."""
+    """Log index that the receiver must have reached; 0 = none."""
 
 
 class SignalRelay:
@@ -161,38 +165,47 @@ class SignalRelay:
         windows(data, sections.dtype)[at] = sections
         windows(data, _DOWN)[at + _SECTION] = header
         copy_runs(data, at + _OVERHEAD, signals.source, signals.payload_at, signals.payload_length)
-        self._queued.append(Encoded(data, at, length, signals.room, signals.audience, position))
+        which, receiver = _receivers(signals, sessions, rooms)
+        receiver_id = sessions.table.id[receiver]
+        self._queued.append(Encoded(data, at[which], length[which], receiver, receiver_id, position[which]))
         self.num_queued += len(at)
 
-    def due(self, sessions: Sessions, rooms: Rooms) -> tuple[Items, Bools, list[Bytes]]:
-        """Fan out what is queued, and forget it.
+    def due(self, sessions: Sessions) -> tuple[Items, Bools, list[Bytes]]:
+        """Hand over what is queued, and forget it.
 
         Returns: items; by session row, whether it is sent a signal that waits for a log position; and the arrays that
             the items' pointers point into.
         """
+        queued, self._queued, self.num_queued = self._queued, [], 0
         wanted = np.zeros(sessions.table.rows, np.bool_)
-        parts = [self._fan_out(encoded, sessions, rooms, wanted) for encoded in self._queued]
-        data = [encoded.data for encoded in self._queued]
-        self._queued, self.num_queued = [], 0
-        if not parts:
-            return Items.empty(), wanted, data
-        session, pointer, length = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.argsort(session, kind="stable")
-        return Items.build(session[order], Order.SIGNAL, pointer[order], length[order]), wanted, data
+        if not queued:
+            return Items.empty(), wanted, []
+        receiver, receiver_id, position, length, pointer = (
+            np.concatenate(column)
+            for column in zip(
+                *((e.receiver, e.receiver_id, e.position, e.length, _pointers(e)) for e in queued), strict=True
+            )
+        )
+        here = sessions.table.id[receiver] == receiver_id
+        receiver, position, length, pointer = receiver[here], position[here], length[here], pointer[here]
+        wanted[receiver[position > sessions.table.log_cursor[receiver]]] = True
+        order = np.argsort(receiver, kind="stable")
+        items = Items.build(receiver[order], Order.SIGNAL, pointer[order], length[order])
+        return items, wanted, [encoded.data for encoded in queued]
 
-    def _fan_out(
-        self, encoded: Encoded, sessions: Sessions, rooms: Rooms, wanted: Bools
-    ) -> tuple[Ints, npt.NDArray[np.uint64], Ints]:
-        """Pair every signal with the members of its room that it is for."""
-        table = rooms.table
-        which, k = expand(table.members[encoded.room])
-        receiver = rooms.members.session[table.members_first[encoded.room][which] + k]
-        meant = np.flatnonzero(includes(encoded.audience, which, sessions.table.player_id[receiver]))
-        which, receiver = which[meant], receiver[meant]
-        ahead = encoded.position[which] > sessions.table.log_cursor[receiver]
-        wanted[receiver[ahead]] = True
-        pointer = np.uint64(encoded.data.ctypes.data) + encoded.at[which].astype(np.uint64)
-        return receiver, pointer, encoded.length[which]
+
+def _pointers(encoded: Encoded) -> npt.NDArray[np.uint64]:
+    """Return the address of each pair's section."""
+    return np.uint64(encoded.data.ctypes.data) + encoded.at.astype(np.uint64)
+
+
+def _receivers(signals: Signals, sessions: Sessions, rooms: Rooms) -> tuple[Ints, Ints]:
+    """Pair every signal with the members of its room that it is for: (which signal, session row)."""
+    table = rooms.table
+    which, k = expand(table.members[signals.room])
+    receiver = rooms.members.session[table.members_first[signals.room][which] + k]
+    meant = np.flatnonzero(includes(signals.audience, which, sessions.table.player_id[receiver]))
+    return which[meant], receiver[meant]
 
 
 def _positions(signals: Signals, sessions: Sessions) -> Ints:
