@@ -318,6 +318,7 @@ class Engine:
         if self.world.sessions.table.id[session] == 0:
             return
         self.lobby.on_session_ended(session, reason, now)
+        self.world.intake.append_rest(session, self.world.sessions, self.world.rooms, self.world.log)
         leave(self.world, session, reason)
 
     def _end_all(self, sessions: Ints, reason: ByeReason, now: float) -> None:

@@ -8,6 +8,7 @@ counts at the index of its last fragment, and whatever comes behind that index w
 else's entries wait for a fragment that was lost.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,12 @@ class MessageIntake:
         """Append what is next and need not wait any longer. Once per tick. Returns as `accept`."""
         waiting = np.array(sorted(self._stalled.union(self._give_up_at)), np.int64)
         return self._append_held(waiting, sessions.table, rooms, log, now) if len(waiting) else waiting
+
+    def append_rest(self, session: int, sessions: Sessions, rooms: Rooms, log: Log) -> None:
+        """Append what of a leaving session is next and waits only for the sake of others: its client may rely on it."""
+        if session in self._give_up_at:
+            self._give_up_at[session] = -math.inf
+            self._append_held(np.array([session]), sessions.table, rooms, log, 0.0)
 
     def _append_held(self, sessions: Ints, table: SessionTable, rooms: Rooms, log: Log, now: float) -> Ints:
         """Append what is held for these sessions and is next. Returns rows of sessions that must end."""

@@ -169,6 +169,7 @@ def test_100_kb_as_one_message_hold_others_messages_up_by_at_most_100_ms() -> No
     print(text)
     assert mean(with_big) - mean(without) <= 0.1
     assert quantiles(with_big, n=20)[-1] - quantiles(without, n=20)[-1] <= 0.1
+    assert max(with_big) - max(without) <= 0.1
 
 
 def test_a_message_of_1_mib_arrives_whole() -> None:

@@ -27,7 +27,7 @@ Datagram = tuple[bytes, bytes]
 
 
 class Bench:
-    """One engine. `now` moves by `tick` and `wait`, and by a millisecond for every HELLO: the relay's budget of them."""
+    """One engine. `now` moves by `tick` and `wait`, and by a millisecond for every HELLO, for the relay's budget."""
 
     def __init__(self, now: float = 0.0, **settings: Any) -> None:
         self.engine = Engine(RelayConfig(**settings), SECRET, Random(1))

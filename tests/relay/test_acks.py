@@ -308,7 +308,7 @@ def test_a_delay_longer_than_the_whole_round_trip_does_not_make_it_negative() ->
 
 
 def loss_down_of(missing_every: int) -> float:
-    """Play 20 s in which the client does not get every so-manieth update. Returns: what the relay then thinks is lost."""
+    """Play 20 s in which every so-manieth update is lost. Returns: what the relay then thinks is lost."""
     bench = Bench()
     writer, reader = bench.join_all(2)
     for n in range(600):

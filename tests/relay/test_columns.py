@@ -1,5 +1,6 @@
 """Tables that grow, rows and slabs that are used again, and the vectorised loops that everything else is made of."""
 
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_slabs_never_overlap_keep_their_values_and_come_zeroed(seed: int) -> Non
             table.number[first : first + count] = first + 1
             live[first] = count
     taken = sorted((first, first + count) for first, count in live.items())
-    assert all(end <= start for (_, end), (start, _) in zip(taken, taken[1:]))
+    assert all(end <= start for (_, end), (start, _) in pairwise(taken))
 
 
 def test_a_slab_of_a_size_that_was_returned_costs_no_new_rows() -> None:

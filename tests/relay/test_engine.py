@@ -1,4 +1,4 @@
-"""The engine as a whole: what a pass takes, what a send sends, who ends and why, and that nothing grows past its cap."""
+"""The engine as a whole: what a pass takes, what a send sends, who ends and why, and that nothing passes its cap."""
 
 import gc
 import weakref
@@ -10,9 +10,9 @@ from protocol import codec, dtypes
 from protocol.constants import ByeReason, EntryKind, Kind
 from relay.addresses import pack_address
 from relay.batch import Batch
+from relay.config import RelayConfig
 from relay.engine import QUICK_S, TOO_SLOW_S, Engine
 from relay.log import LOG_CAP_ENTRIES
-from relay.config import RelayConfig
 from tests.relay.bench import SECRET, TICK, Bench, Client
 
 ELSEWHERE = pack_address("198.51.100.1", 5)
@@ -322,7 +322,9 @@ def test_everybody_is_told_of_a_shutdown_three_times() -> None:
     clients = bench.join_all(3)
     for _ in range(3):
         byes = {address: codec.decode(payload) for address, payload in bench.engine.shutdown(bench.now).datagrams()}
-        assert {address: bye.session for address, bye in byes.items()} == {c.address: c.welcome.session for c in clients}
+        assert {address: bye.session for address, bye in byes.items()} == {
+            c.address: c.welcome.session for c in clients
+        }
         assert {bye.reason for bye in byes.values()} == {ByeReason.SHUTDOWN}
         bench.now += 0.02
 

@@ -267,7 +267,7 @@ def test_the_memory_of_one_more_room_is_what_opening_it_takes() -> None:
 
 
 def test_the_memory_of_closed_rooms_serves_rooms_of_any_other_size() -> None:
-    """A relay whose large rooms had all closed refused every room of another size as SERVER_FULL, until it restarted."""
+    """A relay whose rooms had all closed refused every room of another size as SERVER_FULL, until it restarted."""
     bench = Bench(state_memory_mib=1)
     opened: list[Client] = []
     while True:

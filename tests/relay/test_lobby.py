@@ -1,5 +1,7 @@
 """Cold datagrams: their budgets, the memory of join attempts, and the answers that wait to be sent."""
 
+from itertools import pairwise
+
 import pytest
 
 from protocol import codec, proofs
@@ -258,7 +260,7 @@ def test_a_bye_of_the_relays_goes_out_three_times_20_ms_apart_or_more(tick_rate:
     bench = Bench(timeout_s=2.0, tick_rate=tick_rate)
     [times] = time_out(bench, bench.join()).values()
     assert len(times) == BYE_COPIES
-    assert all(later - earlier >= BYE_AGAIN_S - 1e-9 for earlier, later in zip(times, times[1:]))
+    assert all(later - earlier >= BYE_AGAIN_S - 1e-9 for earlier, later in pairwise(times))
 
 
 @pytest.mark.parametrize("tick_rate", [30, 60])
@@ -266,7 +268,7 @@ def test_byes_of_sessions_that_end_together_are_each_20_ms_apart_or_more(tick_ra
     bench = Bench(timeout_s=2.0, tick_rate=tick_rate)
     for times in time_out(bench, *[bench.join() for _ in range(3)]).values():
         assert len(times) == BYE_COPIES
-        assert all(later - earlier >= BYE_AGAIN_S - 1e-9 for earlier, later in zip(times, times[1:]))
+        assert all(later - earlier >= BYE_AGAIN_S - 1e-9 for earlier, later in pairwise(times))
 
 
 def test_a_bye_says_why_for_the_program_and_for_a_human() -> None:

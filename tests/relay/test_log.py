@@ -1,4 +1,4 @@
-"""The rooms' logs: entries where they lie, rings that grow, segments that are used again, and credit that comes back."""
+"""The rooms' logs: entries where they lie, rings that grow, segments used again, and credit that comes back."""
 
 from random import Random
 

@@ -260,7 +260,7 @@ def test_an_unfinished_message_ends_with_its_sender() -> None:
 
 
 def pour(bench: Bench, sender: Client, reader: Client, num_fragments: int, last: bool) -> None:
-    """Send one message in fragments of one byte while the reader reads, until it is all accepted or the session ends."""
+    """Send one message in fragments of one byte while the reader reads."""
     for n in range(num_fragments):
         more = 0 if last and n == num_fragments - 1 else 1
         sender.say(sender.message(b"x", more=more))

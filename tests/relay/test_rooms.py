@@ -104,8 +104,7 @@ def test_no_room_has_anothers_members_after_any_coming_and_going(seed: int) -> N
     rng = Random(seed)
     rooms = Rooms()
     expected: dict[int, set[int]] = {}
-    next_session = 0
-    for _ in range(600):
+    for next_session in range(600):
         action = rng.random()
         if action < 0.1 or not expected:
             options = RoomOptions(max_players=rng.randint(1, 9), entities_per_player=1, max_state_bytes=1)
@@ -123,7 +122,6 @@ def test_no_room_has_anothers_members_after_any_coming_and_going(seed: int) -> N
         elif not room.joined:
             rooms.close(room)
             del expected[room.row]
-        next_session += 1
         assert {row: set(rooms.members_of(row).tolist()) for row in expected} == expected
 
 

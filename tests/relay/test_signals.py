@@ -122,7 +122,7 @@ def test_payloads_of_any_size_are_kept_whole_although_the_batch_is_used_again() 
 
 
 def test_a_signal_of_a_room_that_closed_does_not_reach_the_room_that_takes_its_row() -> None:
-    """Signals wait by row: a batch that ended one room and a next one that opened another made a leak between the two."""
+    """Signals waited by row: a batch that ended one room and one that opened another made a leak between the two."""
     bench = Bench()
     [goer] = bench.join_all(1, code="OLD")
     newcomer = Client(bench)
