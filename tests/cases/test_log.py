@@ -9,6 +9,7 @@ from protocol import dtypes
 from protocol.constants import DataSection, Kind, Target, UpdateSection
 from tests.sim.network import PERFECT, Conditions
 from tests.sim.raw import Desk, RawClient
+from tests.sim.scale import scaled
 from tests.sim.wiretap import read_range, walk_sections
 from tests.sim.world import World
 
@@ -116,7 +117,7 @@ def test_a_log_that_ends_with_entries_hidden_from_a_receiver_lets_it_come_to_res
 
 @dataclass
 class Chat:
-    """Ten seconds in which player 1 says something every 100 ms, and player 0 sends 100 kB or does not."""
+    """Four seconds in which player 1 says something every 100 ms, and player 0 sends 100 kB or does not."""
 
     waits: list[float]
     """Seconds until player 2 had each of player 1's messages."""
@@ -136,7 +137,7 @@ def chat(seed: int, conditions: Conditions, big: bool) -> Chat:
     up, down, began = sender.bytes_up, receiver.bytes_down, world.now - world.started_at
     large = world.send_message(0, 100_000) if big else None
     small = []
-    for _ in range(100):
+    for _ in range(40):
         small.append(world.send_message(1, 40))
         world.run(0.1)
     up, down = sender.bytes_up - up, receiver.bytes_down - down
@@ -147,7 +148,7 @@ def chat(seed: int, conditions: Conditions, big: bool) -> Chat:
     return Chat(waits, up, down, handed[large.uid] - began if large is not None else 0.0)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(scaled(4, 40)))
 def test_100_kb_as_one_message_cost_at_most_1_3_times_their_bytes_each_way(seed: int) -> None:
     busy, calm = chat(seed, LOSSY_120_MS, big=True), chat(seed, LOSSY_120_MS, big=False)
     up, down = (busy.bytes_up - calm.bytes_up) / 100_000, (busy.bytes_down - calm.bytes_down) / 100_000
@@ -160,7 +161,7 @@ def test_100_kb_as_one_message_hold_others_messages_up_by_at_most_100_ms() -> No
     """Looks at the messages of the time in which the 100 kB are on their way, 3 s, where they could be held up."""
     with_big: list[float] = []
     without: list[float] = []
-    for seed in range(8):
+    for seed in range(scaled(8, 40)):
         with_big += chat(seed, LOSSY_120_MS, big=True).waits[:30]
         without += chat(seed, LOSSY_120_MS, big=False).waits[:30]
     text = "others wait (mean, 95 %, most): "

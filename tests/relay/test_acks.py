@@ -228,6 +228,9 @@ def test_what_left_the_window_of_64_is_unknown_and_not_taken_for_what_has_its_sl
     before = acked_tick(reader)
     bench.receive(reader.data(ack=old + 1, ack_bits=0, flags=0))
     assert acked_tick(reader) == before
+    table.acked_seq[row], table.rtt_s[row] = old, 0.125
+    bench.receive(reader.data(ack=old + 1, ack_bits=0, flags=0))
+    assert (table.acked_seq[row], table.rtt_s[row]) == (old, 0.125)
     newest = int(table.send_seq[row])
     bench.receive(reader.data(ack=newest - 63, ack_bits=0xFFFFFFFF, flags=0))
     assert acked_tick(reader) == bench.engine.tick_number - 63

@@ -366,6 +366,37 @@ def test_every_gauge_is_within_its_cap_and_falls_back_when_all_have_left() -> No
     }
 
 
+@pytest.mark.parametrize("num_ticks", [1, 2, 3, 4])
+def test_a_client_of_a_slower_rate_is_served_although_ticks_are_left_out(num_ticks: int) -> None:
+    """An engine that is always late by one tick counts in steps of two: then `tick % 4 == 0` may never come."""
+    bench = Bench()
+    writer, reader = bench.join_all(2)
+    bench.engine.world.sessions.table.tick_interval[reader.row] = 4
+    if bench.engine.tick_number % 2 == 0:
+        bench.tick()
+    for n in range(8):
+        writer.say(writer.state(b"%d" % n))
+        bench.now += num_ticks * TICK
+        bench.keep(bench.engine.tick(bench.now, num_ticks))
+    reader.hear()
+    assert reader.table != {}
+
+
+def test_ticks_that_are_left_out_move_server_time_on_and_lose_nothing() -> None:
+    bench = Bench()
+    writer, reader = bench.join_all(2)
+    for n in range(20):
+        writer.say(writer.state(b"%d" % n), writer.message(b"%d" % n))
+        before = bench.engine.tick_number
+        bench.now += (1 + n % 5) * TICK
+        bench.keep(bench.engine.tick(bench.now, 1 + n % 5))
+        assert bench.engine.tick_number == before + 1 + n % 5
+        bench.receive(writer.listen(), reader.listen())
+        assert reader.updates[-1].header.tick == bench.engine.tick_number
+    assert reader.table == {0: b"19"} and len(reader.messages) == 20
+    assert bench.engine.world.clock_ms(bench.now) == pytest.approx(1000 * bench.engine.tick_number / 30, abs=1)
+
+
 def test_two_engines_with_one_seed_send_the_same_bytes() -> None:
     sent = []
     for _ in range(2):

@@ -49,6 +49,14 @@ def test_of_one_order_from_two_sources_the_first_source_goes_first() -> None:
     assert both.index.tolist() == [10, 20, 11, 21]
 
 
+def test_many_items_of_one_session_keep_their_places() -> None:
+    pages = items(Order.PAGE, *[3] * 200, *[4] * 200, mark=1000)
+    entries = items(Order.ENTRY, *[3] * 200, *[4] * 200)
+    both = merged([pages, entries])
+    expected = [*range(200), *range(1000, 1200), *range(200, 400), *range(1200, 1400)]
+    assert both.index.tolist() == expected
+
+
 def test_sources_without_items_do_not_matter() -> None:
     one = items(Order.SIGNAL, 3, mark=1)
     assert merged([Items.empty(), one, Items.empty()]).index.tolist() == [1]

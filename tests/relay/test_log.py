@@ -299,6 +299,16 @@ def test_nothing_taken_and_nothing_given_leave_the_arena_as_it_is() -> None:
     assert arena.free_bytes() == free
 
 
+def test_the_current_segment_begins_anew_when_all_of_it_was_read() -> None:
+    arena = Arena(1 << 20)
+    for _ in range(3):
+        at = arena.take(ints(1000, 500))
+        assert at.tolist() == [0, 1000]
+        arena.give(at[:1], ints(1000))
+        assert arena.take(ints(20)).tolist() == [1500]
+        arena.give(ints(1000, 1500), ints(500, 20))
+
+
 def test_an_entry_exactly_as_large_as_what_is_left_still_fits_the_segment() -> None:
     arena = Arena(1 << 20)
     arena.take(ints(SEGMENT_BYTES - 100))

@@ -11,7 +11,9 @@ from tests.relay.bench import Bench, Client
 TICKS = 10_000 if os.environ.get("TICKRELAY_FULL") == "1" else 2_000
 TICK_RATE = 20
 WARM_UP_TICKS = 450
-"""22 s: longer than the 20 s for which join attempts are remembered, so that map is as full as it will be."""
+"""22 s: longer than the 20 s for which join attempts are remembered, so that map is as full as it will be. And as
+long as everything takes to happen at least once in either room, so every table has the size that it needs."""
+CHANGE_TICKS = 10
 SAMPLE_EVERY = 50
 TOLERANCE_BYTES = 24 * 1024
 """Between samples the number of remembered attempts, of unread entries and the sizes of dicts go up and down by a few
@@ -59,19 +61,19 @@ class Traffic:
         if number % 4 == 0:
             bench.flush()
         bench.tick()
-        if number % 25 == 0:
-            self.come_and_go(number)
+        if number % CHANGE_TICKS == 0:
+            self.come_and_go(number // CHANGE_TICKS)
         bench.engine.events.clear()  # whoever runs an engine empties these
         live = {client.address for client in self.clients}
         for address in [address for address in bench.sent if address not in live]:
             del bench.sent[address]
 
     def come_and_go(self, number: int) -> None:
-        """Replace a player; every fourth time without a BYE, now and then a whole room."""
-        num_leaving = PLAYERS if number % 500 == 0 else 1
-        room = number // 25 % 2
+        """Replace a player of one room or the other, every third time without a BYE, and now and then a whole room."""
+        num_leaving = PLAYERS if number % 13 == 0 else 1
+        room = number % 2
         leaving = self.clients[room * PLAYERS :][:num_leaving]
-        if number % 100:
+        if number % 3:
             self.bench.receive(*[client.bye() for client in leaving])
         for client in leaving:
             where = self.clients.index(client)
@@ -100,7 +102,7 @@ def test_memory_stays_flat_under_load_with_players_coming_and_going() -> None:
     finally:
         tracemalloc.stop()
     counters = traffic.bench.engine.stats.counters
-    assert counters["joins"] > TICKS // 25 and counters["left_timeout"] > 5 < counters["left_left"]
+    assert counters["joins"] > TICKS // CHANGE_TICKS and counters["left_timeout"] > 5 < counters["left_left"]
     quarter = len(samples) // 4
     grown = median(samples[-quarter:]) - median(samples[:quarter])
     print(f"{median(samples) / 1024:.0f} kB, grown by {grown / 1024:.1f} kB in {TICKS} ticks")

@@ -8,9 +8,9 @@ import pytest
 
 from protocol.constants import MAX_MESSAGE_BYTES, MESSAGE_WINDOW, PART_MORE, ByeReason, Kind, Target
 from relay.log import CREDIT_BYTES, LOG_CAP_ENTRIES, SEGMENT_BYTES
-from relay.messages import MAX_HELD, MAX_PARTS, creditable, grant_credit
+from relay.messages import LARGE_PARTS, LAST_WAITS_S, MAX_HELD, MAX_PARTS, creditable, grant_credit
 from relay.sessions import SessionTable
-from tests.relay.bench import Bench, Client
+from tests.relay.bench import TICK, Bench, Client
 from tests.relay.tables import ints
 
 FAST: dict[str, Any] = {
@@ -303,6 +303,66 @@ def test_a_message_of_1025_fragments_ends_its_session_and_harms_nobody_else() ->
     assert said(reader)[-1] == b"still here" and reader.cursor == max(reader.entries)
 
 
+def fragments(sender: Client, count: int) -> list[bytes]:
+    """Build a message of so many fragments, each of one byte."""
+    return [sender.message(b"%c" % (65 + n), more=int(n < count - 1)) for n in range(count)]
+
+
+def said_in_full(reader: Client, count: int) -> bool:
+    """Tell whether a reader has all fragments of such a message."""
+    return said(reader)[:count] == [b"%c" % (65 + n) for n in range(count)]
+
+
+def test_a_message_of_up_to_16_fragments_does_not_wait_for_anybody() -> None:
+    bench = Bench()
+    sender, _ = bench.join_all(2)
+    sender.say(*fragments(sender, LARGE_PARTS))
+    assert column(sender, "message_accepted") == LARGE_PARTS == 16
+
+
+def test_the_last_fragment_of_a_larger_one_waits_until_everybody_has_the_others() -> None:
+    bench = Bench()
+    sender, reader = bench.join_all(2)
+    head = bench.engine.world.rooms.table.log_head[sender.room_row]
+    sender.say(*fragments(sender, LARGE_PARTS + 1), sender.message(b"after"))
+    assert column(sender, "message_accepted") == LARGE_PARTS and column(sender, "message_bits") == 0b11
+    began = bench.now
+    while column(sender, "message_accepted") == LARGE_PARTS:
+        reported = reader.cursor
+        bench.tick()
+        bench.receive(sender.listen(), reader.listen())
+    assert reported >= head + LARGE_PARTS and bench.now < began + LAST_WAITS_S / 2
+    assert column(sender, "message_accepted") == LARGE_PARTS + 2
+    read_on(bench, reader)
+    assert said_in_full(reader, LARGE_PARTS + 1) and said(reader)[-1] == b"after"
+    assert bench.engine.world.intake.num_held == 0
+
+
+def test_the_last_fragment_waits_for_a_second_at_most() -> None:
+    bench = Bench()
+    sender, reader = bench.join_all(2)
+    sender.say(*fragments(sender, LARGE_PARTS + 1))
+    began = bench.now
+    while column(sender, "message_accepted") == LARGE_PARTS:
+        bench.tick()
+        bench.receive(sender.listen())
+        assert bench.now < began + LAST_WAITS_S + 2 * TICK
+    assert bench.now >= began + LAST_WAITS_S
+    read_on(bench, reader, rounds=9)
+    assert said_in_full(reader, LARGE_PARTS + 1)
+
+
+def test_what_waits_only_for_others_is_said_when_its_sender_leaves() -> None:
+    bench = Bench()
+    sender, reader = bench.join_all(2)
+    sections = fragments(sender, LARGE_PARTS + 1)
+    bench.receive(sender.data(*sections[:10]), sender.data(*sections[10:], sender.message(b"bye")), sender.bye())
+    read_on(bench, reader, rounds=9)
+    assert said_in_full(reader, LARGE_PARTS + 1) and said(reader)[-1] == b"bye"
+    assert max(reader.entries.items())[1].kind == 130  # HOST_CHANGED, after the leave
+    assert bench.engine.world.intake.num_held == 0
+
+
 def reason_of(bye: bytes) -> int:
     return bye[10]
 
@@ -507,6 +567,21 @@ def test_held_messages_that_come_free_do_not_pass_the_logs_cap() -> None:
     value, cap = bench.engine.gauges()["log_bytes"]
     assert value <= cap == 2 * (1 << 20)
     assert bench.engine.world.log.arena.free_bytes() >= 0 and value % SEGMENT_BYTES == 0
+    assert bench.dropped().keys() == {"LOG_FULL"}  # for some the log was full already when their first came
+    said_again = [client for client in clients if column(client, "message_accepted") == 0]
+    assert 0 < len(said_again) < len(clients)
+    for client in said_again:
+        firsts[clients.index(client)] = client.message(b"1", message_id=1)
+    for _ in range(100):  # the others' rest goes in when some were read, without another word of its sender
+        bench.tick()
+        again = [
+            client.data(*client.log_bits(), firsts[clients.index(client)])
+            for client in said_again
+            if column(client, "message_accepted") == 0
+        ]
+        bench.receive(*again, *[client.listen() for client in clients])
+    assert bench.engine.gauges()["held_messages"][0] == 0
+    assert [column(client, "message_accepted") for client in clients] == [32] * len(clients)
 
 
 @pytest.mark.parametrize(("max_players", "charge"), [(2, 64), (4, 64), (16, 256), (64, 1024)])

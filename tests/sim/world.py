@@ -52,6 +52,8 @@ from tests.sim.network import STANDARD, Conditions, Link
 SECRET = bytes(range(32))
 """The engine's secret, the same in every world."""
 CODE = "SIMULATED"
+DEFAULT_CONFIG = RelayConfig(timeout_s=6.0, keepalive_s=0.25)
+"""A timeout as short as can be: longer than a whole attempt to join, or a session could end before its WELCOME arrives."""
 BATCH_ROWS = 64
 SOCKET_BUFFER_BYTES = 65_536
 """What a Godot client's socket keeps while nobody reads it; the rest is lost."""
@@ -146,7 +148,7 @@ class World:
             engine: Use this one, which has run in another world up to `started_at`; None: a new one.
         """
         self.seed = seed
-        self.config = config or RelayConfig(timeout_s=4.0, keepalive_s=0.25)
+        self.config = config or DEFAULT_CONFIG
         self.room = room or RoomShape()
         self.rng = Random(f"{seed} world")
         self.now = self.rng.choice([0.0, 1_000.0, 1_000_000.0]) if started_at is None else started_at
