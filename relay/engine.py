@@ -237,14 +237,14 @@ class Engine:
                 which is tick / tick_rate, goes on.
         """
         world = self.world
-        world.tick += num_ticks
+        world.tick_before, world.tick = world.tick, world.tick + num_ticks
         world.tick_at = now
         world.sessions.table.sent_in_tick[world.sessions.live] = 0
         self._end_silent(now)
         self._end_too_slow(now)
         self.lobby.forget_ended(now)
         self._end_all(world.intake.append_waiting(world.sessions, world.rooms, world.log, now), ByeReason.PROTOCOL, now)
-        if world.tick % self._ticks_per_adapt == 0:
+        if world.tick // self._ticks_per_adapt > world.tick_before // self._ticks_per_adapt:
             pacing.adapt_intervals(world.sessions.table, world.sessions.live)
         world.log.release(world.rooms, world.sessions)
         world.log.tidy(world.rooms)
@@ -273,7 +273,11 @@ class Engine:
     def _due_pages(self) -> tuple[Items, Bytes]:
         """Find due pages and encode the bodies they need."""
         world = self.world
-        due = snapshots.find_due(world.sessions, world.rooms, world.entities, world.tick, world.period_s)
+        table, live = world.sessions.table, world.sessions.live
+        interval = table.tick_interval[live]
+        # not tick % interval: the tick that is a multiple may have been left out
+        receivers = live[world.tick // interval > world.tick_before // interval]
+        due = snapshots.find_due(table, receivers, world.rooms, world.entities, world.tick, world.period_s)
         return snapshots.build_items(due, world.rooms, world.entities, world.tick, world.period_s)
 
     def _build(self, items: Items, now: float, at_tick: bool, keep: list[Bytes]) -> Outgoing:

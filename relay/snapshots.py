@@ -15,7 +15,7 @@ from relay.columns import Bytes, Ints, expand, rank_in_run, run_ends, run_starts
 from relay.entities import Entities, distinct
 from relay.items import PAGE_BLOCK, Items, Order
 from relay.rooms import Rooms, RoomTable
-from relay.sessions import Sessions
+from relay.sessions import Sessions, SessionTable
 
 RTT_UNKNOWN_S = 0.2
 """Round trip assumed before one was measured."""
@@ -46,11 +46,13 @@ class Bodies:
     length: Ints
 
 
-def find_due(sessions: Sessions, rooms: Rooms, entities: Entities, tick: int, period_s: float) -> Due:
-    """Find every page that changed since its session acknowledged it, and is not on its way already."""
-    table, room_table = sessions.table, rooms.table
-    rows = sessions.live
-    rows = rows[tick % table.tick_interval[rows] == 0]
+def find_due(table: SessionTable, rows: Ints, rooms: Rooms, entities: Entities, tick: int, period_s: float) -> Due:
+    """Find every page that changed since its session acknowledged it, and is not on its way already.
+
+    Args:
+        rows: Sessions that get a snapshot at this tick, (s,), ascending.
+    """
+    room_table = rooms.table
     room = table.room[rows]
     which, k = expand(room_table.num_pages[room])
     page = (table.page_next[rows][which] + k) % np.maximum(room_table.num_pages[room], 1)[which]

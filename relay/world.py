@@ -36,6 +36,8 @@ class World:
     stats: Stats
     tick: int = 0
     """Newest tick; 0 before the first."""
+    tick_before: int = 0
+    """The tick before it: a lower number than tick - 1 if ticks were left out."""
     tick_at: float = 0.0
     """When it was."""
     hosts: dict[bytes, int] = field(default_factory=dict)

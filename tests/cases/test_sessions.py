@@ -11,8 +11,9 @@ from protocol.drops import DropReason
 from relay.config import RelayConfig
 from relay.engine import Engine
 from tests.sim.network import PERFECT, Conditions
+from tests.sim.players import RoomShape
 from tests.sim.raw import Desk, RawClient
-from tests.sim.world import RoomShape, World
+from tests.sim.world import World
 
 ROUND_TRIP = Conditions(delay_s=(0.06, 0.06), jitter_s=0.0, loss=0.2)
 
@@ -22,7 +23,7 @@ ROUND_TRIP = Conditions(delay_s=(0.06, 0.06), jitter_s=0.0, loss=0.2)
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_player_who_leaves_and_joins_within_one_round_trip_gets_an_id_that_nobody_mistakes(seed: int) -> None:
-    """A room for two has four ids, so after a few rounds an id is asked for whose last owner some have not seen leave."""
+    """A room for two has four ids: after a few rounds one is asked for whose last owner some have not seen leave."""
     world = World(f"again {seed}", conditions=ROUND_TRIP, num_players=2, room=RoomShape(max_players=2))
     world.join_all()
     for _ in range(12):
@@ -59,7 +60,7 @@ def test_a_client_whose_server_falls_silent_gives_up_after_the_timeout() -> None
     life.ending = True  # what comes is no surprise
     world.players[0].down.blocked = True
     world.run(world.config.timeout_s + 0.1)
-    assert [event for event in world.endings if isinstance(event, Disconnected)][0].reason == ByeReason.TIMEOUT
+    assert [event.reason for event in world.endings if isinstance(event, Disconnected)] == [ByeReason.TIMEOUT]
 
 
 def test_a_client_that_is_silent_for_two_seconds_after_joining_loses_nothing() -> None:
@@ -279,7 +280,7 @@ def test_a_join_that_arrives_twice_makes_one_player() -> None:
     desk.offer([(join, client.address)] * 3)
     desk.offer([(join, client.address)])
     welcomes = [payload for payload in desk.take(client.address) if payload[0] == Kind.WELCOME]
-    assert len({payload for payload in welcomes}) == 1
+    assert len(set(welcomes)) == 1
     assert desk.engine.num_sessions == 1
 
 

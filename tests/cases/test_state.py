@@ -5,9 +5,10 @@ import pytest
 from protocol import dtypes
 from protocol.constants import DataSection, UpdateSection
 from tests.sim.network import PERFECT, Conditions
+from tests.sim.players import RoomShape
 from tests.sim.raw import Desk, RawClient
 from tests.sim.wiretap import walk_sections
-from tests.sim.world import RoomShape, World
+from tests.sim.world import World
 
 
 def carries(payload: bytes, section: DataSection) -> bool:

@@ -190,7 +190,7 @@ class Arena:
         return refresh(payload, newest, self._newest_seq(newest) + self.ahead, self.rng.random() < 0.7)
 
     def _newest_seq(self, newest: bytes) -> int:
-        """Look up what the engine has received of a session: more than its client sent, where the attacker ran ahead."""
+        """Look up what the engine has received of a session: it may be more than its client sent."""
         sessions = self.desk.engine.world.sessions
         row = sessions.find(int.from_bytes(newest[4:12], "little"))
         return 0 if row is None else int(sessions.table.recv_newest[row])

@@ -23,7 +23,7 @@ from relay.log import Log
 
 @contextmanager
 def patched(owner: Any, name: str, build: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace `owner.name` by `build(original)` for a while. Raises: AttributeError if there is nothing of that name."""
+    """Replace `owner.name` by `build(original)` for a while. Raises: AttributeError if there is no such name."""
     original = owner.__dict__[name] if name in vars(owner) else getattr(owner, name)
     setattr(owner, name, build(original))
     try:

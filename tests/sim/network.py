@@ -4,8 +4,8 @@ A `Link` is one direction between one client and the server. It is asked for a d
 is sent, and answers with the copies that will arrive and when. It holds no queue; the world's event queue does.
 
 Corruption is a mode of its own: UDP's checksum discards damaged datagrams before a program sees them, and a protocol
-without checksums may take a damaged one for valid. So it is switched on where "nothing ever raises" is proved, and never
-where delivery is.
+without checksums may take a damaged one for valid. So it is switched on where "nothing ever raises" is proved, and
+never where delivery is.
 """
 
 from collections.abc import Callable

@@ -6,9 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 
 from tests.sim import faults
+from tests.sim.habits import Habits
 from tests.sim.invariants import InvariantBroken
 from tests.sim.network import STANDARD, Conditions
-from tests.sim.world import Habits, Player, RoomShape, World
+from tests.sim.players import Player, RoomShape
+from tests.sim.world import World
 
 NUM_SEEDS = 20
 SECONDS = 6.0

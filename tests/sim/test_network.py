@@ -1,5 +1,7 @@
 """The made-up network does what its conditions say, and the same for the same seed."""
 
+from itertools import pairwise
+
 from tests.sim.network import PERFECT, STANDARD, Conditions, Link
 
 
@@ -31,7 +33,7 @@ def test_shares_and_delays_are_those_of_the_conditions() -> None:
 
 def test_reordered_datagrams_overtake_or_are_overtaken() -> None:
     firsts = [copies[0][0] for copies in fates(5, Conditions(reordering=0.2)) if copies]
-    swapped = sum(later < earlier for earlier, later in zip(firsts, firsts[1:], strict=False)) / len(firsts)
+    swapped = sum(later < earlier for earlier, later in pairwise(firsts)) / len(firsts)
     assert 0.05 < swapped < 0.3
 
 

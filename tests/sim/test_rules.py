@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from protocol.constants import Target
 from tests.sim.network import Conditions
+from tests.sim.players import RoomShape
 from tests.sim.scale import scaled
-from tests.sim.world import RoomShape, World
+from tests.sim.world import World
 
 NUM_PLAYERS = 4
 players = st.integers(0, NUM_PLAYERS - 1)

@@ -3,9 +3,11 @@
 import pytest
 
 from protocol.constants import Kind
+from tests.sim.habits import Habits
 from tests.sim.network import STANDARD, Conditions
+from tests.sim.players import RoomShape
 from tests.sim.scale import FULL, scaled
-from tests.sim.world import Habits, RoomShape, World
+from tests.sim.world import World
 
 SECONDS = 60.0 if FULL else 20.0
 STORMY = Conditions(delay_s=(0.020, 0.250), jitter_s=0.230, loss=0.25, burst=0.005, duplication=0.05, reordering=0.2)
@@ -88,7 +90,7 @@ def test_nothing_raises_on_a_network_that_damages_datagrams_and_all_works_when_i
 
 
 def test_strangers_who_replay_what_they_overheard_change_nothing() -> None:
-    """Every tenth datagram of a player is sent again by a stranger, from another address: cookies and paths are proved."""
+    """Every tenth datagram of a player is sent again from an address of nobody: cookies and paths must be proved."""
     world = World("strangers", num_players=5)
     kinds = set()
 

@@ -14,7 +14,6 @@ here reads a clock or a global random source, and no decision depends on the ord
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -37,23 +36,22 @@ from relay.addresses import pack_address
 from relay.batch import Batch, Outgoing
 from relay.config import RelayConfig
 from relay.engine import Engine
+from tests.sim.habits import Habits, act
 from tests.sim.invariants import Witness
 from tests.sim.lives import (
-    MIN_MESSAGE_BYTES,
-    MIN_STATE_BYTES,
     Life,
     SentMessage,
     SentSignal,
     build_message_payload,
     build_state,
 )
-from tests.sim.network import STANDARD, Conditions, Link
+from tests.sim.network import STANDARD, Conditions
+from tests.sim.players import Player, RoomShape
 
 SECRET = bytes(range(32))
 """The engine's secret, the same in every world."""
-CODE = "SIMULATED"
 DEFAULT_CONFIG = RelayConfig(timeout_s=6.0, keepalive_s=0.25)
-"""A timeout as short as can be: longer than a whole attempt to join, or a session could end before its WELCOME arrives."""
+"""The timeout is short, but longer than a whole attempt to join: a session must not end before its WELCOME arrives."""
 BATCH_ROWS = 64
 SOCKET_BUFFER_BYTES = 65_536
 """What a Godot client's socket keeps while nobody reads it; the rest is lost."""
@@ -62,67 +60,6 @@ CHECK_EVERY_S = 0.1
 SETTLE_STEP_S = 0.25
 TRY_AGAIN_S = 0.5
 """After this a player whose attempt to join failed makes another."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoomShape:
-    """Options of the room that all players of a world meet in."""
-
-    code: str = CODE
-    max_players: int = 16
-    entities_per_player: int = 4
-    max_state_bytes: int = 48
-
-
-@dataclass(frozen=True, kw_only=True)
-class Habits:
-    """What players do by themselves: chances per client tick, unless said otherwise."""
-
-    publish: float = 0.2
-    """Per entity."""
-    remove: float = 0.01
-    """Per player: one of its entities."""
-    message: float = 0.04
-    big_message: float = 0.04
-    """Share of messages that are 2 to 6 kB, in fragments."""
-    signal: float = 0.10
-    leave: float = 0.003
-    crash: float = 0.2
-    """Share of leaves without a BYE."""
-    move: float = 0.003
-    """Change the address."""
-    absence_s: tuple[float, float] = (0.05, 2.0)
-    """How long a player stays away before it joins again."""
-    anchor: bool = True
-    """Player 0 never leaves, so the room lives as long as the world."""
-
-
-class Player:
-    """One player: its address, its links, and at most one connection that it plays with."""
-
-    def __init__(self, number: int, seed: object, conditions: Conditions) -> None:
-        self.number = number
-        self.name = f"player {number}"
-        self.up = Link(f"{seed} up {number}", conditions)
-        self.down = Link(f"{seed} down {number}", conditions)
-        self.address = pack_address(f"10.0.{number}.1", 40_000)
-        self.num_moves = 0
-        self.connection: ClientConnection | None = None
-        self.life: Life | None = None
-        self.frozen_until = 0.0
-        self.socket_buffer: list[bytes] = []
-        self.rejoin_at: float | None = None
-        self.poll_at: float | None = None
-        self.bytes_up = 0
-        """Payload bytes that it sent."""
-        self.bytes_down = 0
-        """Payload bytes that the server sent to it, lost ones too."""
-        self.datagrams_down = 0
-
-    @property
-    def playing(self) -> Life | None:
-        """Its life, if that is joined and has not ended."""
-        return self.life if self.life is not None and self.life.alive else None
 
 
 class World:
@@ -322,7 +259,7 @@ class World:
         if player.connection is None or self.now < player.frozen_until:
             return
         if self.autopilot is not None and player.playing is not None:
-            self._act(player, self.autopilot)
+            act(self, player, self.autopilot)
         if player.connection is not None:
             self._send_up(player, player.connection.tick(self.now))
             self._take_events(player)
@@ -565,49 +502,6 @@ class World:
     def _next_uid(self) -> int:
         self._uids += 1
         return self._uids
-
-    # --- autopilot
-
-    def _act(self, player: Player, habits: Habits) -> None:
-        rng, number = self.rng, player.number
-        for local_index in range(self.room.entities_per_player):
-            if rng.random() < habits.publish:
-                size = rng.choice((MIN_STATE_BYTES, self.room.max_state_bytes // 2, self.room.max_state_bytes))
-                self.publish(number, local_index, max(MIN_STATE_BYTES, size))
-        if rng.random() < habits.remove:
-            local_index = rng.randrange(self.room.entities_per_player)
-            self.remove(number, local_index)
-            if rng.random() < 0.5:  # despawned and spawned within one tick
-                self.publish(number, local_index, MIN_STATE_BYTES)
-        if rng.random() < habits.message:
-            big = rng.random() < habits.big_message
-            size = rng.randint(2_000, 6_000) if big else rng.randint(MIN_MESSAGE_BYTES, 200)
-            self.send_message(number, size, *self._random_target(), kind=rng.randint(1, 127), channel=rng.randrange(4))
-        if rng.random() < habits.signal:
-            channel = rng.randrange(3)  # newest-first has a channel of its own, so has after_log
-            size = rng.randint(1_100, 3_000) if rng.random() < 0.05 else rng.randint(MIN_MESSAGE_BYTES, 200)
-            self.send_signal(
-                number, size, *self._random_target(), channel=channel, newest_first=channel == 1, after_log=channel == 2
-            )
-        if rng.random() < habits.move:
-            self.move(number)
-        if rng.random() < habits.leave and not (habits.anchor and number == 0):
-            (self.crash if rng.random() < habits.crash else self.leave)(number)
-            player.rejoin_at = self.now + rng.uniform(*habits.absence_s)
-            if rng.random() < 0.5:
-                self.move(number)
-
-    def _random_target(self) -> tuple[Target, tuple[int, ...]]:
-        rng = self.rng
-        target = rng.choice((Target.ALL, Target.ALL, Target.ALL_BUT, Target.ONE, Target.LIST))
-        ids = [
-            player.life.player_id for player in self.players if player.playing is not None and player.life is not None
-        ]
-        if target == Target.ALL:
-            return target, ()
-        if target == Target.LIST:
-            return target, tuple(rng.sample(ids, rng.randint(1, len(ids))))
-        return target, (rng.choice(ids),)
 
     # --- quiet
 
