@@ -274,9 +274,7 @@ class Engine:
         """Find due pages and encode the bodies they need."""
         world = self.world
         table, live = world.sessions.table, world.sessions.live
-        interval = table.tick_interval[live]
-        # not tick % interval: the tick that is a multiple may have been left out
-        receivers = live[world.tick // interval > world.tick_before // interval]
+        receivers = snapshots.whose_turn(table, live, world.tick, world.tick_before)
         due = snapshots.find_due(table, receivers, world.rooms, world.entities, world.tick, world.period_s)
         return snapshots.build_items(due, world.rooms, world.entities, world.tick, world.period_s)
 

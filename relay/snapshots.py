@@ -46,6 +46,18 @@ class Bodies:
     length: Ints
 
 
+def whose_turn(table: SessionTable, rows: Ints, tick: int, tick_before: int) -> Ints:
+    """Select the sessions that get a snapshot at this tick: all but those slowed down (see `pacing`).
+
+    Not `tick % interval`: the tick that is a multiple may have been left out.
+
+    Args:
+        tick_before: The tick before it, lower than tick - 1 if ticks were left out.
+    """
+    interval = table.tick_interval[rows]
+    return rows[tick // interval > tick_before // interval]
+
+
 def find_due(table: SessionTable, rows: Ints, rooms: Rooms, entities: Entities, tick: int, period_s: float) -> Due:
     """Find every page that changed since its session acknowledged it, and is not on its way already.
 

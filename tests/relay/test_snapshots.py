@@ -8,7 +8,7 @@ from protocol import dtypes
 from protocol.records import Page, RoomShape, read_sections
 from relay.items import Order
 from relay.rooms import RoomOptions
-from relay.snapshots import Due, build_items, encode_pages, find_due, note_sent, share_bodies
+from relay.snapshots import Due, build_items, encode_pages, find_due, note_sent, share_bodies, whose_turn
 from tests.reference.rig import Rig
 from tests.relay.bench import TICK, Bench
 from tests.relay.tables import ints, write
@@ -189,7 +189,8 @@ def test_any_pages_hold_what_a_walk_over_the_table_finds(seed: int) -> None:
 
 
 def due_pages(rig: Rig, tick: int, session: int | None = None) -> list[int]:
-    due = find_due(rig.sessions.table, rig.sessions.live, rig.rooms, rig.entities, tick, TICK)
+    receivers = whose_turn(rig.sessions.table, rig.sessions.live, tick, tick - 1)
+    due = find_due(rig.sessions.table, receivers, rig.rooms, rig.entities, tick, TICK)
     return [int(page) for row, page in zip(due.session, due.page, strict=True) if session is None or row == session]
 
 
@@ -200,8 +201,7 @@ def seat(rig: Rig, session: int, page: int = 0) -> int:
 def test_nothing_is_due_in_a_room_in_which_nothing_changed() -> None:
     rig = Rig(1, [SMALL, PAGED], players=2)
     assert due_pages(rig, 1) == []
-    nobody = np.zeros(0, np.int64)
-    assert len(find_due(rig.sessions.table, nobody, rig.rooms, rig.entities, 1, TICK).session) == 0
+    assert len(find_due(rig.sessions.table, rig.sessions.live[:0], rig.rooms, rig.entities, 1, TICK).session) == 0
 
 
 def test_a_change_is_due_at_once_and_then_after_a_round_trip_until_it_is_acknowledged() -> None:
