@@ -40,4 +40,4 @@ def take_away() -> None:
 
 if __name__ == "__main__":
     take_away()
-    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--numprocesses=0", *sys.argv[1:]]))
