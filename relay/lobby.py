@@ -151,7 +151,7 @@ class Lobby:
             self._answer(address, build_challenge(nonce, fields.revision, fields.features & FEATURES, fresh))
             return
         if nonce in self._nonces:
-            self._welcome_again(nonce, address)
+            self._welcome_again(nonce, address, now)
             return
         outcome = self._join(value, address, now)
         if isinstance(outcome, Refused):
@@ -173,14 +173,18 @@ class Lobby:
             return request
         return join(self._world, request, address, now)
 
-    def _welcome_again(self, nonce: int, address: bytes) -> None:
-        """Answer a repeated JOIN. Until the session's first DATA its address is that of the newest JOIN."""
+    def _welcome_again(self, nonce: int, address: bytes, now: float) -> None:
+        """Answer a repeated JOIN. Until the session's first DATA its address is that of the newest JOIN.
+
+        A sign of life too: or a session whose WELCOME was lost a few times would end while its client still asks.
+        """
         sessions = self._world.sessions
         row = sessions.find(self._nonces[nonce])
         if row is None:
             self._drop(DropReason.STALE_JOIN)
             return
         if sessions.table.recv_newest[row] == 0:
+            sessions.table.heard_at[row] = now
             sessions.set_address(row, address)
         self._world.stats.count("welcomes_again")
         self._answer(address, self.build_welcome(row))

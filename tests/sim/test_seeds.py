@@ -79,7 +79,7 @@ def test_nothing_raises_on_a_network_that_damages_datagrams_and_all_works_when_i
     for player in world.players:
         world.crash(player.number)
         player.rejoin_at = None
-    world.run(5.0)  # long enough for every session to time out
+    world.run(world.config.timeout_s + 2.0)
     assert world.engine.num_sessions == world.engine.num_rooms == 0
     healed = World(f"healed {seed}", num_players=5, engine=world.engine, started_at=world.now)
     healed.room = RoomShape(code="HEALED")
