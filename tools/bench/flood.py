@@ -23,11 +23,12 @@ from protocol.constants import Kind
 from relay.transport import libc
 from tools.bench.crowd import Crowd, connect, datagrams_to_send, join_players, request_of, send_all
 
-PORT = 24599
 TICK_RATE = 30
 PER_ROOM = 8
 FLOOD_PER_S = 50_000
 NUM_ADDRESSES = 64
+WARM_UP_S = 8.0
+"""While thousands join nobody reads, so the relay slows their snapshots down; this long until all are at full rate."""
 STEPS_PER_TICK = 4
 """The flood comes in so many bursts per tick."""
 
@@ -48,16 +49,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.bench.flood", description=__doc__)
     parser.add_argument("--players", type=int, default=1000, help="size of the crowd (default 1000)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each round (default 8)")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_S, help=f"seconds before it (default {WARM_UP_S:.0f})")
     options = parser.parse_args()
-    relay = start_relay(options.players + PER_ROOM)
+    address = ("127.0.0.1", free_port())
+    relay = start_relay(address, options.players + PER_ROOM)
     try:
         time.sleep(1.5)
-        sock = connect(("127.0.0.1", PORT))
+        sock = connect(address)
         crowd = Crowd(sock, join_players(sock, options.players, PER_ROOM))
-        attacker_sock = connect(("127.0.0.1", PORT))
+        attacker_sock = connect(address)
         attacker = join_players(attacker_sock, 1, 1, "ALONE")[0]
-        floods = [("calm", lambda: 0), ("one player", data_flood(attacker_sock, attacker)), ("HELLO", hello_flood())]
-        play(crowd, relay, "warm-up", 3.0, floods[0][1])
+        floods = [
+            ("calm", lambda: 0),
+            ("one player", data_flood(attacker_sock, attacker)),
+            ("HELLO", hello_flood(address)),
+        ]
+        play(crowd, relay, "warm-up", options.warm_up, floods[0][1])
         for name, flood in floods:
             print_round(play(crowd, relay, name, options.seconds, flood))
     finally:
@@ -66,10 +73,17 @@ def main() -> int:
     return 0
 
 
-def start_relay(max_players: int) -> subprocess.Popen[bytes]:
+def free_port() -> int:
+    """Ask the system for a UDP port that is free now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def start_relay(address: tuple[str, int], max_players: int) -> subprocess.Popen[bytes]:
     """Start a relay on the first core, and keep this process to the others."""
     cores = sorted(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", "tools.cli", "serve", "--host", "127.0.0.1", "--port", str(PORT)]
+    command = [sys.executable, "-m", "tools.cli", "serve", "--host", address[0], "--port", str(address[1])]
     command += ["--max-players", str(max_players), "--max-rooms", str(max_players), "--log-level", "error"]
     relay = subprocess.Popen(command)
     if len(cores) > 1:
@@ -103,12 +117,12 @@ def data_flood(sock: socket.socket, player: Any) -> Callable[[], int]:
     return flood
 
 
-def hello_flood() -> Callable[[], int]:
+def hello_flood(address: tuple[str, int]) -> Callable[[], int]:
     """Build a flood of HELLO from many addresses, each with a nonce of its own."""
     calls = libc.find_mmsg_calls()
     assert calls is not None
     per_socket = FLOOD_PER_S // (TICK_RATE * STEPS_PER_TICK * NUM_ADDRESSES) + 1
-    sockets = [connect(("127.0.0.1", PORT)) for _ in range(NUM_ADDRESSES)]
+    sockets = [connect(address) for _ in range(NUM_ADDRESSES)]
     hello = ClientConnection(request_of(0, PER_ROOM, "FLOOD"), nonce=1, now=0.0).poll(0.0)[0]
     rows = np.tile(np.frombuffer(hello, np.uint8), (per_socket, 1))
     headers, keep = datagrams_to_send(rows)
