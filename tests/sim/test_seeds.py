@@ -79,7 +79,13 @@ def test_a_seed_reproduces_a_run_in_another_process() -> None:
     for hash_seed in ("1", "2"):
         environ = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(
-            [sys.executable, "-c", script], env=environ, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+            [sys.executable, "-c", script],
+            env=environ,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
         )
         digests.add(done.stdout.strip())
     assert len(digests) == 1
