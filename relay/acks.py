@@ -122,6 +122,7 @@ def _measure(
     further = fresh & (ack > table.acked_seq[rows])
     table.acked_bytes[rows[further]] = table.history_bytes[rows, slot][further]
     table.acked_seq[rows[further]] = ack[further]
+    table.acked_at[rows[further]] = now
     delay = header["ack_delay"].astype(np.int64)
     sample = now - table.history_at[rows, slot] - delay / 1000
     timed = further & (delay < ACK_DELAY_MAX_MS)
@@ -159,14 +160,13 @@ def set_bits(masks: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
     return which, bit
 
 
-def handle_log_acks(received: Received, newest: Bools, sessions: Sessions, now: float) -> None:
+def handle_log_acks(received: Received, newest: Bools, sessions: Sessions) -> None:
     """Take cursor and LOG_BITS from the newest datagram of each session (SPEC 9)."""
     table = sessions.table
     rows = received.session[newest]
     cursor = received.header["log_cursor"][newest].astype(np.int64)
     forward = cursor >= table.log_cursor[rows]
     table.log_cursor[rows[forward]] = cursor[forward]
-    table.log_moved_at[rows[table.log_cursor[rows] > table.log_effective[rows]]] = now
     table.log_effective[rows] = np.maximum(table.log_effective[rows], table.log_cursor[rows])
     table.log_bits[rows[forward]] = 0
     sections = received.sections.of(DataSection.LOG_BITS)

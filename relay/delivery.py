@@ -19,8 +19,10 @@ from relay.sessions import Sessions, SessionTable
 
 REPEAT_BYTES = 512
 """While no more than this is open for a session, it is repeated every tick: a loss then costs no round trip."""
-FRAGMENTS_PER_TICK = 4
-"""Fragments of large messages sent to one session in one tick: 4 x 1,024 bytes x 30 Hz = 123 kB/s (chosen)."""
+FRAGMENTS_PER_S = 120
+"""Fragments of large messages sent to one session, in whole ones a tick: 123 kB/s (chosen)."""
+REPEAT_S = 1 / 30
+"""Time after which what is repeated "every tick" is, where ticks are shorter than this."""
 RTT_UNKNOWN_S = 0.2
 """Round trip assumed before one was measured."""
 RESEND_MARGIN_S = 0.05
@@ -66,7 +68,6 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, now: float) -> tuple[O
     rows = sessions.live
     head = rooms.table.log_head[table.room[rows]]
     lags = head > table.log_cursor[rows]
-    table.log_moved_at[rows[~lags]] = now
     rows, head = rows[lags], head[lags]
     effective = table.log_effective[rows]
     limit = np.minimum(head, effective + LOG_WINDOW)
@@ -79,7 +80,8 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, now: float) -> tuple[O
     is_open &= ~_acknowledged(table, row, index)
     kept = np.flatnonzero(is_open)
     which, index, entry = which[kept], index[kept], entry[kept]
-    _move_effective(table, rows, effective, limit, which, index, now)
+    _move_effective(table, rows, limit, which, index)
+    _move_marks(table, rooms, sessions.live, now)
     return _build_open(log, table, rows, limit, which, index, entry)
 
 
@@ -90,17 +92,22 @@ def _acknowledged(table: SessionTable, row: Ints, index: Ints) -> Bools:
     return (beyond < LOG_WINDOW) & ((word >> (beyond & 63).astype(np.uint64) & np.uint64(1)) != 0)
 
 
-def _move_effective(
-    table: SessionTable, rows: Ints, old: Ints, limit: Ints, which: Ints, index: Ints, now: float
-) -> None:
+def _move_effective(table: SessionTable, rows: Ints, limit: Ints, which: Ints, index: Ints) -> None:
     """Set the effective cursors: up to the first open index, or all that was looked at."""
     starts = run_starts(which)
     effective = limit.copy()
     effective[which[starts]] = index[starts] - 1
     table.log_effective[rows] = effective
-    idle = np.ones(len(rows), np.bool_)
-    idle[which[starts]] = False
-    table.log_moved_at[rows[(effective > old) | idle]] = now
+
+
+def _move_marks(table: SessionTable, rooms: Rooms, rows: Ints, now: float) -> None:
+    """Note who has read all that was in the log when this was last noted. Who takes too long for that is too slow.
+
+    Progress alone is not enough: a member that reads an entry now and then would hold up everybody's credit for ever.
+    """
+    reached = rows[table.log_effective[rows] >= table.log_mark[rows]]
+    table.log_mark[reached] = rooms.table.log_head[table.room[reached]]
+    table.log_marked_at[reached] = now
 
 
 def _build_open(
@@ -142,7 +149,7 @@ def due_entries(found: Open, log: Log, table: SessionTable, tick: int, period_s:
     if resend:
         due |= tick - sent_tick >= _resend_ticks(found, log, table, period_s)
         bulk = np.flatnonzero(due & found.fragment)
-        due[bulk[rank_in_run(session[bulk]) >= FRAGMENTS_PER_TICK]] = False
+        due[bulk[rank_in_run(session[bulk]) >= max(1, round(FRAGMENTS_PER_S * period_s))]] = False
     else:
         due &= ~found.fragment
     linked = due & found.follows & before(due) & (found.fragment == before(found.fragment))
@@ -169,7 +176,8 @@ def _resend_ticks(found: Open, log: Log, table: SessionTable, period_s: float) -
     rtt = table.rtt_s[found.session]
     wait_s = 1.5 * np.where(rtt > 0, rtt, RTT_UNKNOWN_S) + RESEND_MARGIN_S
     ticks = np.ceil(wait_s / period_s).astype(np.int64)
-    return np.where(found.fragment | (open_bytes > REPEAT_BYTES), ticks, 1)
+    soon = max(1, round(REPEAT_S / period_s))
+    return np.where(found.fragment | (open_bytes > REPEAT_BYTES), ticks, soon)
 
 
 def empty_ranges(tails: Tails, due: Items, wanted: Bools) -> Items:

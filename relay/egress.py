@@ -200,12 +200,15 @@ def _record(chosen: Cut, table: SessionTable, sizes: Ints, tick: int, now: float
     table.history_bytes[session, slot] = table.sent_bytes[session] + before - run_start + sizes
     _record_pages(chosen, table, slot)
     rows, count = session[ends], rank[ends] + 1
-    table.sent_bytes[rows] = table.history_bytes[session, slot][ends]
+    idle = rows[table.send_seq[rows] == table.acked_seq[rows]]
+    table.acked_at[idle] = now
+    sent_bytes = table.history_bytes[session, slot][ends]
+    table.send_tokens[rows] -= sent_bytes - table.sent_bytes[rows]
+    table.sent_bytes[rows] = sent_bytes
     table.send_seq[rows] = seq[ends]
     new = (np.uint64(1) << count.astype(np.uint64)) - np.uint64(1)
     table.flight_mask[rows] = table.flight_mask[rows] << count.astype(np.uint64) | new
     table.sent_at[rows] = now
-    table.sent_in_tick[rows] += count
     table.ack_owed[rows] = 0
     table.ack_due_at[rows] = np.inf
     logged = np.flatnonzero(items.index > 0)

@@ -30,7 +30,7 @@ from relay.stats import Stats
 from relay.world import Event, build_world
 
 TOO_SLOW_S = 10.0
-"""A session whose effective cursor stood still this long with something outstanding ends (SPEC 13)."""
+"""A session that takes longer to read what is in the log, or to acknowledge anything at all, ends (SPEC 13)."""
 MAX_RESETS_PER_PASS = 16
 """Datagrams of unknown sessions that are looked at one by one in a pass."""
 QUICK_S = 1.0
@@ -54,7 +54,7 @@ class Engine:
         self.lobby = Lobby(self.world, secret)
         self._quick_until = 0.0
         self._ticks_per_adapt = max(1, round(config.tick_rate * pacing.ADAPT_S))
-        self._per_tick = pacing.datagrams_per_tick(config.client_bytes_per_s, config.tick_rate)
+        self._pace = pacing.Pace(config)
 
     # --- what whoever runs the engine may read
 
@@ -153,7 +153,7 @@ class Engine:
             return
         self._challenge_paths(received, now)
         acks.handle_acks(received, newest, world.sessions, world.entities, now)
-        acks.handle_log_acks(received, newest, world.sessions, now)
+        acks.handle_log_acks(received, newest, world.sessions)
         self._take_states(received, now)
         self._take_messages_and_signals(received, now)
 
@@ -239,7 +239,6 @@ class Engine:
         world = self.world
         world.tick_before, world.tick = world.tick, world.tick + num_ticks
         world.tick_at = now
-        world.sessions.table.sent_in_tick[world.sessions.live] = 0
         self._end_silent(now)
         self._end_too_slow(now)
         self.lobby.forget_ended(now)
@@ -248,6 +247,8 @@ class Engine:
             pacing.adapt_intervals(world.sessions.table, world.sessions.live)
         world.log.release(world.rooms, world.sessions)
         world.log.tidy(world.rooms)
+        if world.log.is_short():
+            self._end_largest_hoarder(now)
         return self._send(now, at_tick=True)
 
     def _send(self, now: float, at_tick: bool) -> Outgoing:
@@ -283,17 +284,18 @@ class Engine:
         world = self.world
         table, live = world.sessions.table, world.sessions.live
         allowed = np.zeros(table.rows, np.int64)
-        allowed[live] = pacing.allowed_datagrams(table, live, self._per_tick, now)
+        allowed[live] = self._pace.allowed(table, live, now, at_tick)
         bare = self._needing_bare(live, now, at_tick)
         if not len(items) and not len(bare):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
+        wished, items = items, pacing.without_flood(items, allowed)
         chosen = egress.cut(items, bare[allowed[bare] > 0], allowed)
         outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, keep)
         sent, paged = chosen.items, chosen.items.order == Order.PAGE
         snapshots.note_sent(
             world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick
         )
-        shed = np.count_nonzero(items.order == Order.SIGNAL) - np.count_nonzero(chosen.items.order == Order.SIGNAL)
+        shed = np.count_nonzero(wished.order == Order.SIGNAL) - np.count_nonzero(chosen.items.order == Order.SIGNAL)
         self.stats.count("signals_shed", int(shed))
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
 
@@ -336,9 +338,23 @@ class Engine:
     def _end_too_slow(self, now: float) -> None:
         """End sessions that do not read their log (SPEC 13)."""
         table, live = self.world.sessions.table, self.world.sessions.live
-        stuck = now - table.log_moved_at[live] > TOO_SLOW_S
+        stuck = now - table.log_marked_at[live] > TOO_SLOW_S
+        # who says that it gets nothing would keep others' player ids from being given out again
+        deaf = (table.send_seq > table.acked_seq)[live] & ((table.heard_at - table.acked_at)[live] > TOO_SLOW_S)
         behind = self.world.rooms.table.log_head[table.room[live]] - table.log_effective[live]
-        self._end_all(live[stuck | (behind > LOG_CAP_ENTRIES)], ByeReason.TOO_SLOW, now)
+        self._end_all(live[stuck | deaf | (behind > LOG_CAP_ENTRIES)], ByeReason.TOO_SLOW, now)
+
+    def _end_largest_hoarder(self, now: float) -> None:
+        """End the member that keeps most of the logs' memory from being used again: the last in the largest room.
+
+        Once per tick while memory is short, so that a few who do not read cannot silence every other room.
+        """
+        world = self.world
+        room = world.log.largest_room(world.rooms)
+        if room is not None:
+            members = world.rooms.members_of(room)
+            slowest = int(members[world.sessions.table.log_effective[members].argmin()])
+            self._end(slowest, ByeReason.TOO_SLOW, now)
 
     def shutdown(self, now: float) -> Outgoing:
         """Tell every client that the relay ends. Call three times, 20 ms apart; nobody can join any more."""

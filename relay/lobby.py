@@ -5,7 +5,7 @@ be accepted, so that a duplicate or late JOIN never makes a second player.
 """
 
 import hmac
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from construct import Container
@@ -13,6 +13,7 @@ from construct import Container
 from protocol import codec
 from protocol.constants import (
     CODE_BYTES,
+    COOKIE_BYTES,
     MAX_TEXT_BYTES,
     ByeReason,
     Kind,
@@ -21,6 +22,7 @@ from protocol.constants import (
 from protocol.drops import DropReason
 from protocol.proofs import path_proof
 from protocol.texts import BYE_TEXTS
+from relay.addresses import host_of
 from relay.handshake import (
     COOKIE_MEMORY_S,
     FEATURES,
@@ -32,14 +34,19 @@ from relay.handshake import (
     build_refuse,
     check_join,
 )
-from relay.membership import join
+from relay.membership import is_loopback, join
 from relay.world import World
 
 GREETINGS_PER_S = 2000
-"""HELLO and PING answered per second: 2 % of a core at 10 us each; a flood of them costs no more."""
+"""HELLO, and JOIN without a good cookie, answered per second: 4 % of a core at 20 us each; a flood costs no more."""
+PINGS_PER_S = 500
+"""PING answered per second. Separate, so that a flood of it keeps nobody from joining."""
 JOINS_PER_S = 4000
-"""JOIN, BYE and PATH_RESPONSE looked at per second. Separate, so that a flood of HELLO keeps nobody out who has a
-cookie already."""
+"""JOIN with a good cookie, and BYE and PATH_RESPONSE of a session that is there, looked at per second. Nobody can use
+this up who has not proved an address or does not know a session."""
+ATTEMPTS_PER_SEAT = 4
+"""Join attempts of one host that are remembered, times `max_sessions_per_host`: joining and leaving over and over must
+not fill the memory of attempts for everybody."""
 MAX_BURST = 64
 """What of a budget may be used at once: 64 HELLO take 2 ms, 64 JOIN 10 ms, and a tick is 33 ms."""
 RESETS_PER_S = 200
@@ -79,12 +86,15 @@ class Lobby:
         self._world = world
         self._cookies = Cookies(secret)
         self._greetings = Allowance(GREETINGS_PER_S)
+        self._pings = Allowance(PINGS_PER_S)
         self._joins = Allowance(JOINS_PER_S)
         self._resets = Allowance(RESETS_PER_S)
         self._nonces: dict[int, int] = {}
         """Nonce -> session id that it made, also after that session ended."""
-        self._ended: deque[tuple[float, int]] = deque()
-        """(when it may be forgotten, nonce) of sessions that ended, oldest first."""
+        self._ended: deque[tuple[float, int, bytes]] = deque()
+        """(when it may be forgotten, nonce, host) of sessions that ended, oldest first."""
+        self._attempts: Counter[bytes] = Counter()
+        """Host -> how many of its attempts are in `_ended`."""
         self._byes: deque[tuple[float, int, bytes, bytes]] = deque()
         """(not before, copies left, address, datagram) of BYEs that are sent again."""
         self.answers: list[tuple[bytes, bytes]] = []
@@ -96,8 +106,8 @@ class Lobby:
 
     @property
     def max_nonces(self) -> int:
-        """Cap of the nonce map: every session, and as many that ended of late. A full map refuses joins."""
-        return 2 * self._world.config.max_players + 256
+        """Cap of the nonce map: every session, and three times as many that ended of late. A full map refuses joins."""
+        return 4 * self._world.config.max_players + 4096
 
     @property
     def num_nonces(self) -> int:
@@ -112,8 +122,7 @@ class Lobby:
     def handle(self, data: bytes, address: bytes, now: float) -> None:
         """Take one cold datagram: answer it, act on it, or count why not."""
         kind = data[0]
-        greeting = kind in (Kind.HELLO, Kind.PING)
-        if not (self._greetings if greeting else self._joins).spend(now):
+        if not self._allowance_for(kind, data, address, now).spend(now):
             self._drop(DropReason.COLD_BUDGET)
         elif kind == Kind.HELLO:
             self._answer(address, answer_hello(data, address, self._cookies, now))
@@ -132,6 +141,18 @@ class Lobby:
                 self._handle_bye(value)
             else:
                 self._handle_path_response(value, address, now)
+
+    def _allowance_for(self, kind: int, data: bytes, address: bytes, now: float) -> Allowance:
+        """Choose the budget that a datagram is paid from, by what its first bytes prove. Costs a hash at most."""
+        if kind == Kind.PING:
+            return self._pings
+        if kind == Kind.JOIN:
+            proven = self._cookies.check(
+                data[10 : 10 + COOKIE_BYTES], address, int.from_bytes(data[2:10], "little"), now
+            )
+        else:
+            proven = kind != Kind.HELLO and self._world.sessions.find(int.from_bytes(data[2:10], "little")) is not None
+        return self._joins if proven else self._greetings
 
     def _drop(self, reason: DropReason) -> None:
         self._world.stats.count_drop(reason)
@@ -168,6 +189,10 @@ class Lobby:
         self.forget_ended(now)
         if len(self._nonces) >= self.max_nonces:
             return Refused(Refusal.SERVER_FULL)
+        host = host_of(address)
+        most = ATTEMPTS_PER_SEAT * self._world.config.max_sessions_per_host
+        if self._attempts[host] >= most and not is_loopback(address):
+            return Refused(Refusal.TOO_MANY_SESSIONS)
         request = check_join(value, self._world.config)
         if isinstance(request, Refused):
             return request
@@ -268,7 +293,9 @@ class Lobby:
     def on_session_ended(self, row: int, reason: ByeReason, now: float) -> None:
         """Say BYE to a session that is about to be closed, and remember its nonce a while."""
         sessions = self._world.sessions
-        self._ended.append((now + COOKIE_MEMORY_S, sessions.nonce[row]))
+        host = self._world.counted_host[row]
+        self._ended.append((now + COOKIE_MEMORY_S, sessions.nonce[row], host))
+        self._attempts[host] += 1
         if reason == ByeReason.LEFT:
             return
         address = sessions.table.address[row].tobytes()
@@ -293,7 +320,11 @@ class Lobby:
     def forget_ended(self, now: float) -> None:
         """Forget the nonces for which no cookie can be acceptable any more."""
         while self._ended and self._ended[0][0] <= now:
-            self._nonces.pop(self._ended.popleft()[1], None)
+            _, nonce, host = self._ended.popleft()
+            self._nonces.pop(nonce, None)
+            self._attempts[host] -= 1
+            if not self._attempts[host]:
+                del self._attempts[host]
 
     def take_answers(self, now: float) -> list[tuple[bytes, bytes]]:
         """Hand over what waits to be sent: answers, and further copies of BYE that are due."""

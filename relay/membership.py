@@ -17,6 +17,11 @@ from relay.world import Event, World
 
 ROSTER_BYTES = 1000
 """A roster entry lists as many members as fit this: it stays below one fragment of 1,024 bytes."""
+MAX_CANDIDATES = 4
+"""Player ids looked at for a join: those that rest longest. If these are not free, others are hardly."""
+REST_S = 20.0
+"""After this a player id is given out again whatever members have acknowledged: who has not by now is ended as too slow
+or only claims not to have, and must not keep a room from filling up."""
 _LOOPBACK_V4 = bytes(10) + b"\xff\xff\x7f"
 _LOOPBACK_V6 = bytes(15) + b"\x01"
 
@@ -87,7 +92,8 @@ def _open_room(world: World, code: bytes, options: RoomOptions) -> Room | Refuse
 def _free_player_id(world: World, room: Room) -> int | None:
     """Choose a player id that nobody can mistake for one who left (SPEC 13): never used, or left longest ago."""
     free = [player_id for player_id, slot in enumerate(room.slots) if slot.session is None]
-    for player_id in sorted(free, key=lambda player_id: (room.slots[player_id].left_index, player_id)):
+    free.sort(key=lambda player_id: (room.slots[player_id].left_index, player_id))
+    for player_id in free[:MAX_CANDIDATES]:
         if _is_forgotten(world, room, player_id):
             return player_id
     return None
@@ -96,7 +102,7 @@ def _free_player_id(world: World, room: Room) -> int | None:
 def _is_forgotten(world: World, room: Room, player_id: int) -> bool:
     """Tell whether every member has read that this id's last player left, and knows that its entities are gone."""
     slot = room.slots[player_id]
-    if not slot.left_index:
+    if not slot.left_index or world.tick - slot.left_tick > REST_S * world.config.tick_rate:
         return True
     rooms, entities, table = world.rooms, world.entities, world.sessions.table
     members = rooms.members_of(room.row)
@@ -170,7 +176,7 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     world.intake.forget(session)
     payload = schemas.PLAYER_LEFT_PAYLOAD.build({"player_id": player_id, "reason": reason})
     index = world.log.append_own(rooms, room.row, EntryKind.PLAYER_LEFT, payload)
-    room.slots[player_id].left_index = index
+    room.slots[player_id].left_index, room.slots[player_id].left_tick = index, world.tick
     _uncount_host(world, session)
     world.sessions.close(session)
     world.stats.count("leaves")

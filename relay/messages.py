@@ -236,11 +236,10 @@ def _permitted(messages: Messages, table: SessionTable, log: Log, stats: Stats) 
     inside = messages.message_id <= table.message_permitted[messages.session]
     stats.count_dropped(DropReason.MESSAGE_WINDOW, inside)
     messages = messages.take(inside)
-    needed = int(messages.payload_length.sum()) + dtypes.ENTRY_HEADER.size * len(messages.session)
-    if needed > log.arena.free_bytes():
-        stats.count_drop(DropReason.LOG_FULL, len(messages.session))
-        return messages.take(np.zeros(0, np.int64))
-    return messages
+    needed = np.cumsum(messages.payload_length + dtypes.ENTRY_HEADER.size)
+    fits = needed <= log.arena.free_bytes()
+    stats.count_dropped(DropReason.LOG_FULL, fits)
+    return messages.take(fits)
 
 
 def _in_order(messages: Messages, table: SessionTable) -> Bools:

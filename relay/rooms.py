@@ -88,6 +88,8 @@ class Slot:
     """Row of the session that has it."""
     left_index: int = 0
     """Log index of the leave entry of the last who had it; 0 = nobody had it yet."""
+    left_tick: int = 0
+    """Tick of that leave."""
 
 
 @dataclass

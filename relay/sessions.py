@@ -49,7 +49,8 @@ class SessionTable(Columns):
         "sent_bytes": ("i8", ()),
         "acked_bytes": ("i8", ()),  # sent_bytes when acked_seq was sent
         "sent_at": ("f8", ()),
-        "sent_in_tick": ("i8", ()),  # datagrams since the newest tick began
+        "send_tokens": ("f8", ()),  # bytes that may be sent now, see pacing
+        "send_tokens_at": ("f8", ()),
         "history_tick": ("i8", (WINDOW,)),  # slot seq % 64, for the seqs in flight_mask
         "history_page": ("i4", (WINDOW,)),  # a multiple of 64
         "history_pages": ("u8", (WINDOW,)),  # bit i: carried page history_page + i
@@ -83,7 +84,9 @@ class SessionTable(Columns):
         "log_effective": ("i8", ()),
         "log_seen": ("i8", ()),  # highest index that was open
         "log_sent_tick": ("u4", (LOG_WINDOW,)),  # slot index % 256: when sent last, 0 = never; valid up to log_seen
-        "log_moved_at": ("f8", ()),
+        "log_mark": ("i8", ()),  # the log's head when the effective cursor last reached the mark before
+        "log_marked_at": ("f8", ()),
+        "acked_at": ("f8", ()),  # when acked_seq last moved, or nothing was under way
         # pages
         "pages_first": ("i8", ()),  # first row in SessionPages
         "page_next": ("i8", ()),  # where the next round of pages begins
@@ -107,7 +110,8 @@ class SessionTable(Columns):
     sent_bytes: Ints
     acked_bytes: Ints
     sent_at: npt.NDArray[np.float64]
-    sent_in_tick: Ints
+    send_tokens: npt.NDArray[np.float64]
+    send_tokens_at: npt.NDArray[np.float64]
     history_tick: Ints
     history_page: npt.NDArray[np.int32]
     history_pages: npt.NDArray[np.uint64]
@@ -137,7 +141,9 @@ class SessionTable(Columns):
     log_effective: Ints
     log_seen: Ints
     log_sent_tick: npt.NDArray[np.uint32]
-    log_moved_at: npt.NDArray[np.float64]
+    log_mark: Ints
+    log_marked_at: npt.NDArray[np.float64]
+    acked_at: npt.NDArray[np.float64]
     pages_first: Ints
     page_next: Ints
     challenged_at: npt.NDArray[np.float64]
@@ -177,11 +183,11 @@ class Sessions:
         if table.id[row] >> np.uint64(ROW_BITS) == 0:  # an id of 0 would mean a free row
             table.id[row] = 1 << ROW_BITS | row
         self.set_address(row, address)
-        table.heard_at[row] = table.sent_at[row] = table.log_moved_at[row] = now
+        table.heard_at[row] = table.sent_at[row] = table.log_marked_at[row] = table.acked_at[row] = now
         table.recv_at[row] = now
         table.ack_due_at[row] = np.inf
         table.tick_interval[row] = 1
-        table.challenged_at[row] = -np.inf
+        table.challenged_at[row] = table.send_tokens_at[row] = -np.inf
         self.secret[row] = self._rng.getrandbits(128).to_bytes(16, "little")
         self.name[row] = name
         self.nonce[row] = nonce

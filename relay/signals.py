@@ -1,5 +1,6 @@
 """Signals: encoded once as they arrive, fanned out with the next sends, then forgotten (SPEC 10)."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from relay.stats import Stats
 
 MAX_WAITING = 1024
 """Signals on the whole relay that wait for a message of their sender (chosen: 1.1 MB)."""
+MAX_WAITING_OF_SESSION = 32
+"""Signals of one session that wait (chosen: a tenth of a second's budget)."""
 WAIT_S = 1.0
 """How long a signal waits for its sender's message, then it is dropped (SPEC 10)."""
 MAX_QUEUED = 8192
@@ -89,6 +92,8 @@ class SignalRelay:
     def __init__(self) -> None:
         self._waiting: list[tuple[float, int, Signals]] = []
         """(deadline, session id, one signal) for those whose message has not arrived."""
+        self._waiting_of: Counter[int] = Counter()
+        """Session id -> how many of them are its."""
         self._queued: list[Encoded] = []
         self.num_queued = 0
 
@@ -103,6 +108,9 @@ class SignalRelay:
         kept = Budgets.covered(sessions.table, signals.session, Budget.SIGNALS)
         stats.count_dropped(DropReason.OVER_SIGNAL_RATE, kept)
         signals = signals.take(kept)
+        possible = signals.after <= sessions.table.message_permitted[signals.session]
+        stats.count_dropped(DropReason.SIGNAL_LATE, possible)
+        signals = signals.take(possible)
         early = signals.after > sessions.table.message_accepted[signals.session]
         for i in np.flatnonzero(early).tolist():
             self._wait(signals.take(np.array([i])).detached(), sessions, stats, now)
@@ -124,13 +132,17 @@ class SignalRelay:
 
     def _wait(self, signal: Signals, sessions: Sessions, stats: Stats, now: float) -> None:
         """Keep a signal whose message has not arrived."""
-        if len(self._waiting) >= MAX_WAITING:
+        session_id = int(sessions.table.id[signal.session[0]])
+        if len(self._waiting) >= MAX_WAITING or self._waiting_of[session_id] >= MAX_WAITING_OF_SESSION:
             stats.count_drop(DropReason.SIGNAL_QUEUE_FULL)
             return
-        self._waiting.append((now + WAIT_S, int(sessions.table.id[signal.session[0]]), signal))
+        self._waiting.append((now + WAIT_S, session_id, signal))
+        self._waiting_of[session_id] += 1
 
     def release_waiting(self, sessions: Sessions, rooms: Rooms, stats: Stats, now: float) -> None:
         """Queue signals whose message has arrived, and drop those that waited too long."""
+        if not self._waiting:
+            return
         still = []
         for deadline, session_id, signal in self._waiting:
             if sessions.find(session_id) is None:
@@ -142,6 +154,7 @@ class SignalRelay:
             else:
                 still.append((deadline, session_id, signal))
         self._waiting = still
+        self._waiting_of = Counter(session_id for _, session_id, _ in still)
 
     def _encode(self, signals: Signals, sessions: Sessions, rooms: Rooms, stats: Stats) -> None:
         """Write signals as sections of UPDATE, once for all receivers."""

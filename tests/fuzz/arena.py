@@ -10,6 +10,7 @@ from random import Random
 
 from protocol.client import (
     ClientConnection,
+    ClientState,
     Disconnected,
     JoinMode,
     JoinRequest,
@@ -73,8 +74,8 @@ class Actor:
                 assert self.is_victim, f"bystander {self.number} was thrown out: {event}"
                 self.join()
             elif isinstance(event, Message):
-                self._hear(event.payload)
-        if self.connection.state.name == "JOINED":
+                self._hear(event)
+        if self.connection.state is ClientState.JOINED:
             self._act()
         return self.connection.tick(desk.now)
 
@@ -114,15 +115,16 @@ class Actor:
         if rng.random() < 0.01:
             connection.close(self.arena.desk.now)
 
-    def _hear(self, payload: bytes) -> None:
+    def _hear(self, message: Message) -> None:
         """A bystander must get every message of every other bystander of its room, in order, each once."""
-        if self.is_victim or len(payload) < _WORD.size:
+        by_player_id = {actor.connection.player_id: actor for actor in self.arena.bystanders_of(self.code)}
+        if self.is_victim or message.sender not in by_player_id:
             return
-        sender, count = _WORD.unpack_from(payload)
-        if sender in self.arena.bystanders_of(self.code):
-            before = self.heard.get(sender)
-            assert before is None or count == before + 1, f"{self.number} heard {count} after {before} from {sender}"
-            self.heard[sender] = count
+        number, count = _WORD.unpack_from(message.payload)
+        before = self.heard.get(number, count - 1)
+        assert number == by_player_id[message.sender].number
+        assert count == before + 1, f"{self.number} heard {count} after {before} from {number}"
+        self.heard[number] = count
 
 
 class Arena:
@@ -151,9 +153,10 @@ class Arena:
         self.actors = [Actor(self, n, "FUZZED" if n < 7 else "CALM", is_victim=n < 4) for n in range(10)]
         """0-3 victims, 4-6 bystanders in their room, 7-9 bystanders in a room of their own."""
 
-    def bystanders_of(self, code: str) -> set[int]:
-        """Return the numbers of the bystanders of a room."""
-        return {actor.number for actor in self.actors if actor.code == code and not actor.is_victim}
+    def bystanders_of(self, code: str) -> list[Actor]:
+        """Return the bystanders of a room who are in it."""
+        bystanders = [actor for actor in self.actors if actor.code == code and not actor.is_victim]
+        return [actor for actor in bystanders if actor.connection.state is ClientState.JOINED]
 
     def step(self, num_spoiled: int) -> None:
         """Let one tick pass with this many spoiled datagrams in it."""
@@ -212,9 +215,9 @@ class Arena:
             if actor.is_victim:
                 continue
             assert actor.num_lives == 1
-            others = self.bystanders_of(actor.code) - {actor.number}
-            assert set(actor.heard) >= others
-            for other in (self.actors[n] for n in others):
+            others = [other for other in self.bystanders_of(actor.code) if other is not actor]
+            assert len(others) == 2
+            for other in others:
                 assert other.said - actor.heard[other.number] < 20  # what was said in the last moments is on its way
                 state = actor.connection.table[other.connection.player_id]
                 assert _WORD.unpack_from(state)[0] == other.number
