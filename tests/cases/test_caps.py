@@ -120,10 +120,11 @@ def test_entity_ids_of_a_room() -> None:
     assert reasons([RawClient(desk, 0).ask(max_players=256, entities_per_player=130)]) == [Refusal.BAD_OPTIONS]
 
 
-def test_join_attempts_remembered() -> None:
+def test_join_attempts_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions that come and go leave their nonces behind for a while; a full map refuses, it never forgets early."""
+    cap = 260  # the real one, 4,096 and more, is forgotten faster than a test can fill it
+    monkeypatch.setattr(lobby.Lobby, "max_nonces", property(lambda self: cap))
     desk = desk_with(max_players=2, max_sessions_per_host=100_000)
-    cap = 2 * 2 + 256
     told = []
     for number in range(cap + 2):
         client = RawClient(desk, number)
@@ -343,13 +344,26 @@ def test_log_indexes_sent_beyond_a_receivers_cursor() -> None:
 
 def test_signals_that_wait_for_a_message_of_their_sender() -> None:
     desk = desk_with(**ROOMY)
-    client = RawClient(desk, 0).join()
-    for n in range(signals.MAX_WAITING + 2):
-        client.say(client.signal(b"x", flags=2, after_message=1))
-        if n % 16 == 0:
-            client.hear()
+    for number in range(signals.MAX_WAITING // signals.MAX_WAITING_OF_SESSION):
+        client = RawClient(desk, number).join(code=f"ROOM-{number // 8}")
+        for _ in range(2):
+            client.say(*[client.signal(b"x", flags=2, after_message=1) for _ in range(16)])
+    assert desk.dropped(DropReason.SIGNAL_QUEUE_FULL) == 0
+    client = RawClient(desk, 999).join(code="ONE-MORE")
+    client.say(*[client.signal(b"x", flags=2, after_message=1) for _ in range(2)])
     assert desk.dropped(DropReason.SIGNAL_QUEUE_FULL) == 2
     assert_no_gauge_is_beyond_its_cap(desk)
+
+
+def test_signals_of_one_session_that_wait_for_a_message() -> None:
+    desk = desk_with(**ROOMY)
+    client = RawClient(desk, 0).join()
+    for _ in range(2):
+        client.say(*[client.signal(b"x", flags=2, after_message=1) for _ in range(17)])
+    assert desk.dropped(DropReason.SIGNAL_QUEUE_FULL) == 2
+    other = RawClient(desk, 1).join()
+    other.say(other.signal(b"x", flags=2, after_message=1))
+    assert desk.dropped(DropReason.SIGNAL_QUEUE_FULL) == 2
 
 
 def test_signals_gathered_until_the_next_sends() -> None:
