@@ -117,11 +117,11 @@ def cursor_skips_one() -> Any:
     """An acknowledged cursor is taken for one more than it says."""
 
     def build(original: Any) -> Any:
-        def handle_log_acks(received: Any, newest: Any, sessions: Any, now: float) -> Any:
+        def handle_log_acks(received: Any, newest: Any, sessions: Any) -> Any:
             header = received.header
             received.header = header.copy()
             received.header["log_cursor"] += 1
-            original(received, newest, sessions, now)
+            original(received, newest, sessions)
             received.header = header
 
         return handle_log_acks
