@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocol.constants import LOG_WINDOW
+from protocol.constants import LOG_WINDOW, MAX_BODY_BYTES
 from relay.audience import includes
 from relay.columns import Bools, Ints, before, behind, expand, rank_in_run, run_ends, run_starts
 from relay.items import Items, Order
@@ -62,8 +62,12 @@ class Tails:
     after: Ints
 
 
-def find_open(log: Log, sessions: Sessions, rooms: Rooms, now: float) -> tuple[Open, Tails]:
-    """Find all open pairs, and move every session's effective cursor up to the first of them."""
+def find_open(log: Log, sessions: Sessions, rooms: Rooms, max_marked: int, now: float) -> tuple[Open, Tails]:
+    """Find all open pairs, and move every session's effective cursor up to the first of them.
+
+    Args:
+        max_marked: See `mark_entries`.
+    """
     table = sessions.table
     rows = sessions.live
     head = rooms.table.log_head[table.room[rows]]
@@ -81,7 +85,7 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, now: float) -> tuple[O
     kept = np.flatnonzero(is_open)
     which, index, entry = which[kept], index[kept], entry[kept]
     _move_effective(table, rows, limit, which, index)
-    _move_marks(table, rooms, sessions.live, now)
+    _move_marks(table, rooms, sessions.live, max_marked, now)
     return _build_open(log, table, rows, limit, which, index, entry)
 
 
@@ -100,14 +104,24 @@ def _move_effective(table: SessionTable, rows: Ints, limit: Ints, which: Ints, i
     table.log_effective[rows] = effective
 
 
-def _move_marks(table: SessionTable, rooms: Rooms, rows: Ints, now: float) -> None:
+def _move_marks(table: SessionTable, rooms: Rooms, rows: Ints, max_marked: int, now: float) -> None:
     """Note who has read all that was in the log when this was last noted. Who takes too long for that is too slow.
 
     Progress alone is not enough: a member that reads an entry now and then would hold up everybody's credit for ever.
     """
     reached = rows[table.log_effective[rows] >= table.log_mark[rows]]
-    table.log_mark[reached] = rooms.table.log_head[table.room[reached]]
+    head = rooms.table.log_head[table.room[reached]]
+    table.log_mark[reached] = np.minimum(head, table.log_effective[reached] + max_marked)
     table.log_marked_at[reached] = now
+
+
+def mark_entries(client_bytes_per_s: int, patience_s: float) -> int:
+    """Tell how far ahead of what it has read a session's mark may be: what it is sent in half of its time at least.
+
+    Not more, or a room full of large messages would end members whom the relay itself makes wait.
+    """
+    entries_per_s = min(FRAGMENTS_PER_S, client_bytes_per_s / MAX_BODY_BYTES)
+    return max(1, int(entries_per_s * patience_s / 2))
 
 
 def _build_open(

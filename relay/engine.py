@@ -55,6 +55,7 @@ class Engine:
         self._quick_until = 0.0
         self._ticks_per_adapt = max(1, round(config.tick_rate * pacing.ADAPT_S))
         self._pace = pacing.Pace(config)
+        self._mark_entries = delivery.mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
 
     # --- what whoever runs the engine may read
 
@@ -247,15 +248,13 @@ class Engine:
             pacing.adapt_intervals(world.sessions.table, world.sessions.live)
         world.log.release(world.rooms, world.sessions)
         world.log.tidy(world.rooms)
-        if world.log.is_short():
-            self._end_largest_hoarder(now)
         return self._send(now, at_tick=True)
 
     def _send(self, now: float, at_tick: bool) -> Outgoing:
         """Gather what is due from log, signals and pages, cut it into datagrams, and build them."""
         world = self.world
         world.signals.release_waiting(world.sessions, world.rooms, self.stats, now)
-        found, tails = delivery.find_open(world.log, world.sessions, world.rooms, now)
+        found, tails = delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
         entries = delivery.due_entries(
             found, world.log, world.sessions.table, world.tick, world.period_s, resend=at_tick
         )
@@ -336,25 +335,17 @@ class Engine:
         self._end_all(live[silent], ByeReason.TIMEOUT, now)
 
     def _end_too_slow(self, now: float) -> None:
-        """End sessions that do not read their log (SPEC 13)."""
+        """End sessions that do not read their log (SPEC 13).
+
+        While memory for logs is short they have half the time, so that a few cannot silence every other room.
+        """
         table, live = self.world.sessions.table, self.world.sessions.live
-        stuck = now - table.log_marked_at[live] > TOO_SLOW_S
+        patience_s = TOO_SLOW_S / 2 if self.world.log.is_short() else TOO_SLOW_S
+        stuck = now - table.log_marked_at[live] > patience_s
         # who says that it gets nothing would keep others' player ids from being given out again
         deaf = (table.send_seq > table.acked_seq)[live] & ((table.heard_at - table.acked_at)[live] > TOO_SLOW_S)
         behind = self.world.rooms.table.log_head[table.room[live]] - table.log_effective[live]
         self._end_all(live[stuck | deaf | (behind > LOG_CAP_ENTRIES)], ByeReason.TOO_SLOW, now)
-
-    def _end_largest_hoarder(self, now: float) -> None:
-        """End the member that keeps most of the logs' memory from being used again: the last in the largest room.
-
-        Once per tick while memory is short, so that a few who do not read cannot silence every other room.
-        """
-        world = self.world
-        room = world.log.largest_room(world.rooms)
-        if room is not None:
-            members = world.rooms.members_of(room)
-            slowest = int(members[world.sessions.table.log_effective[members].argmin()])
-            self._end(slowest, ByeReason.TOO_SLOW, now)
 
     def shutdown(self, now: float) -> Outgoing:
         """Tell every client that the relay ends. Call three times, 20 ms apart; nobody can join any more."""

@@ -266,16 +266,6 @@ class Log:
         """Tell whether three quarters of the memory for entries are in use."""
         return self.arena.free_bytes() < self.arena.max_bytes // 8
 
-    def largest_room(self, rooms: Rooms) -> int | None:
-        """Find the room whose unread entries take most memory; None if there are no entries."""
-        table = rooms.table
-        room_rows = np.flatnonzero(table.live[: rooms.used])
-        which, k = expand((table.log_head - table.log_tail)[room_rows])
-        rows = self.entry_rows(rooms, room_rows[which], table.log_tail[room_rows][which] + 1 + k)
-        if not len(rows):
-            return None
-        return int(np.bincount(room_rows[which], weights=self.table.length[rows]).argmax())
-
     def tidy(self, rooms: Rooms) -> None:
         """Move the last entries out of sparse segments, so that those can be used again.
 

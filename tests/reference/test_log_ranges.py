@@ -87,7 +87,7 @@ def test_what_receivers_lack_is_what_the_reference_says_they_lack(seed: int) -> 
     log = append_randomly(rig, rig.rng.choice((0, 1, 30, 250, 700)))
     head = len(log)
     receivers = place_randomly(rig, log)
-    found, _ = delivery.find_open(rig.log, rig.sessions, rig.rooms, 1.0)
+    found, _ = delivery.find_open(rig.log, rig.sessions, rig.rooms, 600, 1.0)
     columns = zip(found.session, found.index, found.first, found.last, found.after, found.fragment, strict=True)
     expected = []
     for row, receiver in receivers.items():
@@ -106,7 +106,7 @@ def test_the_ranges_of_a_first_send_are_the_bytes_of_the_reference(seed: int) ->
     log = append_randomly(rig, 20)
     receivers = place_randomly(rig, log)
     table = rig.sessions.table
-    found, _ = delivery.find_open(rig.log, rig.sessions, rig.rooms, 1.0)
+    found, _ = delivery.find_open(rig.log, rig.sessions, rig.rooms, 600, 1.0)
     items = delivery.due_entries(found, rig.log, table, 5, 1 / 30, resend=False)
     allowed = np.ones(table.rows, np.int64)
     chosen = egress.cut(items, np.zeros(0, np.int64), allowed)

@@ -430,10 +430,16 @@ def test_of_several_in_one_batch_the_newest_reports_the_log() -> None:
 def test_the_effective_cursor_follows_and_its_time_with_it() -> None:
     bench, _, reader = talkative_room()
     bench.now += 3.0
-    bench.receive(reader.data(log_cursor=reader.cursor + 5))
     table = bench.engine.world.sessions.table
-    assert table.log_effective[reader.row] == reader.cursor + 5
-    assert table.log_moved_at[reader.row] == bench.now
+    bench.tick()
+    marked_at, mark = table.log_marked_at[reader.row], table.log_mark[reader.row]
     bench.now += 3.0
-    bench.receive(reader.data(log_cursor=reader.cursor + 5))
-    assert table.log_moved_at[reader.row] == bench.now - 3.0
+    bench.receive(reader.data(log_cursor=int(mark) - 1))
+    bench.tick()
+    assert table.log_effective[reader.row] == mark - 1
+    assert table.log_marked_at[reader.row] == marked_at  # not all that was there has been read
+    bench.receive(reader.data(log_cursor=int(mark)))
+    bench.tick()
+    assert table.log_effective[reader.row] == mark
+    assert table.log_marked_at[reader.row] == bench.now
+    assert table.log_mark[reader.row] == bench.engine.world.rooms.table.log_head[reader.room_row] > mark

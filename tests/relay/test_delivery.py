@@ -9,7 +9,7 @@ import pytest
 from protocol.constants import LOG_WINDOW, PART_MORE, Target
 from relay.audience import EVERYBODY, only
 from relay.delivery import (
-    FRAGMENTS_PER_TICK,
+    FRAGMENTS_PER_S,
     REPEAT_BYTES,
     Open,
     Tails,
@@ -27,7 +27,7 @@ OPTIONS = RoomOptions(max_players=4, entities_per_player=1, max_state_bytes=8)
 
 
 def look(rig: Rig, now: float = 0.0) -> tuple[Open, Tails]:
-    return find_open(rig.log, rig.sessions, rig.rooms, now)
+    return find_open(rig.log, rig.sessions, rig.rooms, 600, now)
 
 
 def open_of(rig: Rig, session: int) -> list[int]:
@@ -143,14 +143,20 @@ def test_progress_is_noted_and_standing_still_is_not() -> None:
     [[one, two, three]] = rig.rows
     append(rig, (0, b"private"), audience=only(0))
     append(rig, (0, b"x"), (0, b"x"), audience=~only(2))
-    moved_at = rig.sessions.table.log_moved_at
-    look(rig, now=1.0)
+    table = rig.sessions.table
+    look(rig, now=1.0)  # everybody's mark was at the log's beginning, and is at its head now
+    assert table.log_mark[rig.rows[0]].tolist() == [3, 3, 3]
     acknowledge(rig, one, 1)
     look(rig, now=2.0)
+    acknowledge(rig, two, 2)
     look(rig, now=3.0)
-    assert moved_at[one] == 0.0  # `handle_log_acks` notes what an ack moved
-    assert moved_at[two] == 1.0  # passed over what is hidden, and stands since
-    assert moved_at[three] == 3.0  # has nothing outstanding
+    assert table.log_marked_at[one] == 1.0  # reads, but not all that was there
+    assert table.log_marked_at[two] == 1.0  # passed over what is hidden, and stands since
+    assert table.log_marked_at[three] == 3.0  # has nothing outstanding
+    append(rig, (0, b"later"))
+    acknowledge(rig, one, 3)
+    look(rig, now=4.0)
+    assert (table.log_marked_at[one], table.log_mark[one]) == (4.0, 4)  # what came later is for the next mark
 
 
 # --- what ranges cover
@@ -291,8 +297,18 @@ def test_fragments_go_out_a_few_a_tick_and_never_between_ticks() -> None:
     append(rig, (0, b"chat"))
     assert send(rig, 1, resend=False).index.tolist() == [13]
     sent = [send(rig, tick) for tick in (1, 2, 3, 4)]
-    assert [items.order.tolist().count(Order.FRAGMENT) for items in sent] == [FRAGMENTS_PER_TICK] * 3 + [0]
+    assert [items.order.tolist().count(Order.FRAGMENT) for items in sent] == [round(FRAGMENTS_PER_S * TICK)] * 3 + [0]
     assert [index for items in sent for index in items.index.tolist() if index < 13] == list(range(1, 13))
+
+
+@pytest.mark.parametrize(("tick_rate", "fragments"), [(1, 120), (30, 4), (60, 2), (240, 1)])
+def test_fragments_of_a_tick_are_what_the_rate_gives_and_at_least_one(tick_rate: int, fragments: int) -> None:
+    rig = Rig(1, [OPTIONS], players=1)
+    for part in range(130):
+        append(rig, (0, b"x" * 1024), part=PART_MORE | part, first=0 if part == 0 else 1)
+    found, _ = look(rig)
+    items = due_entries(found, rig.log, rig.sessions.table, 1, 1 / tick_rate, True)
+    assert len(items) == fragments
 
 
 def test_fragments_do_not_count_as_open_bytes_of_the_rest() -> None:

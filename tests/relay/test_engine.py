@@ -257,6 +257,77 @@ def test_who_does_not_move_in_the_log_for_10_s_with_something_outstanding_is_too
     assert codec.decode(bye).reason == ByeReason.TOO_SLOW
 
 
+def test_who_reads_one_entry_in_9_s_is_too_slow() -> None:
+    """Progress was enough: with an entry now and then one member held up everybody's credit for ever."""
+    bench = Bench()
+    slow, other = bench.join_all(2)
+    cursor, began = slow.cursor, bench.now
+    for n in range(25 * 30):
+        if n % 30 == 0:
+            bench.receive(other.data(other.message(b"%d" % n)))
+        bench.tick()
+        slow.hear()
+        bench.receive(other.listen())
+        if bench.engine.num_sessions == 1:
+            break
+        bench.receive(slow.data(log_cursor=cursor + int((bench.now - began) / 9.0)))
+    assert bench.now - began <= 2 * TOO_SLOW_S + 2 * TICK
+    assert bench.engine.room_members("ROOM") == {1: other.name} and bench.counted("left_too_slow") == 1
+
+
+def test_who_reads_late_but_all_that_was_there_10_s_before_stays() -> None:
+    bench = Bench()
+    late, other = bench.join_all(2)
+    for n in range(25 * 30):
+        if n % 30 == 0:
+            bench.receive(other.data(other.message(b"%d" % n)))
+        bench.tick()
+        late.hear()
+        cursor = late.cursor - 4  # four seconds behind all the time
+        bench.receive(other.listen(), late.data(log_cursor=max(late.welcome.log_index, cursor)))
+    assert bench.engine.num_sessions == 2
+
+
+def test_who_sends_and_acknowledges_nothing_for_10_s_is_too_slow() -> None:
+    bench = Bench()
+    mute, other = bench.join_all(2)
+    began, ended = bench.now, 0.0
+    for _ in range(15 * 30):
+        bench.tick()
+        mute.hear()
+        bench.receive(other.listen())
+        if bench.engine.num_sessions == 1:
+            ended = bench.now - began
+            break
+        bench.receive(mute.data(ack=0, ack_bits=0, flags=1))  # it says that it has got nothing yet; its log is read
+    assert TOO_SLOW_S - 0.5 <= ended <= TOO_SLOW_S + 1.5
+    assert bench.engine.room_members("ROOM") == {1: other.name} and bench.counted("left_too_slow") == 1
+
+
+def test_who_fills_the_memory_of_logs_by_not_reading_ends_and_nobody_else() -> None:
+    bench = Bench(
+        log_memory_mib=1, bytes_per_s=2**31, messages_per_s=65_535, client_bytes_per_s=2**31, datagrams_per_s=65_535
+    )
+    hoarder, *writers = bench.join_all(24, max_players=24)
+    others = bench.join_all(2, code="OTHER")
+    table, cursor, rounds = bench.engine.world.sessions.table, hoarder.cursor, 0
+    while bench.engine.num_sessions == 26 and rounds < 200:
+        rounds += 1
+        datagrams = [client.listen() for client in [*writers, *others]]
+        for client in [*writers, *others]:
+            if client.message_id < int(table.message_permitted[client.row]):
+                datagrams.append(client.data(client.message(bytes(1024))))
+        hoarder.hear()
+        bench.receive(*datagrams, hoarder.data(log_cursor=cursor))
+        bench.tick()
+    for _ in range(30):
+        bench.receive(*[client.listen() for client in [*writers, *others]])
+        bench.tick()
+    assert rounds < 200 and bench.engine.num_sessions == 25
+    assert hoarder.name not in bench.engine.room_members("ROOM").values()
+    assert bench.counted("left_too_slow") == 1
+
+
 def test_who_has_nothing_outstanding_is_never_too_slow() -> None:
     bench = Bench()
     deaf, other = bench.join_all(2)
@@ -431,3 +502,19 @@ def test_a_restarted_engine_with_the_same_secret_tells_its_clients_so() -> None:
     bench.flush()
     [reset] = [codec.decode(payload) for payload in bench.take(client.address)]
     assert (reset.kind, reset.reset_token) == (Kind.RESET, client.welcome.reset_token)
+
+
+def test_members_whom_the_relay_itself_makes_wait_are_not_too_slow() -> None:
+    """Found in review: 64 players with one message of 32 fragments each take 17 s at 120 fragments/s, and all were ended."""
+    bench = Bench(max_sessions_per_host=64)
+    clients = []
+    for n in range(64):
+        clients.append(bench.join(max_players=64))
+        if n % 16 == 15:
+            bench.tick()
+    for number in range(32):
+        bench.receive(*[client.data(client.message(bytes(1000), more=int(number < 31))) for client in clients])
+    for _ in range(15 * 30):
+        bench.receive(*[client.listen() for client in clients])
+        bench.tick()
+    assert bench.engine.num_sessions == 64

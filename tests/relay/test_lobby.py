@@ -9,12 +9,14 @@ from protocol.constants import ByeReason, Kind, Refusal
 from relay.addresses import pack_address
 from relay.handshake import COOKIE_MEMORY_S
 from relay.lobby import (
+    ATTEMPTS_PER_SEAT,
     BYE_AGAIN_S,
     BYE_COPIES,
     GREETINGS_PER_S,
     JOINS_PER_S,
     MAX_BURST,
     MAX_BYES,
+    PINGS_PER_S,
     RESETS_PER_S,
     Allowance,
 )
@@ -57,14 +59,53 @@ def test_an_allowance_gives_a_burst_at_once_and_refills_steadily() -> None:
 def test_greetings_beyond_the_budget_are_counted_and_not_answered() -> None:
     bench = Bench()
     client = Client(bench)
-    bench.receive(*[((ping(n), client.hello())[n % 2], client.address) for n in range(MAX_BURST + 2)])
+    for build, per_s in ((lambda n: client.hello(), GREETINGS_PER_S), (ping, PINGS_PER_S)):
+        bench.engine.stats.dropped.clear()
+        bench.receive(*[(build(n), client.address) for n in range(MAX_BURST + 2)])
+        bench.flush()
+        assert len(bench.take(client.address)) == MAX_BURST
+        assert bench.dropped() == {"COLD_BUDGET": 2}
+        bench.now += 10 / per_s
+        bench.receive(*[(build(n), client.address) for n in range(12)])
+        bench.flush()
+        assert 9 <= len(bench.take(client.address)) <= 10
+
+
+def test_a_flood_of_pings_keeps_no_hello_out() -> None:
+    bench = Bench()
+    client = Client(bench)
+    bench.receive(*[(ping(n), ELSEWHERE) for n in range(1000)], (client.hello(), client.address))
     bench.flush()
-    assert len(bench.take(client.address)) == MAX_BURST
-    assert bench.dropped() == {"COLD_BUDGET": 2}
-    bench.now += 10 / GREETINGS_PER_S
-    bench.receive(*[(ping(n), client.address) for n in range(12)])
-    bench.flush()
-    assert 9 <= len(bench.take(client.address)) <= 10
+    assert kinds(bench.take(client.address)) == [Kind.CHALLENGE]
+    assert kinds(bench.take(ELSEWHERE)) == [Kind.PONG] * MAX_BURST
+
+
+@pytest.mark.parametrize("kind", [Kind.JOIN, Kind.BYE, Kind.PATH_RESPONSE])
+def test_a_flood_of_what_proves_nothing_keeps_nobody_out_who_has_a_cookie(kind: Kind) -> None:
+    bench = Bench()
+    seated, client = bench.join(), Client(bench)
+    junk = {
+        Kind.JOIN: client.join_datagram(bytes(20)),
+        Kind.BYE: codec.encode(Kind.BYE, shard=0, session=12_345, reason=1, text=b""),
+        Kind.PATH_RESPONSE: codec.encode(Kind.PATH_RESPONSE, shard=0, session=9, challenge=1, proof=bytes(16)),
+    }[kind]
+    cookie = client.get_cookie()
+    bench.receive(*[(junk, ELSEWHERE) for _ in range(1000)], (client.join_datagram(cookie), client.address))
+    assert bench.engine.num_sessions == 2 and bench.dropped()["COLD_BUDGET"] >= 1000 - MAX_BURST
+    bench.receive(*[(junk, ELSEWHERE) for _ in range(1000)], seated.bye())
+    assert bench.engine.num_sessions == 1
+
+
+def test_joins_with_a_good_cookie_have_a_budget_of_their_own() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.now += 1.0
+    fresh = client.join_datagram(client.get_cookie())
+    bench.receive(*[(fresh, client.address)] * (MAX_BURST + 2))
+    assert bench.counted("welcomes_again") == MAX_BURST and bench.dropped() == {"COLD_BUDGET": 2}
+    bench.now += 10 / JOINS_PER_S
+    bench.receive(*[(fresh, client.address)] * 12)
+    assert MAX_BURST + 9 <= bench.counted("welcomes_again") <= MAX_BURST + 10
 
 
 def test_a_flood_of_greetings_keeps_nobody_out_who_has_a_cookie() -> None:
@@ -83,7 +124,7 @@ def test_joins_beyond_the_budget_are_counted_and_others_are_answered() -> None:
     bench.now = 1000.0
     bench.receive(*[(stale, ELSEWHERE) for _ in range(MAX_BURST + 2)])
     assert bench.dropped() == {"STALE_COOKIE": MAX_BURST, "COLD_BUDGET": 2}
-    bench.now += 10 / JOINS_PER_S
+    bench.now += 10 / GREETINGS_PER_S
     bench.receive(*[(stale, ELSEWHERE) for _ in range(12)])
     bench.receive((ping(), ELSEWHERE))
     bench.flush()
@@ -174,6 +215,22 @@ def test_a_full_nonce_map_refuses_joins_and_evicts_nobody() -> None:
     bench.wait(COOKIE_MEMORY_S + 1.0)
     refused[0].join()
     assert bench.engine.gauges()["nonces"] == (1, cap)
+
+
+def test_a_host_that_comes_and_goes_keeps_nobody_else_out() -> None:
+    """One host's joins and leaves filled the map of nonces for everybody."""
+    bench = Bench(max_sessions_per_host=4)
+    for n in range(ATTEMPTS_PER_SEAT * 4):
+        bench.receive(Client(bench, host="203.0.113.9").join().bye())
+        assert bench.engine.gauges()["nonces"][0] == n + 1
+    for _ in range(3):
+        assert Client(bench, host="203.0.113.9").ask().reason == Refusal.TOO_MANY_SESSIONS
+    assert bench.engine.gauges()["nonces"][0] == ATTEMPTS_PER_SEAT * 4
+    bench.receive(Client(bench, host="198.51.100.7").join().bye())
+    for _ in range(ATTEMPTS_PER_SEAT * 4 + 1):  # this machine is not asked
+        bench.receive(Client(bench, host="127.0.0.1").join().bye())
+    bench.wait(COOKIE_MEMORY_S + 1.0)
+    Client(bench, host="203.0.113.9").join()
 
 
 def test_a_refused_attempt_is_not_remembered_and_may_be_made_again() -> None:
@@ -287,6 +344,7 @@ def end_too_many_at_once(bench: Bench) -> int:
     bench.join()
     rows = [world.sessions.open(pack_address("10.0.0.1", n + 1), f"n{n}", n, 0.0) for n in range(MAX_BYES + 4)]
     for row in rows:
+        world.counted_host[row] = b""
         lobby.on_session_ended(row, ByeReason.TIMEOUT, 0.0)
     return len(rows)
 

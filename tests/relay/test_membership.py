@@ -10,7 +10,7 @@ from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusa
 from protocol.proofs import shard_of
 from relay.addresses import pack_address
 from relay.log import NO_SESSION
-from relay.membership import is_loopback
+from relay.membership import REST_S, is_loopback
 from tests.relay.bench import Bench, Client
 
 PAYLOADS = {
@@ -370,3 +370,22 @@ def test_a_session_row_that_is_used_again_starts_with_full_buckets_and_a_blank_s
     assert bench.engine.room_table("ROOM") == {newcomer.entity(): b"new"}
     owner = world.entities.table.owner[: len(world.rooms.by_code[b"ROOM"].slots)]
     assert np.flatnonzero(owner == row).tolist() == [newcomer.entity()]
+
+
+def test_a_player_id_rests_at_most_20_s_whatever_members_claim_not_to_have_read() -> None:
+    bench = Bench()
+    keeper = bench.join(max_players=2)
+    world = bench.engine.world
+    room = world.rooms.by_row[keeper.room_row]
+    for slot in room.slots[1:]:
+        slot.left_index, slot.left_tick = 1_000_000, world.tick
+    assert Client(bench).ask().reason == Refusal.ROOM_FULL
+    left_at = bench.now
+    while bench.now < left_at + REST_S - 0.5:
+        bench.tick()
+        bench.receive(keeper.listen())
+    assert Client(bench).ask().reason == Refusal.ROOM_FULL
+    for _ in range(30):
+        bench.tick()
+        bench.receive(keeper.listen())
+    assert Client(bench).join().welcome.player_id == 1

@@ -529,9 +529,17 @@ def test_a_full_log_takes_no_message_until_some_are_read() -> None:
     assert bench.dropped()["LOG_FULL"] > 0
     held_up = [column(client, "message_accepted") for client in clients]
     assert min(held_up) >= 8
-    for _ in range(12):
+
+
+def test_a_full_log_that_everybody_reads_takes_messages_again_and_ends_nobody() -> None:
+    bench = Bench(log_memory_mib=1, **FAST)
+    clients = bench.join_all(16) + bench.join_all(16, code="OTHER")
+    fill_log(bench, clients)
+    held_up = [column(client, "message_accepted") for client in clients]
+    for _ in range(30):
         bench.receive(*[client.listen() for client in clients])
         bench.tick()
+    assert bench.counted("left_too_slow") == 0
     before = bench.dropped()["LOG_FULL"]
     for client in clients:
         client.message_id = column(client, "message_accepted")
@@ -551,9 +559,8 @@ def test_a_log_that_is_full_still_lets_players_come_and_go() -> None:
     assert value <= cap
 
 
-def test_held_messages_that_come_free_do_not_pass_the_logs_cap() -> None:
-    """What a gap held back was not asked about again: 132 sessions put 4.4 MB into a log of 1 MiB at once."""
-    bench = Bench(log_memory_mib=1, max_sessions_per_host=1000, **FAST)
+def hold_and_free(bench: Bench) -> tuple[list[Client], list[bytes]]:
+    """Let 120 players send 31 large messages behind a gap each, then what fills the gap. Returns: them, and that."""
     clients = []
     for n in range(120):
         clients.append(bench.join(code=f"R{n // 16}"))
@@ -564,16 +571,29 @@ def test_held_messages_that_come_free_do_not_pass_the_logs_cap() -> None:
         bench.receive(*[client.data(client.message(bytes(1024))) for client in clients])
     for client, first in zip(clients, firsts, strict=True):
         client.say(first)
+    return clients, firsts
+
+
+def test_held_messages_that_come_free_do_not_pass_the_logs_cap() -> None:
+    """What a gap held back was not asked about again: 132 sessions put 4.4 MB into a log of 1 MiB at once."""
+    bench = Bench(log_memory_mib=1, max_sessions_per_host=1000, **FAST)
+    clients, _ = hold_and_free(bench)
     value, cap = bench.engine.gauges()["log_bytes"]
     assert value <= cap == 2 * (1 << 20)
     assert bench.engine.world.log.arena.free_bytes() >= 0 and value % SEGMENT_BYTES == 0
     assert bench.dropped().keys() == {"LOG_FULL"}  # for some the log was full already when their first came
+    assert 0 < sum(column(client, "message_accepted") == 0 for client in clients) < len(clients)
+
+
+def test_held_messages_that_came_free_go_in_when_some_were_read_without_another_word_of_their_sender() -> None:
+    bench = Bench(log_memory_mib=1, max_sessions_per_host=1000, **FAST)
+    clients, firsts = hold_and_free(bench)
     said_again = [client for client in clients if column(client, "message_accepted") == 0]
-    assert 0 < len(said_again) < len(clients)
     for client in said_again:
         firsts[clients.index(client)] = client.message(b"1", message_id=1)
-    for _ in range(100):  # the others' rest goes in when some were read, without another word of its sender
+    for _ in range(100):
         bench.tick()
+        assert bench.counted("left_too_slow") == 0
         again = [
             client.data(*client.log_bits(), firsts[clients.index(client)])
             for client in said_again

@@ -89,8 +89,8 @@ def test_a_row_that_is_used_again_has_a_new_id_and_nothing_of_its_last_session()
     row = sessions.open(pack_address("192.0.2.9", 9), "new", 99, 12.5)
     assert row == 1
     fresh, [other] = open_sessions(1)
-    fresh.table.heard_at[other] = fresh.table.sent_at[other] = fresh.table.log_moved_at[other] = 12.5
-    fresh.table.recv_at[other] = 12.5
+    fresh.table.heard_at[other] = fresh.table.sent_at[other] = fresh.table.log_marked_at[other] = 12.5
+    fresh.table.acked_at[other] = fresh.table.recv_at[other] = 12.5
     for name in SessionTable.COLUMNS:
         if name not in ("id", "address"):
             assert np.array_equal(getattr(sessions.table, name)[1], getattr(fresh.table, name)[other]), name
@@ -104,7 +104,8 @@ def test_a_new_session_was_heard_now_owes_no_ack_and_may_be_challenged() -> None
     sessions = Sessions(Random(1))
     row = sessions.open(HERE, "a", 1, 77.0)
     table = sessions.table
-    assert (table.heard_at[row], table.sent_at[row], table.log_moved_at[row]) == (77.0, 77.0, 77.0)
+    assert (table.heard_at[row], table.sent_at[row]) == (77.0, 77.0)
+    assert (table.log_marked_at[row], table.log_mark[row], table.acked_at[row]) == (77.0, 0, 77.0)
     assert table.ack_due_at[row] == np.inf and table.challenged_at[row] == -np.inf
     assert table.tick_interval[row] == 1
     assert table.address[row].tobytes() == HERE

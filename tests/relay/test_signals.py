@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.constants import MAX_SLOTS, SignalFlag, Target
-from relay.signals import MAX_QUEUED, MAX_WAITING, WAIT_S
+from relay.signals import MAX_QUEUED, MAX_WAITING, MAX_WAITING_OF_SESSION, WAIT_S
 from tests.relay.bench import TICK, Bench, Client
 
 AFTER = int(SignalFlag.AFTER_LOG)
@@ -323,18 +323,55 @@ def test_a_signal_without_a_position_costs_no_empty_range() -> None:
 
 def test_waiting_signals_beyond_their_cap_are_dropped_and_counted() -> None:
     bench = Bench(signals_per_s=2000, datagrams_per_s=1000, bytes_per_s=2**31)
-    [sender] = bench.join_all(1)
-    left = MAX_WAITING + 2
-    while left:
-        count = min(20, left)
-        sender.say(*[sender.signal(b"x", flags=AFTER, after_message=1) for _ in range(count)])
-        left -= count
+    senders = [bench.join(code=f"R{n}") for n in range(MAX_WAITING // MAX_WAITING_OF_SESSION + 1)]
+    for sender in senders:
+        for _ in range(2):
+            sender.say(*[sender.signal(b"x", flags=AFTER, after_message=1) for _ in range(MAX_WAITING_OF_SESSION // 2)])
     assert bench.engine.gauges()["waiting_signals"] == (MAX_WAITING, MAX_WAITING)
-    assert bench.dropped() == {"SIGNAL_QUEUE_FULL": 2}
-    sender.say(sender.message(b"at last"))
+    assert bench.dropped() == {"SIGNAL_QUEUE_FULL": MAX_WAITING_OF_SESSION}
+    bench.receive(*[sender.data(sender.message(b"at last")) for sender in senders])
     bench.flush()
     assert bench.engine.gauges()["waiting_signals"][0] == 0
     assert bench.engine.gauges()["queued_signals"][0] == 0
+
+
+def test_one_session_has_a_small_part_of_what_may_wait_and_gets_it_back() -> None:
+    bench = Bench(signals_per_s=2000)
+    one, two = bench.join_all(2)
+    for round_ in range(2):
+        for _ in range(2):
+            count = MAX_WAITING_OF_SESSION // 2 + 1
+            one.say(*[one.signal(b"x", flags=AFTER, after_message=round_ + 1) for _ in range(count)])
+        two.say(two.signal(b"y", flags=AFTER, after_message=round_ + 1))
+        assert bench.engine.gauges()["waiting_signals"][0] == MAX_WAITING_OF_SESSION + 1
+        assert bench.dropped() == {"SIGNAL_QUEUE_FULL": 2 * (round_ + 1)}
+        bench.receive(one.data(one.message(b"m")), two.data(two.message(b"m")))
+        bench.flush()
+        assert bench.engine.gauges()["waiting_signals"][0] == 0
+
+
+def test_a_signal_that_names_a_message_which_may_not_be_sent_is_dropped_at_once() -> None:
+    bench = Bench()
+    [sender] = bench.join_all(1)
+    permitted = int(bench.engine.world.sessions.table.message_permitted[sender.row])
+    sender.say(sender.signal(b"x", flags=AFTER, after_message=permitted))
+    assert bench.engine.gauges()["waiting_signals"][0] == 1 and bench.dropped() == {}
+    sender.say(sender.signal(b"x", flags=AFTER, after_message=permitted + 1))
+    assert bench.engine.gauges()["waiting_signals"][0] == 1 and bench.dropped() == {"SIGNAL_LATE": 1}
+
+
+def test_three_players_signals_do_not_keep_a_fourths_pages_out() -> None:
+    """Signals went first and used up what a client may be sent at each tick."""
+    bench = Bench()
+    mover, reader, *talkers = bench.join_all(5)
+    reader.updates.clear()
+    for n in range(90):
+        loud = [talker.data(talker.signal(bytes(1000))) for talker in talkers for _ in range(6)]
+        bench.receive(mover.data(mover.state(b"%d" % n)), *[c.listen() for c in (reader, *talkers)], *loud)
+        bench.tick()
+    reader.hear()
+    assert sum(len(update.pages) for update in reader.updates) >= 80
+    assert len(reader.signals) >= 300 and bench.counted("signals_shed") > 0
 
 
 def test_queued_signals_beyond_their_cap_are_dropped_and_counted_and_the_first_go_out() -> None:
