@@ -505,7 +505,7 @@ def test_a_restarted_engine_with_the_same_secret_tells_its_clients_so() -> None:
 
 
 def test_members_whom_the_relay_itself_makes_wait_are_not_too_slow() -> None:
-    """64 players with one message of 32 fragments each take 17 s at 120 fragments/s: all were ended (found in review)."""
+    """64 players with one message of 32 fragments each take 17 s at 120 fragments a second, and all were ended."""
     bench = Bench(max_sessions_per_host=64)
     clients = []
     for n in range(64):

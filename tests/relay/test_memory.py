@@ -8,7 +8,7 @@ from statistics import median
 
 from tests.relay.bench import Bench, Client
 
-TICKS = 10_000 if os.environ.get("TICKRELAY_FULL") == "1" else 2_000
+TICKS = 10_000 if os.environ.get("TICKRELAY_FULL") == "1" else 1_000
 TICK_RATE = 20
 WARM_UP_TICKS = 450
 """22 s: longer than the 20 s for which join attempts are remembered, so that map is as full as it will be. And as
