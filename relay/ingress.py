@@ -178,7 +178,8 @@ def check_acks(received: Received, sessions: Sessions, rooms: Rooms, stats: Stat
 
 def check_sections(received: Received, sessions: Sessions, rooms: Rooms, stats: Stats) -> Received:
     """Walk all sections and drop every datagram that has a malformed one (step 9)."""
-    good, sections = _walk(received)
+    begin = received.at + dtypes.DATA_HEADER.size
+    good, sections = walk_sections(received.source, begin, received.at + received.length, MAX_SECTIONS)
     max_state = rooms.table.max_state_bytes[sessions.table.room[received.session]]
     present = np.bincount(sections.kind, minlength=len(DataSection) + 1)
     for kind, check in _CHECKS.items():
@@ -193,20 +194,27 @@ def check_sections(received: Received, sessions: Sessions, rooms: Rooms, stats: 
     return received.where(good)
 
 
-def _walk(received: Received) -> tuple[Bools, Sections]:
-    """Find all sections: round k reads the k-th section of every datagram that has one. At most 24 rounds."""
-    end = received.at + received.length
-    at = received.at + dtypes.DATA_HEADER.size
+def walk_sections(source: Bytes, begin: Ints, end: Ints, max_sections: int) -> tuple[Bools, Sections]:
+    """Find all sections of many datagrams: round k reads the k-th section of every datagram that has one.
+
+    Args:
+        source: Bytes in which a section header may be read from anywhere before an `end`.
+        begin: Where the first section of each datagram begins, (d,).
+        end: Where each datagram ends, (d,).
+        max_sections: More make a datagram bad. At most so many rounds.
+    Returns: which datagrams have only whole sections, (d,); and all whole sections.
+    """
+    at = begin.copy()
     good = np.ones(len(at), np.bool_)
-    types, sizes = windows(received.source, "u1"), windows(received.source, "<u2")
+    types, sizes = windows(source, "u1"), windows(source, "<u2")
     found: list[tuple[Ints, Ints, Ints, Ints]] = []
     active = np.flatnonzero(at < end)
-    for _ in range(MAX_SECTIONS):
+    for _ in range(max_sections):
         if not len(active):
             break
         body = at[active] + dtypes.SECTION_HEADER.size
         whole = body <= end[active]
-        header_at = np.where(whole, at[active], received.at[active])
+        header_at = np.where(whole, at[active], 0)
         length = sizes[header_at + 1].astype(np.int64)
         whole &= body + length <= end[active]
         good[active[~whole]] = False
@@ -215,7 +223,7 @@ def _walk(received: Received) -> tuple[Bools, Sections]:
         at[active] = body + length
         active = active[whole]
         active = active[at[active] < end[active]]
-    good[active] = False  # more than MAX_SECTIONS
+    good[active] = False  # more than max_sections
     if not found:
         nothing = np.zeros(0, np.int64)
         return good, Sections(nothing, nothing, nothing, nothing)

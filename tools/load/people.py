@@ -1,0 +1,125 @@
+"""The players of a load as columns: one row per life, from WELCOME to the end of its session.
+
+A row is never used again, so whatever a content claims to be from can be looked up for as long as the run lasts. A
+player who leaves and comes back has two lives. What one costs in memory depends on the rooms: `row_bytes`.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from relay.columns import Bools, Columns, Ints
+from tools.load.reading import Shape
+
+FLIGHT = 64
+"""Own datagrams whose fate is still open. At 30 a second that is a round trip of two seconds."""
+REMEMBERED = 128
+"""States, messages and signals of one life whose time of sending is remembered (chosen: four seconds at 30 Hz)."""
+MESSAGE_SLOTS = 32
+"""Messages that may be under way: MESSAGE_WINDOW."""
+UNKNOWN = -1
+"""Where a number of the wire is not known yet."""
+
+
+class People(Columns):
+    """Times are monotonic seconds, sequence numbers whole. Masks: bit i is the newest number less i."""
+
+    def __init__(self, rows: int, shape: Shape) -> None:
+        """Make room for that many lives in rooms of one shape; more are added as they come."""
+        slots = (shape.player_slots,)
+        self.COLUMNS = {  # type: ignore[misc]
+            "session": ("u8", ()),
+            "live": ("?", ()),  # joined and not ended
+            "room": ("i8", ()),
+            "player_id": ("i8", ()),
+            "shard": ("u1", ()),
+            # received
+            "recv_newest": ("i8", ()),
+            "recv_mask": ("u8", ()),
+            "recv_at": ("f8", ()),
+            "recv_count": ("i8", ()),
+            "heard_at": ("f8", ()),
+            "owed": ("i8", ()),
+            "ack_due_at": ("f8", ()),
+            "newest_tick": ("i8", ()),
+            "first_tick": ("i8", ()),  # of its first UPDATE; 0 = none yet
+            "clock_best_s": ("f8", ()),
+            "clock_before_s": ("f8", ()),
+            "clock_ends_at": ("f8", ()),
+            # sent
+            "send_seq": ("i8", ()),
+            "sent_at": ("f8", ()),
+            "open_mask": ("u8", ()),  # not acknowledged
+            "flight_at": ("f8", (FLIGHT,)),
+            "rtt_s": ("f8", ()),  # UNKNOWN until measured
+            "up_acked": ("i8", ()),
+            "up_lost": ("i8", ()),
+            # its one entity
+            "published": ("i8", ()),  # counter of its newest state
+            "state_open": ("?", ()),
+            "state_mask": ("u8", ()),  # carried the newest state
+            "sample_ms": ("i8", ()),
+            "published_at": ("f8", (REMEMBERED,)),
+            # its messages: counter = message id
+            "said": ("i8", ()),
+            "said_at": ("f8", (REMEMBERED,)),
+            "message_sent": ("i8", ()),
+            "message_acked": ("i8", ()),
+            "message_bits": ("u8", ()),  # bit i: message_acked + 1 + i has arrived
+            "message_credit": ("i8", ()),
+            "message_due_at": ("f8", (MESSAGE_SLOTS,)),
+            # its signals: counter = sequence
+            "signalled": ("i8", ()),
+            "signal_packed": ("i8", ()),
+            "signalled_at": ("f8", (REMEMBERED,)),
+            # the log and the table as it knows them
+            "log_start": ("i8", ()),
+            "cursor": ("i8", ()),  # = done, but for those in Log's care
+            "page_tick": ("i8", (shape.num_pages,)),
+            "known": ("u8", slots),  # what it holds of each player's entity: 0, or `key` of life and counter
+            "member": ("i1", slots),  # Membership
+            "signal_newest": ("i8", slots),  # UNKNOWN, or newest sequence handed over
+        }
+        super().__init__(rows)
+        self.used = 0
+        """Lives so far; rows from here on are empty."""
+        self._order = np.zeros(0, np.int64)
+        self._sorted = np.zeros(0, np.uint64)
+        self._is_stale = False
+
+    @property
+    def bytes_per_life(self) -> int:
+        """Memory that one life takes in all columns together."""
+        return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in self.COLUMNS.values())
+
+    @property
+    def living(self) -> Ints:
+        """Rows of those who are joined, ascending."""
+        return np.flatnonzero(self.live[: self.used])
+
+    def add(self) -> int:
+        """Begin a life. Returns its row, zeroed."""
+        row = self.used
+        self.used += 1
+        self.grow_to(self.used)
+        self.rtt_s[row] = UNKNOWN
+        self.ack_due_at[row] = np.inf
+        self.signal_newest[row] = UNKNOWN
+        self._is_stale = True
+        return row
+
+    def end(self, row: int) -> None:
+        """End a life: nothing more is sent or taken for it. What it knew stays."""
+        self.live[row] = False
+        self._is_stale = True
+
+    def find(self, session: npt.NDArray[np.uint64]) -> tuple[Ints, Bools]:
+        """Look sessions up, (n,): rows, and which of them are joined."""
+        if self._is_stale:
+            rows = self.living
+            self._order = rows[np.argsort(self.session[rows], kind="stable")]
+            self._sorted = self.session[self._order]
+            self._is_stale = False
+        if not len(self._order):
+            return np.zeros(len(session), np.int64), np.zeros(len(session), np.bool_)
+        place = np.minimum(np.searchsorted(self._sorted, session), len(self._order) - 1)
+        return self._order[place], self._sorted[place] == session
