@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "run a relay",
     "ping": "see that a relay is there, how far away and how busy",
     "demo": "watch a relay with a few rooms of bots, in this process",
+    "lag": "put a bad network between a game and a relay, to feel what players will feel",
 }
 """Each is a module of `tools` with `main(argv, environ)`, which returns the exit code."""
 
