@@ -206,18 +206,14 @@ def _parse_share(text: str) -> tuple[float | None, Path]:
 
 
 def describe_path(path: Path) -> str:
-    """Write a path for humans: "latency 40 ms, loss 1 %", with "up: ...; down: ..." where the directions differ."""
-    if path.up == path.down:
-        return f"{describe_conditions(path.up)} each way"
-    return f"up: {describe_conditions(path.up)}; down: {describe_conditions(path.down)}"
-
-
-def describe_conditions(conditions: Conditions) -> str:
-    """Write one direction for humans; what is not set is left out."""
+    """Write a path for humans: "latency 40 ms, loss 1 % up and 2 % down; one way"; what is not set is left out."""
     perfect = Conditions()
     parts = []
     for key, name in KEYS.items():
-        value = getattr(conditions, name)
-        if value != getattr(perfect, name):
-            parts.append(f"{key} {value:g}{UNITS.get(name.rpartition('_')[2], '')}")
-    return ", ".join(parts) or "nothing added"
+        unit = UNITS.get(name.rpartition("_")[2], "")
+        up, down, unset = (getattr(conditions, name) for conditions in (path.up, path.down, perfect))
+        if up != down:
+            parts.append(f"{key} {up:g}{unit} up and {down:g}{unit} down")
+        elif up != unset:
+            parts.append(f"{key} {up:g}{unit}")
+    return f"{', '.join(parts)}; one way" if parts else "nothing added"

@@ -149,11 +149,11 @@ def test_wrong_shares_are_answered_in_one_line(texts: list[str], words: str) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("none", "nothing added each way"),
-        ("latency=40,loss=1", "latency 40 ms, loss 1 % each way"),
-        ("bandwidth=256,burst=3", "burst 3, bandwidth 256 kbit/s each way"),
-        ("latency=40,up.loss=1", "up: latency 40 ms, loss 1 %; down: latency 40 ms"),
-        ("down.jitter=2.5", "up: nothing added; down: jitter 2.5 ms"),
+        ("none", "nothing added"),
+        ("latency=40,loss=1", "latency 40 ms, loss 1 %; one way"),
+        ("bandwidth=256,burst=3", "burst 3, bandwidth 256 kbit/s; one way"),
+        ("latency=40,up.loss=1", "latency 40 ms, loss 1 % up and 0 % down; one way"),
+        ("down.jitter=2.5", "jitter 0 ms up and 2.5 ms down; one way"),
     ],
 )
 def test_a_path_is_described_by_what_it_adds(text: str, words: str) -> None:

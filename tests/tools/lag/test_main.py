@@ -82,7 +82,7 @@ def test_the_first_line_says_where_to_point_a_client_and_what_it_will_meet(capsy
     first, last = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
         r"Point up to 256 clients at 127\.0\.0\.1:\d+ instead of 127\.0\.0\.1:7000 "
-        r"\(latency 40 ms, loss 1 % each way; new address every 3 s; seed 5\)\. Ctrl-C ends it\.",
+        r"\(latency 40 ms, loss 1 %; one way; new address every 3 s; seed 5\)\. Ctrl-C ends it\.",
         first,
     )
     assert COUNTS.fullmatch(last), last
