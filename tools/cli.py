@@ -19,8 +19,10 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "serve": "run a relay",
     "ping": "see that a relay is there, how far away and how busy",
+    "load": "load a relay with thousands of players who check what they receive",
     "demo": "watch a relay with a few rooms of bots, in this process",
     "lag": "put a bad network between a game and a relay, to feel what players will feel",
+    "bench": "measure what a relay costs here, beside the cheapest one possible",
 }
 """Each is a module of `tools` with `main(argv, environ)`, which returns the exit code."""
 

@@ -1,0 +1,191 @@
+"""The machine under the ruler: which cores, kept awake how, and what a process used of them.
+
+**Cores.** The relay has a core to itself, the load another. Otherwise the load's work would delay ticks, and the
+scheduler would move both about. Where cores are threads of one physical core, two that are not are chosen.
+
+**Kept awake.** On each of the two cores a spinner runs while anything is measured: a busy loop of the scheduling class
+SCHED_IDLE, which gets a core only while nobody else wants it. Without it an idle core halts, and waking a halted core,
+above all a virtual one (an exit to the hypervisor), costs tens of microseconds, part of which is charged to whoever
+causes or suffers it. A relay that wakes for every datagram would pay that hundreds of times as often as one that wakes
+once a tick, and a row at 64 players far more than one at 4,000, which hardly sleeps: the rows would compare halts. So
+all rows are measured on cores that never halt. The absolute figures are those of a busy machine.
+
+Linux only, in the parts that say so; elsewhere they do nothing and `prepare` says what is missing.
+"""
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+_SPIN = """
+import os, sys
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while os.getppid() == int(sys.argv[1]):  # who is killed cannot end its spinners
+    for _ in range(100_000):
+        pass
+"""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Where things run. None: wherever the system puts them."""
+
+    relay: int | None
+    load: int | None
+    note: str
+    """One sentence for the output."""
+
+
+def choose_cores(available: Sequence[int], siblings_of: Callable[[int], set[int]]) -> Cores:
+    """Choose a core for the relay and one for the load.
+
+    Args:
+        available: Cores that this process may use; none where the system does not say.
+        siblings_of: Tells which cores are threads of the same physical core, itself included.
+    """
+    if not available:
+        return Cores(None, None, "this system does not let processes be put on cores: relay and load share them")
+    relay = available[0]
+    if len(available) == 1:
+        return Cores(relay, relay, "relay and load share the only core: latency is not the relay's, CPU time is")
+    others = [core for core in available[1:] if core not in siblings_of(relay)]
+    if others:
+        return Cores(relay, others[0], f"relay on core {relay}, load on core {others[0]}")
+    load = available[1]
+    return Cores(relay, load, f"relay on core {relay}, load on core {load}, two threads of one physical core")
+
+
+def available_cores() -> list[int]:
+    """List the cores that this process may use; empty where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def thread_siblings(core: int) -> set[int]:
+    """Tell which cores are threads of the same physical core; only itself where the system does not say."""
+    try:
+        text = Path(_SIBLINGS.format(core)).read_text(encoding="ascii")
+        return {core, *parse_cpu_list(text)}
+    except (OSError, ValueError):
+        return {core}
+
+
+def parse_cpu_list(text: str) -> list[int]:
+    """Read a list as Linux writes them: 0,4-6. Raises: ValueError."""
+    cores: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cores += range(int(first), int(last or first) + 1)
+    return cores
+
+
+@contextlib.contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Let what is started inside inherit a core: so no thread of it ever ran elsewhere."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def kept_awake(cores: Cores) -> Iterator[str]:
+    """Keep both cores from halting until the block ends. Yields a sentence that says how, for the output."""
+    if not hasattr(os, "SCHED_IDLE") or cores.relay is None or cores.load is None:
+        yield "idle cores may halt: this system has no class for idle processes"
+        return
+    spinners = []
+    try:
+        for core in sorted({cores.relay, cores.load}):
+            with on_core(core):
+                # in a session of its own: a Ctrl-C is for whoever measures, which then ends them
+                command = [sys.executable, "-c", _SPIN, str(os.getpid())]
+                spinners.append(subprocess.Popen(command, start_new_session=True))
+        yield "idle cores are kept from halting by a spinner of class SCHED_IDLE on each, in all rows"
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process used, user and system, all its threads.
+
+    On Linux the scheduler's own nanoseconds; the times of /proc/PID/stat have steps of 10 ms, a fifth of what an idle
+    relay uses in ten seconds. They miss threads that have ended; a relay's live as long as it does.
+
+    Raises: OSError if there is no such process; RuntimeError if neither /proc nor psutil is there.
+    """
+    folder = Path(f"/proc/{pid}/task")
+    if not folder.exists():
+        times = _psutil_process(pid).cpu_times()
+        return float(times.user + times.system)
+    total_ns = 0
+    for task in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that ended just now
+            total_ns += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+    return total_ns / 1e9
+
+
+def rss_mib(pid: int) -> float:
+    """Return the memory that a process holds, in MiB. Raises: as `cpu_seconds`."""
+    status = Path(f"/proc/{pid}/statm")
+    if not status.exists():
+        return float(_psutil_process(pid).memory_info().rss) / 2**20
+    pages = int(status.read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _psutil_process(pid: int) -> Any:
+    if Path("/proc/self").exists():
+        raise ProcessLookupError(f"there is no process {pid}")
+    try:
+        import psutil
+    except ImportError:
+        raise RuntimeError("this system needs psutil for CPU times: install tickrelay[all]") from None
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        raise ProcessLookupError(f"there is no process {pid}") from None
+
+
+def describe_machine() -> dict[str, str]:
+    """Say on what the figures were measured. No names of hosts or users, no paths."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": str(os.cpu_count() or 0),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "numpy": np.__version__,
+        "uvloop": _uvloop_version(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _uvloop_version() -> str:
+    try:
+        import uvloop
+    except ImportError:
+        return "none"
+    return str(uvloop.__version__)
