@@ -62,7 +62,7 @@ class Crowd:
         people.session[row], people.live[row] = welcome.session, True
         people.room[row], people.player_id[row] = room, welcome.player_id
         people.shard[row] = welcome.shard
-        people.heard_at[row] = people.sent_at[row] = now
+        people.joined_at[row] = people.heard_at[row] = people.sent_at[row] = now
         people.message_acked[row] = people.message_sent[row] = people.said[row] = welcome.message_id
         people.message_credit[row] = extend(welcome.message_credit, welcome.message_id)
         people.log_start[row] = people.cursor[row] = welcome.log_index

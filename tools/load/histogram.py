@@ -34,6 +34,10 @@ class Histogram:
         self._counts[low : low + len(counts)] += counts
         self._max_ms = max(self._max_ms, float(milliseconds.max()))
 
+    def add_one(self, seconds: float) -> None:
+        """Add one duration in seconds."""
+        self.add(np.array([seconds]))
+
     def summary(self) -> dict[str, float | None]:
         """Return p50, p95, p99 and max in milliseconds; None each if nothing was added."""
         total = len(self)
@@ -46,19 +50,6 @@ class Histogram:
             values[f"p{percent}"] = round(min((bucket + 1) * BUCKET_MS, self._max_ms), 3)
         values["max"] = round(self._max_ms, 3)
         return values
-
-    def take_since(self, before: "Histogram | None") -> "Histogram":
-        """Return what was added since `before`, a `copy` of an earlier moment. Its maximum is that of all time."""
-        part = self.copy()
-        if before is not None:
-            part._counts -= before._counts
-        return part
-
-    def copy(self) -> "Histogram":
-        """Return a copy."""
-        other = Histogram()
-        other._counts, other._max_ms = self._counts.copy(), self._max_ms
-        return other
 
     def clear(self) -> None:
         """Forget everything."""

@@ -20,65 +20,76 @@ UNKNOWN = -1
 """Where a number of the wire is not known yet."""
 
 
+COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "session": ("u8", ()),
+    "live": ("?", ()),  # joined and not ended
+    "room": ("i8", ()),
+    "player_id": ("i8", ()),
+    "shard": ("u1", ()),
+    "joined_at": ("f8", ()),
+    # received
+    "recv_newest": ("i8", ()),
+    "recv_mask": ("u8", ()),
+    "recv_at": ("f8", ()),
+    "recv_count": ("i8", ()),
+    "heard_at": ("f8", ()),
+    "owed": ("i8", ()),
+    "ack_due_at": ("f8", ()),
+    "newest_tick": ("i8", ()),
+    "first_tick": ("i8", ()),  # of its first UPDATE; 0 = none yet
+    "clock_best_s": ("f8", ()),
+    "clock_before_s": ("f8", ()),
+    "clock_ends_at": ("f8", ()),
+    # sent
+    "send_seq": ("i8", ()),
+    "sent_at": ("f8", ()),
+    "open_mask": ("u8", ()),  # not acknowledged
+    "flight_at": ("f8", (FLIGHT,)),
+    "rtt_s": ("f8", ()),  # UNKNOWN until measured
+    "up_acked": ("i8", ()),
+    "up_lost": ("i8", ()),
+    # its one entity
+    "published": ("i8", ()),  # counter of its newest state
+    "state_open": ("?", ()),
+    "state_mask": ("u8", ()),  # carried the newest state
+    "sample_ms": ("i8", ()),
+    "published_at": ("f8", (REMEMBERED,)),
+    # its messages: counter = message id
+    "said": ("i8", ()),
+    "said_at": ("f8", (REMEMBERED,)),
+    "message_sent": ("i8", ()),
+    "message_acked": ("i8", ()),
+    "message_bits": ("u8", ()),  # bit i: message_acked + 1 + i has arrived
+    "message_credit": ("i8", ()),
+    "message_due_at": ("f8", (MESSAGE_SLOTS,)),
+    # its signals: counter = sequence
+    "signalled": ("i8", ()),
+    "signal_packed": ("i8", ()),
+    "signalled_at": ("f8", (REMEMBERED,)),
+    # the log and the table as it knows them
+    "log_start": ("i8", ()),
+    "cursor": ("i8", ()),  # = done, but for those in Log's care
+}
+"""Name -> dtype and shape of one life's part."""
+
+
+def columns_of(shape: Shape) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """List all columns: those above, and what each life knows of the table and the seats of its room."""
+    slots = (shape.player_slots,)
+    return COLUMNS | {
+        "page_tick": ("i8", (shape.num_pages,)),
+        "known": ("u8", slots),  # of each player's entity: 0, or the word of `claims.keys_of`
+        "member": ("i1", slots),  # downlink.Membership
+        "signal_newest": ("i8", slots),  # UNKNOWN, or newest sequence handed over
+    }
+
+
 class People(Columns):
     """Times are monotonic seconds, sequence numbers whole. Masks: bit i is the newest number less i."""
 
     def __init__(self, rows: int, shape: Shape) -> None:
         """Make room for that many lives in rooms of one shape; more are added as they come."""
-        slots = (shape.player_slots,)
-        self.COLUMNS = {  # type: ignore[misc]
-            "session": ("u8", ()),
-            "live": ("?", ()),  # joined and not ended
-            "room": ("i8", ()),
-            "player_id": ("i8", ()),
-            "shard": ("u1", ()),
-            # received
-            "recv_newest": ("i8", ()),
-            "recv_mask": ("u8", ()),
-            "recv_at": ("f8", ()),
-            "recv_count": ("i8", ()),
-            "heard_at": ("f8", ()),
-            "owed": ("i8", ()),
-            "ack_due_at": ("f8", ()),
-            "newest_tick": ("i8", ()),
-            "first_tick": ("i8", ()),  # of its first UPDATE; 0 = none yet
-            "clock_best_s": ("f8", ()),
-            "clock_before_s": ("f8", ()),
-            "clock_ends_at": ("f8", ()),
-            # sent
-            "send_seq": ("i8", ()),
-            "sent_at": ("f8", ()),
-            "open_mask": ("u8", ()),  # not acknowledged
-            "flight_at": ("f8", (FLIGHT,)),
-            "rtt_s": ("f8", ()),  # UNKNOWN until measured
-            "up_acked": ("i8", ()),
-            "up_lost": ("i8", ()),
-            # its one entity
-            "published": ("i8", ()),  # counter of its newest state
-            "state_open": ("?", ()),
-            "state_mask": ("u8", ()),  # carried the newest state
-            "sample_ms": ("i8", ()),
-            "published_at": ("f8", (REMEMBERED,)),
-            # its messages: counter = message id
-            "said": ("i8", ()),
-            "said_at": ("f8", (REMEMBERED,)),
-            "message_sent": ("i8", ()),
-            "message_acked": ("i8", ()),
-            "message_bits": ("u8", ()),  # bit i: message_acked + 1 + i has arrived
-            "message_credit": ("i8", ()),
-            "message_due_at": ("f8", (MESSAGE_SLOTS,)),
-            # its signals: counter = sequence
-            "signalled": ("i8", ()),
-            "signal_packed": ("i8", ()),
-            "signalled_at": ("f8", (REMEMBERED,)),
-            # the log and the table as it knows them
-            "log_start": ("i8", ()),
-            "cursor": ("i8", ()),  # = done, but for those in Log's care
-            "page_tick": ("i8", (shape.num_pages,)),
-            "known": ("u8", slots),  # what it holds of each player's entity: 0, or `key` of life and counter
-            "member": ("i1", slots),  # Membership
-            "signal_newest": ("i8", slots),  # UNKNOWN, or newest sequence handed over
-        }
+        self.COLUMNS = columns_of(shape)  # type: ignore[misc]
         super().__init__(rows)
         self.used = 0
         """Lives so far; rows from here on are empty."""

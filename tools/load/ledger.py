@@ -1,0 +1,244 @@
+"""Whether every message arrived once, in one order, at its receivers only, and every signal at most once.
+
+What should have been heard follows from who said what (`audience`) and from the room's log, as far as any of its
+members has seen it. Of every entry that anybody heard, room, index and claim are kept, 24 bytes each; at the end of a
+run each player's part of the log is counted against what it was handed.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from protocol.constants import MAX_PLAYER_KIND
+from relay.columns import Bools, Columns, Ints, expand, rank_in_run
+from tools.load.claims import Use, keys_of
+from tools.load.downlink import Caught, Times
+from tools.load.histogram import Histogram
+from tools.load.log import Heard
+from tools.load.people import REMEMBERED, People
+from tools.load.reading import Shape
+from tools.load.uplink import Habits, audience_of
+
+RING = 1024
+"""Newest indexes of a room at which each entry is compared among its receivers: more than any of them can be behind
+without being ended as too slow (SPEC 13)."""
+PAIRS_AT_ONCE = 1 << 20
+"""(entry, receiver) pairs that are held in memory at a time when a run is counted up."""
+
+
+class _Records(Columns):
+    """What was heard of and by each life."""
+
+    def __init__(self, rows: int, slots: int) -> None:
+        self.COLUMNS = {  # type: ignore[misc]
+            "delivered": ("i8", ()),  # messages that it was handed rightly
+            "heard_counter": ("i8", (REMEMBERED,)),  # of its messages: which one the slot is about
+            "heard_index": ("i8", (REMEMBERED,)),
+            "signal_life": ("i8", (slots,)),  # of each seat whose signals it caught: 1 + the life that sat there
+            "signal_newest": ("i8", (slots,)),
+            "signal_mask": ("u8", (slots,)),  # bit i: newest - i was caught
+        }
+        super().__init__(rows)
+
+
+class Ledger:
+    """Takes what players are handed, and tells in the end what was wrong."""
+
+    def __init__(self, people: People, shape: Shape, habits: Habits, num_rooms: int) -> None:
+        self._people = people
+        self._habits = habits
+        self._slots = shape.player_slots
+        self._records = _Records(64, shape.player_slots)
+        self._ring_index = np.zeros((num_rooms, RING), np.int64)
+        self._ring_key = np.zeros((num_rooms, RING), np.uint64)
+        self._chronicle: list[tuple[Ints, Ints, Ints, Ints]] = []  # room, index, life, counter
+        self.messages: Counter[str] = Counter()
+        """received, duplicated, out_of_order, misdelivered, wrong; missing after `count_up`."""
+        self.signals: Counter[str] = Counter()
+        """received, duplicated, misdelivered, wrong."""
+        self.message_latency = Histogram()
+        self.signal_latency = Histogram()
+        self.recent_messages = Histogram()
+        self.recent_signals = Histogram()
+        self.is_timing = False
+
+    # --- messages
+
+    def on_entries(self, heard: Heard, arrived: Times) -> None:
+        """Take log entries that were handed over."""
+        self._records.grow_to(self._people.used)
+        said = np.flatnonzero(heard.kind <= MAX_PLAYER_KIND)
+        row, index, life, counter = heard.row[said], heard.index[said], heard.life[said], heard.counter[said]
+        good = self._is_theirs(row, life, heard.sender[said], heard.proven[said], counter, self._people.said)
+        self.messages["wrong"] += int(np.count_nonzero(~good))
+        row, index, life, counter, arrived = (c[good] for c in (row, index, life, counter, arrived[said]))
+        hears = self._hears(Use.MESSAGE, life, counter, row)
+        self.messages["misdelivered"] += int(np.count_nonzero(~hears))
+        same = self._compare(row, index, life, counter)
+        self.messages["out_of_order"] += int(np.count_nonzero(~same))
+        fine = hears & same
+        np.add.at(self._records.delivered, row[fine], 1)
+        self.messages["received"] += int(np.count_nonzero(fine))
+        if self.is_timing:
+            others = fine & (life != row)
+            latency_s = arrived[others] - self._people.said_at[life[others], counter[others] % REMEMBERED]
+            self.message_latency.add(latency_s)
+            self.recent_messages.add(latency_s)
+
+    def _is_theirs(self, row: Ints, life: Ints, sender: Ints, proven: Bools, counter: Ints, last: Ints) -> Bools:
+        """Tell whether a content is what a member of the receiver's room has sent under that name, (n,)."""
+        people = self._people
+        good = proven & (life >= 0) & (life < people.used)
+        life = np.where(good, life, 0)
+        good &= (people.room[life] == people.room[row]) & (people.player_id[life] == sender)
+        return good & (counter >= 1) & (counter <= last[life])
+
+    def _hears(self, use: Use, life: Ints, counter: Ints, row: Ints) -> Bools:
+        audience = audience_of(self._habits, use, life, counter, self._people.player_id[life])
+        return audience.hears(self._people.player_id[row])
+
+    def _compare(self, row: Ints, index: Ints, life: Ints, counter: Ints) -> Bools:
+        """Hold what stands at an index for one receiver against what stood there for the others, (n,)."""
+        room, slot, key = self._people.room[row], index % RING, keys_of(life, counter)
+        new = self._ring_index[room, slot] < index
+        self._ring_index[room[new], slot[new]] = index[new]
+        self._ring_key[room[new], slot[new]] = key[new]
+        same = (self._ring_index[room, slot] != index) | (self._ring_key[room, slot] == key)
+        first_seen = np.flatnonzero(new & same)
+        _, once = np.unique(np.stack([room[first_seen], index[first_seen]]), axis=1, return_index=True)
+        picked = first_seen[once]
+        self._note(room[picked], index[picked], life[picked], counter[picked])
+        return same
+
+    def _note(self, room: Ints, index: Ints, life: Ints, counter: Ints) -> None:
+        """Write entries down that nobody had heard before.
+
+        A message must not stand at two indexes, nor before an earlier or behind a later one of the same sender.
+        """
+        order = np.argsort(index, kind="stable")
+        room, index, life, counter = room[order], index[order], life[order], counter[order]
+        self._chronicle.append((room, index, life, counter))
+        records = self._records
+        rank_order = np.argsort(life, kind="stable")
+        rank = rank_in_run(life[rank_order])
+        for k in range(int(rank.max(initial=-1)) + 1):
+            some = rank_order[rank == k]
+            who, number, at = life[some], counter[some], index[some]
+            slot = number % REMEMBERED
+            again = records.heard_counter[who, slot] == number
+            self.messages["duplicated"] += int(np.count_nonzero(again))
+            for other in (number - 1, number + 1):
+                place = other % REMEMBERED
+                known = (records.heard_counter[who, place] == other) & (other > 0)
+                wrong = known & ((records.heard_index[who, place] > at) == (other < number))
+                self.messages["out_of_order"] += int(np.count_nonzero(wrong))
+            records.heard_counter[who, slot] = number
+            records.heard_index[who, slot] = at
+
+    # --- signals
+
+    def on_signals(self, caught: Caught) -> None:
+        """Take signals that were handed over."""
+        people = self._people
+        self._records.grow_to(people.used)
+        good = self._is_theirs(caught.row, caught.life, caught.sender, caught.proven, caught.counter, people.signalled)
+        self.signals["wrong"] += int(np.count_nonzero(~good))
+        caught = caught.where(good)
+        hears = self._hears(Use.SIGNAL, caught.life, caught.counter, caught.row)
+        self.signals["misdelivered"] += int(np.count_nonzero(~hears))
+        again = self._seen_before(caught)
+        self.signals["duplicated"] += int(np.count_nonzero(again))
+        fine = caught.where(hears & ~again)
+        self.signals["received"] += len(fine.row)
+        if self.is_timing:
+            fine = fine.where(fine.life != fine.row)
+            latency_s = fine.arrived - people.signalled_at[fine.life, fine.counter % REMEMBERED]
+            self.signal_latency.add(latency_s)
+            self.recent_signals.add(latency_s)
+
+    def _seen_before(self, caught: Caught) -> Bools:
+        """Tell which signals their receiver had caught already, (n,), as far back as 64 of the same sender."""
+        records, seat = self._records, caught.row * self._slots + caught.sender
+        again = np.zeros(len(seat), np.bool_)
+        order = np.argsort(seat, kind="stable")
+        rank = rank_in_run(seat[order])
+        one = np.uint64(1)
+        for k in range(int(rank.max(initial=-1)) + 1):
+            some = order[rank == k]
+            row, sender, counter = caught.row[some], caught.sender[some], caught.counter[some]
+            fresh = records.signal_life[row, sender] != caught.life[some] + 1
+            newest = np.where(fresh, 0, records.signal_newest[row, sender])
+            mask = np.where(fresh, 0, records.signal_mask[row, sender]).astype(np.uint64)
+            ahead = counter - newest
+            shift = np.clip(np.abs(ahead), 0, 63).astype(np.uint64)
+            again[some] = (ahead <= 0) & (ahead > -64) & (mask >> shift & one != 0)
+            forward = np.where(ahead < 64, mask << shift, 0).astype(np.uint64) | one
+            records.signal_mask[row, sender] = np.where(ahead > 0, forward, mask | one << shift)
+            records.signal_newest[row, sender] = np.maximum(newest, counter)
+            records.signal_life[row, sender] = caught.life[some] + 1
+        return again
+
+    # --- the end
+
+    def count_up(self, done: Ints) -> None:
+        """Find what is missing, once all is quiet.
+
+        Args:
+            done: Up to where in the log each life was handed everything, (lives,). The living should have all of it.
+        """
+        people = self._people
+        self._records.grow_to(people.used)
+        parts = [np.concatenate([np.zeros(0, np.int64), *column]) for column in zip(*self._chronicle)]
+        room, index, life, counter = parts if parts else [np.zeros(0, np.int64)] * 4
+        order = np.argsort(room, kind="stable")
+        room, index, life, counter = room[order], index[order], life[order], counter[order]
+        until = np.where(people.live[: people.used], np.iinfo(np.int64).max, done)
+        expected = self._expected(room, index, life, counter, until)
+        shortfall = expected - self._records.delivered[: people.used]
+        self.messages["missing"] += int(np.maximum(shortfall, 0).sum())
+        self.messages["missing"] += self._unheard_of(room, index, life, counter)
+
+    def _expected(self, room: Ints, index: Ints, life: Ints, counter: Ints, until: Ints) -> Ints:
+        """Count for each life the entries that it should have been handed, (lives,)."""
+        people = self._people
+        members = np.argsort(people.room[: people.used], kind="stable")
+        first, counts = _runs(people.room[: people.used][members], room)
+        expected = np.zeros(people.used, np.int64)
+        ends = np.cumsum(counts)
+        start = 0
+        while start < len(room):
+            stop = max(start + 1, int(np.searchsorted(ends, ends[start] + PAIRS_AT_ONCE)))
+            which, k = expand(counts[start:stop])
+            row, entry = members[first[start:stop][which] + k], which + start
+            there = (people.log_start[row] < index[entry]) & (index[entry] <= until[row])
+            row, entry = row[there], entry[there]
+            hears = self._hears(Use.MESSAGE, life[entry], counter[entry], row)
+            np.add.at(expected, row[hears], 1)
+            start = stop
+        return expected
+
+    def _unheard_of(self, room: Ints, index: Ints, life: Ints, counter: Ints) -> int:
+        """Count messages that the relay accepted and nobody heard, though a member who is still there should have."""
+        people = self._people
+        heard = np.bincount(life, minlength=people.used)
+        accepted = people.message_acked[: people.used]
+        missing = 0
+        for who in np.flatnonzero(people.live[: people.used] & (heard < accepted)).tolist():
+            mine = life == who
+            index_of = dict(zip(counter[mine].tolist(), index[mine].tolist()))
+            others = people.living
+            others = others[people.room[others] == people.room[who]]
+            after = int(people.log_start[who])
+            for number in range(1, int(accepted[who]) + 1):
+                after = index_of.get(number, after)
+                if number not in index_of:
+                    there = others[people.log_start[others] <= after]
+                    hears = self._hears(Use.MESSAGE, np.full(len(there), who), np.full(len(there), number), there)
+                    missing += int(np.count_nonzero(hears))
+        return missing
+
+
+def _runs(ordered: Ints, keys: Ints) -> tuple[Ints, Ints]:
+    """Find where each key's run in `ordered` begins, and how long it is, (n,) each."""
+    first = np.searchsorted(ordered, keys, "left")
+    return first, np.searchsorted(ordered, keys, "right") - first
