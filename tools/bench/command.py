@@ -44,6 +44,8 @@ MAX_DURATION_S = 600.0
 SETTLE_S = 0.5
 """The spinners get this long to start."""
 GIT_TIMEOUT_S = 10.0
+MIN_WIDTH = 150
+"""A table in a narrower terminal is folded by it, which is better than figures cut off."""
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str], measure: Measure | None = None) -> int:
@@ -149,11 +151,9 @@ def _possible(specs: Sequence[Spec], runner: Runner) -> list[Spec]:
 def _show(rows: Sequence[Row], options: argparse.Namespace, before: SavedRun | None) -> int:
     """Print and keep the run. Returns: the exit code; 0 whatever the rows say."""
     machine = describe_machine()
-    width = shutil.get_terminal_size((160, 50)).columns
+    width = max(MIN_WIDTH, shutil.get_terminal_size((MIN_WIDTH, 50)).columns)
     changed = changes(rows, before.rows) if before else None
-    print(
-        table_text(rows, changed, max(width, 100)), file=sys.stderr if options.json or options.markdown else sys.stdout
-    )
+    print(table_text(rows, changed, width), file=sys.stderr if options.json or options.markdown else sys.stdout)
     if before:
         _tell(f"change: CPU now against {before.commit}, in rows that prove something in both")
         if before.machine != machine:

@@ -13,7 +13,7 @@ def figures_of(us: float = 5.0, connected: int = 64, **more: Any) -> dict[str, A
         "players": {"connected": connected},
         "delivered_share": 0.999,
         "state_age_ms": {"p50": 20.0, "p99": 45.0},
-        "bytes_per_player_s": 7800.0,
+        "bytes_per_player_s": {"up": 1800.0, "down": 6000.0},
         "passed": True,
         "failures": [],
     }

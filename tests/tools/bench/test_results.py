@@ -149,6 +149,7 @@ def test_a_load_that_failed_without_a_word_is_a_failure_too() -> None:
 def test_players_that_did_not_connect_are_a_failure() -> None:
     assert row_of(figures_of(connected=63)).failures == ["only 63 of 64 players connected"]
     assert row_of(figures_of(connected=72)).failures == []
+    assert row_of(figures_of(connected=63), spec=replace(BATCH, joins_per_s=10)).failures == []
 
 
 def test_an_idle_row_has_no_cost_per_player_and_tick() -> None:
