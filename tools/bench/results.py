@@ -55,7 +55,7 @@ class Row:
     failures: list[str]
     """What the load found wrong. A row with any is no measurement."""
     bottlenecks: list[str]
-    """What the load says held it up."""
+    """What the load says held it up. Then less was played than the shape says, and what was measured is too cheap."""
 
 
 JSON_KEYS = (
@@ -69,8 +69,8 @@ JSON_KEYS = (
     "rss_mib",
     "saturated",
 )
-"""What `--json` prints of a row. Rows of another shape than the plain one have `shape` too, or they could not be told
-apart. Everything else is in what `--save` writes."""
+"""What `--json` prints of every row. Rows of another shape than the plain one have `shape` too, or they could not be told
+apart, rows whose load was held up `bottlenecks`, and idle ones `cpu_percent`. `--save` writes all."""
 
 
 def measure_rounds(specs: Sequence[Spec], rounds: int, measure: Measure, tell: Callable[[str], None]) -> Measured:
@@ -206,7 +206,14 @@ def _distinct(texts: Any) -> list[str]:
 
 def rows_json(rows: Sequence[Row]) -> str:
     """Write what `--json` prints."""
-    kept = [{key: getattr(row, key) for key in JSON_KEYS} | ({"shape": row.shape} if row.shape else {}) for row in rows]
+    kept = []
+    for row in rows:
+        more = {"shape": row.shape, "bottlenecks": row.bottlenecks}
+        if row.us_per_player_tick is None:
+            more["cpu_percent"] = row.cpu_percent
+        kept.append(
+            {key: getattr(row, key) for key in JSON_KEYS} | {key: value for key, value in more.items() if value}
+        )
     return json.dumps({"rows": kept})
 
 
@@ -242,7 +249,7 @@ def changes(rows: Sequence[Row], before: Sequence[Row]) -> dict[tuple[str, int, 
     """Compare the CPU figures of two runs.
 
     Returns: by (name, players, shape) the change, 0.1 = costs a tenth more now. Rows that only one run has, or that
-        are saturated or failed in one, are left out.
+        are saturated, held up or failed in one, are left out.
     """
     old = {(row.name, row.players, row.shape): row for row in before}
     found = {}
@@ -255,6 +262,6 @@ def changes(rows: Sequence[Row], before: Sequence[Row]) -> dict[tuple[str, int, 
 
 def _proven_cost(row: Row) -> float | None:
     """Return what a row costs, per player-tick or (idle) as percent; None if it proves nothing."""
-    if row.saturated or row.failures:
+    if row.saturated or row.failures or row.bottlenecks:
         return None
     return row.us_per_player_tick if row.us_per_player_tick is not None else row.cpu_percent

@@ -61,7 +61,8 @@ def _number(value: float | None, decimals: int) -> str:
 
 
 def _remark(row: Row) -> str:
-    return ", ".join(word for word, applies in (("saturated", row.saturated), ("FAILED", row.failures)) if applies)
+    remarks = {"saturated": row.saturated, "held up": row.bottlenecks, "FAILED": row.failures}
+    return ", ".join(word for word, applies in remarks.items() if applies)
 
 
 def _with_rich(headings: Sequence[str], lines: Sequence[Sequence[str]], left: set[int], width: int) -> str:

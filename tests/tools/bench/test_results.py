@@ -192,6 +192,17 @@ def test_rows_of_another_shape_say_which() -> None:
     assert json.loads(rows_json([small]))["rows"][0]["shape"] == "rooms of 2"
 
 
+def test_rows_whose_load_was_held_up_say_by_what() -> None:
+    late = row_of(figures_of(load={"bottlenecks": ["late"]}))
+    assert json.loads(rows_json([late]))["rows"][0]["bottlenecks"] == ["late"]
+
+
+def test_idle_rows_say_their_share_of_a_core() -> None:
+    idle = row_of({"relay": {"cpu_percent": 0.4}}, spec=idle_specs()[1])
+    (row,) = json.loads(rows_json([idle]))["rows"]
+    assert (row["us_per_player_tick"], row["cpu_percent"], row["shape"]) == (None, 0.4, "idle server")
+
+
 def test_a_run_is_kept_and_read_again(tmp_path: Path) -> None:
     rows = [row_of(figures_of(failures=["x"]), figures_of()), row_of(figures_of(), spec=FLOOR)]
     save(tmp_path / "run.json", rows, "abc123", {"cpu": "some"})
@@ -232,4 +243,7 @@ def test_idle_rows_compare_by_their_share_of_a_core() -> None:
 def test_what_proves_nothing_is_not_compared() -> None:
     good, full = row_of(figures_of()), row_of(figures_of(relay={"cpu_percent": 99.0}))
     wrong = row_of(figures_of(failures=["x"]))
+    late = row_of(figures_of(load={"bottlenecks": ["late"]}))
     assert changes([full], [good]) == changes([good], [full]) == changes([good], [wrong]) == {}
+    assert changes([late], [good]) == changes([good], [late]) == {}
+    assert changes([good], [good]) == {("batch", 64, ""): 0.0}

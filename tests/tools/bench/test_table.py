@@ -19,7 +19,9 @@ def rows() -> list[Row]:
     return [
         build_row(BATCH.floor(), floor, floor),
         build_row(BATCH, [figures_of(6.0, 4000, relay=thirds)], floor),
-        build_row(idle_specs()[1], [{"relay": {"cpu_percent": 0.4}, "failures": ["x"]}], []),
+        build_row(
+            idle_specs()[1], [{"relay": {"cpu_percent": 0.4}, "failures": ["x"], "load": {"bottlenecks": ["y"]}}], []
+        ),
     ]
 
 
@@ -44,7 +46,7 @@ def test_a_table_shows_every_row_and_figure(drawing: str) -> None:
     (line,) = [line for line in shown.splitlines() if "batch" in line and "4,000" in line]
     for text in ("6.00", "5.0%*", "1.50", "95.0", "40.0", "0.9990", "45.0", "7,800", "50", "saturated"):
         assert text in line
-    assert "idle server" in shown and "FAILED" in shown and "floor" in shown
+    assert "idle server" in shown and "held up, FAILED" in shown and "floor" in shown
 
 
 def test_a_compared_run_has_a_column_for_the_change(drawing: str) -> None:
