@@ -69,8 +69,8 @@ JSON_KEYS = (
     "rss_mib",
     "saturated",
 )
-"""What `--json` prints of every row. Rows of another shape than the plain one have `shape` too, or they could not be told
-apart, rows whose load was held up `bottlenecks`, and idle ones `cpu_percent`. `--save` writes all."""
+"""What `--json` prints of every row. Rows of another shape than the plain one have `shape` too, or they could not be
+told apart, rows whose load was held up `bottlenecks`, and idle ones `cpu_percent`. `--save` writes all."""
 
 
 def measure_rounds(specs: Sequence[Spec], rounds: int, measure: Measure, tell: Callable[[str], None]) -> Measured:
@@ -208,12 +208,10 @@ def rows_json(rows: Sequence[Row]) -> str:
     """Write what `--json` prints."""
     kept = []
     for row in rows:
-        more = {"shape": row.shape, "bottlenecks": row.bottlenecks}
-        if row.us_per_player_tick is None:
-            more["cpu_percent"] = row.cpu_percent
-        kept.append(
-            {key: getattr(row, key) for key in JSON_KEYS} | {key: value for key, value in more.items() if value}
-        )
+        idle = row.us_per_player_tick is None
+        more = {"shape": row.shape, "bottlenecks": row.bottlenecks, "cpu_percent": row.cpu_percent if idle else None}
+        always = {key: getattr(row, key) for key in JSON_KEYS}
+        kept.append(always | {key: value for key, value in more.items() if value})
     return json.dumps({"rows": kept})
 
 
