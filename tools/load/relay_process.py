@@ -1,12 +1,10 @@
-"""What the relay costs, when it runs on this machine: CPU time and memory of its process, by psutil."""
+"""What the relay costs, when it runs on this machine: CPU time and memory of its process."""
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from protocol.constants import DEFAULT_PORT
-
-MIB = 1 << 20
+from tools.bench.machine import cpu_seconds, rss_mib
 
 
 @dataclass(frozen=True)
@@ -17,25 +15,22 @@ class Usage:
     """Monotonic seconds."""
     cpu_s: float
     """User and system time of all threads since the process began."""
-    rss_bytes: int
+    rss_mib: float
 
 
 class RelayProcess:
     """A process on this machine that is watched."""
 
-    def __init__(self, process: Any) -> None:
-        """Watch a `psutil.Process`."""
-        self._process = process
+    def __init__(self, pid: int) -> None:
+        """Watch the process of that number."""
+        self._pid = pid
 
     def usage(self) -> Usage | None:
         """Look at it now; None once it has ended."""
-        import psutil
-
         try:
-            times, memory = self._process.cpu_times(), self._process.memory_info()
-        except psutil.Error:
+            return Usage(time.monotonic(), cpu_seconds(self._pid), rss_mib(self._pid))
+        except (OSError, ValueError, IndexError):
             return None
-        return Usage(time.monotonic(), times.user + times.system, memory.rss)
 
 
 def find_relay(pid: int | None, port: int = DEFAULT_PORT) -> RelayProcess | None:
@@ -49,6 +44,7 @@ def find_relay(pid: int | None, port: int = DEFAULT_PORT) -> RelayProcess | None
             pid = next(
                 (c.pid for c in psutil.net_connections("udp") if c.laddr and c.laddr.port == port and c.pid), None
             )
-        return None if pid is None else RelayProcess(psutil.Process(pid))
+        process = None if pid is None else RelayProcess(pid)
+        return process if process and process.usage() else None
     except psutil.Error:
         return None  # another user's process, or none

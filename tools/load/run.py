@@ -40,6 +40,8 @@ QUIET_S = 0.5
 BYE_COPIES = 3
 REJOIN_S = 0.5
 """A player who left or crashed comes back after this."""
+NUM_PARTS = 3
+"""Parts of the load whose cost is told apart."""
 TIMEOUT_MARGIN_S = 2.0
 """So long after its timeout a silent player may still be in a table."""
 
@@ -108,6 +110,8 @@ class Run:
         self.begin: Moment | None = None
         """When the load began, after the warm-up."""
         self.end: Moment | None = None
+        self.thirds: list[Usage] = []
+        """The relay's usage at the beginning of the load and after each third of it."""
         self.unconverged: Ints | None = None
         """Players whose table was not right in the end; None before."""
         self.clock = clock
@@ -365,8 +369,11 @@ class Run:
                 self._enter(Phase.WARM_UP if self.crowd is not None else Phase.OVER, now)
         elif self.phase is Phase.WARM_UP and elapsed >= plan.warm_up_s:
             self._begin_load(now)
-        elif self.phase is Phase.LOAD and elapsed >= plan.duration_s:
-            self._end_load(now)
+        elif self.phase is Phase.LOAD:
+            if elapsed >= len(self.thirds) * plan.duration_s / NUM_PARTS:
+                self._note_usage()
+            if elapsed >= plan.duration_s:
+                self._end_load(now)
         elif self.phase is Phase.SETTLING and (self._is_quiet(now) or elapsed > plan.settle_s + plan.longest_delay_s):
             self._finish(now)
 
@@ -377,6 +384,11 @@ class Run:
         self.begin = self.moment(now)
         self._churned_at = now
         self._enter(Phase.LOAD, now)
+
+    def _note_usage(self) -> None:
+        usage = None if self.relay is None else self.relay.usage()
+        if usage is not None:
+            self.thirds.append(usage)
 
     def _end_load(self, now: float) -> None:
         assert self.crowd is not None

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from tools.load.run import Moment, Phase, Run
@@ -12,7 +13,6 @@ SATURATED_PERCENT = 90.0
 """CPU of one core from which a process may be what holds the figures back."""
 LATE_SHARE = 0.01
 """Share of players' ticks that this process may leave out before the figures are its own and not the relay's."""
-MIB = 1 << 20
 
 
 def figures_of(run: Run, *, is_over: bool) -> dict[str, Any]:
@@ -86,7 +86,10 @@ def _measured(run: Run) -> dict[str, Any]:
     if run.begin is None:
         return timed
     end = run.end or run.moment(run.clock())
-    return timed | between(run, run.begin, end) | {"superseded_share": _superseded(run, run.begin, end)}
+    measured = timed | between(run, run.begin, end) | {"superseded_share": _superseded(run, run.begin, end)}
+    if measured["relay"] is not None:
+        measured["relay"]["us_per_player_tick_thirds"] = _thirds(run)
+    return measured
 
 
 def between(run: Run, begin: Moment, end: Moment) -> dict[str, Any]:
@@ -143,8 +146,17 @@ def _relay(begin: Moment, end: Moment, player_ticks: float) -> dict[str, float] 
     return {
         "cpu_percent": round(cpu_s / max(seconds, 1e-9) * 100, 2),
         "us_per_player_tick": round(cpu_s * 1e6 / max(player_ticks, 1e-9), 3),
-        "rss_mib": round(end.relay.rss_bytes / MIB, 2),
+        "rss_mib": round(end.relay.rss_mib, 2),
     }
+
+
+def _thirds(run: Run) -> list[float]:
+    """Give the relay's cost in each third of the measured time, µs per player and tick: how steady it is."""
+    costs = []
+    for before, after in pairwise(run.thirds):
+        player_ticks = (after.at - before.at) * run.tick_rate * run.plan.num_players
+        costs.append(round((after.cpu_s - before.cpu_s) * 1e6 / max(player_ticks, 1e-9), 3))
+    return costs
 
 
 # --- what is wrong, and whose fault it is
