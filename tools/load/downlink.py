@@ -277,12 +277,12 @@ class Downlink:
         smoothed = np.where(rtt_s == UNKNOWN, sample, rtt_s + (sample - rtt_s) * RTT_SHARE)
         people.rtt_s[row] = np.where(sampled, smoothed, rtt_s)
         people.state_open[row] &= people.state_mask[row] & reported == 0
-        people.up_acked[row] += count_bits(newly)
+        people.up_acked[row] += np.bitwise_count(newly)
         # What lies more than 32 before `ack` no later ack can report.
         beyond = behind + ACK_BITS + 1
         older = np.where(beyond < FLIGHT, ~np.uint64(0) << np.clip(beyond, 0, FLIGHT - 1).astype(np.uint64), 0)
         older = older.astype(np.uint64)
-        people.up_lost[row] += count_bits(open_mask & ~reported & older)
+        people.up_lost[row] += np.bitwise_count(open_mask & ~reported & older)
         people.open_mask[row] = open_mask & ~reported & ~older
 
     def _take_message_acks(self, row: Ints, header: Records) -> None:
@@ -460,7 +460,3 @@ def _pairs(body: Ints, owner: Ints, num_bodies: int) -> tuple[Ints, Ints]:
     which, k = expand(counts[body])
     return which, first[body][which] + k
 
-
-def count_bits(masks: npt.NDArray[np.uint64]) -> Ints:
-    """Count the ones of each mask, (n,)."""
-    return np.unpackbits(masks.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1, dtype=np.int64)
