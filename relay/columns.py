@@ -182,6 +182,23 @@ def behind(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
     return shifted
 
 
+def places(mask: Bools) -> Ints:
+    """List where a mask is set, ascending: what `np.flatnonzero` does in a third of its time for small masks."""
+    return mask.nonzero()[0]
+
+
+def grouped(keys: Ints) -> tuple[Ints, Ints]:
+    """Group equal keys, ascending.
+
+    Returns: the group of each key, (n,); and the first place of each group's key, (g,).
+    """
+    order = keys.argsort(kind="stable")
+    starts = run_starts(keys[order])
+    group = np.empty(len(keys), np.int64)
+    group[order] = starts.cumsum() - 1
+    return group, order[starts]
+
+
 def rank_in_run(keys: Ints) -> Ints:
     """Number the elements of each run of equal keys from 0: [5, 5, 7, 5] gives [0, 1, 0, 0]."""
     positions = np.arange(len(keys))

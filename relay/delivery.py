@@ -11,7 +11,7 @@ import numpy as np
 
 from protocol.constants import LOG_WINDOW, MAX_BODY_BYTES
 from relay.audience import includes
-from relay.columns import Bools, Ints, before, behind, expand, rank_in_run, run_ends, run_starts
+from relay.columns import Bools, Ints, before, behind, expand, places, rank_in_run, run_ends, run_starts
 from relay.items import Items, Order
 from relay.log import Log
 from relay.rooms import Rooms
@@ -72,6 +72,9 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, max_marked: int, now: 
     rows = sessions.live
     head = rooms.table.log_head[table.room[rows]]
     lags = head > table.log_cursor[rows]
+    if not lags.any():
+        _move_marks(table, rooms, rows, max_marked, now)
+        return _nothing_open()
     rows, head = rows[lags], head[lags]
     effective = table.log_effective[rows]
     limit = np.minimum(head, effective + LOG_WINDOW)
@@ -82,11 +85,18 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, max_marked: int, now: 
     is_open = includes(log.table.audience, entry, table.player_id[row])
     is_open &= log.table.first[entry] > table.log_start[row]
     is_open &= ~_acknowledged(table, row, index)
-    kept = np.flatnonzero(is_open)
+    kept = places(is_open)
     which, index, entry = which[kept], index[kept], entry[kept]
     _move_effective(table, rows, limit, which, index)
     _move_marks(table, rooms, sessions.live, max_marked, now)
     return _build_open(log, table, rows, limit, which, index, entry)
+
+
+def _nothing_open() -> tuple[Open, Tails]:
+    """Everybody has everything: most ticks of most servers."""
+    nothing, never = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+    found = Open(nothing, nothing, nothing, never, nothing, nothing, nothing, never)
+    return found, Tails(nothing, nothing, nothing, nothing)
 
 
 def _acknowledged(table: SessionTable, row: Ints, index: Ints) -> Bools:
@@ -162,7 +172,7 @@ def due_entries(found: Open, log: Log, table: SessionTable, tick: int, period_s:
     due = sent_tick == NEVER
     if resend:
         due |= tick - sent_tick >= _resend_ticks(found, log, table, period_s)
-        bulk = np.flatnonzero(due & found.fragment)
+        bulk = places(due & found.fragment)
         due[bulk[rank_in_run(session[bulk]) >= max(1, round(FRAGMENTS_PER_S * period_s))]] = False
     else:
         due &= ~found.fragment

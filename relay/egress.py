@@ -13,7 +13,7 @@ from protocol import dtypes
 from protocol.constants import ACK_DELAY_MAX_MS, LOG_WINDOW, MAX_BODY_BYTES, WINDOW, AckFlag, Kind, UpdateSection
 from relay.addresses import ADDRESS_WORDS
 from relay.batch import Outgoing
-from relay.columns import Bools, Bytes, Ints, expand, rank_in_run, run_ends, run_starts
+from relay.columns import Bools, Bytes, Ints, expand, places, rank_in_run, run_ends, run_starts
 from relay.items import PAGE_BLOCK, Items, Order
 from relay.messages import creditable, grant_credit
 from relay.rooms import Rooms
@@ -49,7 +49,7 @@ def cut(items: Items, bare: Ints, allowed: Ints) -> Cut:
     cost = items.length + np.where((items.order % 2 == 0) & ~items.linked, RANGE_BYTES, 0)
     ends = np.cumsum(cost)
     break_at = _next_break(items)
-    starts = np.flatnonzero(run_starts(items.session))
+    starts = places(run_starts(items.session))
     session_end = np.append(starts, len(items))[1:]
     left = allowed[items.session[starts]]
     begins: list[Ints] = []
@@ -137,7 +137,7 @@ def _merge_pieces(pieces: npt.NDArray[np.uint64], first_piece: Ints) -> tuple[np
     adjoins[first_piece[:-1]] = False
     if not adjoins.any():
         return pieces, first_piece
-    kept = np.flatnonzero(~adjoins)
+    kept = places(~adjoins)
     joined = pieces[kept]
     joined[:, 1] = np.add.reduceat(pieces[:, 1], kept)
     return joined, np.append(np.searchsorted(kept, first_piece[:-1]), len(kept))
@@ -151,7 +151,7 @@ def _begins_range(chosen: Cut) -> Bools:
 
 def _build_ranges(items: Items, heads_range: Bools) -> npt.NDArray[np.void]:
     """Write the section and range header of every range."""
-    starts = np.flatnonzero(heads_range)
+    starts = places(heads_range)
     ranges = np.zeros(len(starts), _RANGE_DTYPE)
     if not len(starts):
         return ranges
@@ -211,7 +211,7 @@ def _record(chosen: Cut, table: SessionTable, sizes: Ints, tick: int, now: float
     table.sent_at[rows] = now
     table.ack_owed[rows] = 0
     table.ack_due_at[rows] = np.inf
-    logged = np.flatnonzero(items.index > 0)
+    logged = places(items.index > 0)
     table.log_sent_tick[items.session[logged], items.index[logged] % LOG_WINDOW] = tick
 
 
@@ -219,10 +219,10 @@ def _record_pages(chosen: Cut, table: SessionTable, slot: Ints) -> None:
     """Remember which pages each datagram carried: those only, for a page that was not sent has no newer tick there."""
     items, session = chosen.items, chosen.session
     table.history_pages[session, slot] = 0
-    paged = np.flatnonzero(items.order == Order.PAGE)
+    paged = places(items.order == Order.PAGE)
     if not len(paged):
         return
-    starts = np.flatnonzero(run_starts(chosen.datagram[paged]))
+    starts = places(run_starts(chosen.datagram[paged]))
     page, datagram = items.last[paged], chosen.datagram[paged[starts]]
     row, place = session[datagram], slot[datagram]
     table.history_page[row, place] = page[starts] // PAGE_BLOCK * PAGE_BLOCK

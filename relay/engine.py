@@ -16,7 +16,7 @@ from protocol.sequence import extend_array
 from relay import acks, delivery, egress, ingress, pacing, snapshots
 from relay.batch import Batch, Outgoing
 from relay.budgets import Budget
-from relay.columns import Bytes, Ints, expand, windows
+from relay.columns import Bytes, Ints, expand, places, windows
 from relay.config import RelayConfig
 from relay.ingress import Received
 from relay.items import Items, Order, merged
@@ -115,7 +115,7 @@ class Engine:
         states_at, size = int(table.states_first[room.row]), room.options.max_state_bytes
         length = entities.table.length[first : first + count]
         states = entities.states.byte[states_at : states_at + count * size].reshape(count, size)
-        return {i: states[i, : length[i]].tobytes() for i in np.flatnonzero(length).tolist()}
+        return {i: states[i, : length[i]].tobytes() for i in length.nonzero()[0].tolist()}
 
     # --- receive
 
@@ -179,7 +179,7 @@ class Engine:
     def _challenge_paths(self, received: Received, now: float) -> None:
         """Start a path check for every accepted datagram from an address that is not its session's (step 10)."""
         known = self.world.sessions.table.address[received.session]
-        for i in np.flatnonzero((received.address != known).any(axis=1)).tolist():
+        for i in places((received.address != known).any(axis=1)).tolist():
             self.lobby.challenge_path(int(received.session[i]), received.address[i].tobytes(), now)
 
     def _take_states(self, received: Received, now: float) -> None:
@@ -240,9 +240,11 @@ class Engine:
         world = self.world
         world.tick_before, world.tick = world.tick, world.tick + num_ticks
         world.tick_at = now
+        self.lobby.forget_ended(now)
+        if not (len(world.sessions) or world.signals.num_queued or world.signals.num_waiting):
+            return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
         self._end_silent(now)
         self._end_too_slow(now)
-        self.lobby.forget_ended(now)
         self._end_all(world.intake.append_waiting(world.sessions, world.rooms, world.log, now), ByeReason.PROTOCOL, now)
         if world.tick // self._ticks_per_adapt > world.tick_before // self._ticks_per_adapt:
             pacing.adapt_intervals(world.sessions.table, world.sessions.live)
@@ -294,8 +296,9 @@ class Engine:
         snapshots.note_sent(
             world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick
         )
-        shed = np.count_nonzero(wished.order == Order.SIGNAL) - np.count_nonzero(chosen.items.order == Order.SIGNAL)
-        self.stats.count("signals_shed", int(shed))
+        if len(sent) < len(wished):
+            shed = np.count_nonzero(wished.order == Order.SIGNAL) - np.count_nonzero(sent.order == Order.SIGNAL)
+            self.stats.count("signals_shed", int(shed))
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
 
     def _count_out(self, outgoing: Outgoing) -> Outgoing:

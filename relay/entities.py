@@ -8,7 +8,7 @@ import numpy as np
 
 from protocol import dtypes
 from protocol.drops import DropReason
-from relay.columns import Bytes, Columns, Ints, Slabs, windows
+from relay.columns import Bytes, Columns, Ints, Slabs, places, windows
 from relay.rooms import Room, RoomOptions, Rooms
 from relay.stats import Stats
 
@@ -122,7 +122,7 @@ class Entities:
     def leave_seat(self, rooms: Rooms, room: Room, session: int, player_id: int, stamp: int) -> None:
         """Remove every entity that a leaving player owns, stamped with the tick of the next snapshot."""
         first = int(rooms.table.entities_first[room.row])
-        owned = np.flatnonzero(self.table.owner[first : first + rooms.table.num_entities[room.row]] == session)
+        owned = places(self.table.owner[first : first + rooms.table.num_entities[room.row]] == session)
         rows = first + owned
         self.table.owner[rows] = NO_OWNER
         alive = rows[self.table.length[rows] > 0]
@@ -172,7 +172,7 @@ class Entities:
         rows = rooms.table.entities_first[room_row] + np.where(inside, entity_id, 0)
         owned = inside & (self.table.owner[rows] == session)
         stats.count_drop(DropReason.NOT_OWNER, int(np.count_nonzero(inside)) - int(np.count_nonzero(owned)))
-        fresh = np.flatnonzero(owned & (seq > self.table.write_seq[rows]))
+        fresh = places(owned & (seq > self.table.write_seq[rows]))
         fresh = fresh[_newest_per_entity(rows[fresh], seq[fresh])]
         rows, room_row, stride = rows[fresh], room_row[fresh], stride[fresh]
         self.table.write_seq[rows] = seq[fresh]
@@ -193,7 +193,7 @@ class Entities:
         """Copy state bytes, all states of one length in one move."""
         target_at = rooms.table.states_first[room_row] + entity_id * rooms.table.max_state_bytes[room_row]
         for width in distinct(stride):
-            same = np.flatnonzero(stride == width)
+            same = places(stride == width)
             windows(self.states.byte, f"V{width}")[target_at[same]] = windows(source, f"V{width}")[state_at[same]]
 
 
@@ -201,7 +201,7 @@ def distinct(values: Ints) -> list[int]:
     """List the values that occur, ascending. Values are 0 ... 65,535 and few are different."""
     if not len(values):
         return []
-    return [int(value) for value in np.flatnonzero(np.bincount(values))]
+    return [int(value) for value in np.bincount(values).nonzero()[0]]
 
 
 def _newest_per_entity(rows: Ints, seq: Ints) -> Ints:

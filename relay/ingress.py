@@ -25,7 +25,7 @@ from protocol.constants import (
 from protocol.drops import DropReason
 from protocol.sequence import extend_array
 from relay.batch import ROW_BYTES, Batch
-from relay.columns import Bools, Bytes, Ints, windows
+from relay.columns import Bools, Bytes, Ints, places, windows
 from relay.rooms import Rooms
 from relay.sessions import Sessions
 from relay.stats import Stats
@@ -91,7 +91,7 @@ class Received:
         new_number = np.cumsum(kept) - 1
         sections = self.sections.where(kept[self.sections.datagram])
         sections.datagram = new_number[sections.datagram]
-        return self.ordered(np.flatnonzero(kept), sections)
+        return self.ordered(places(kept), sections)
 
     def ordered(self, order: Ints, sections: Sections) -> "Received":
         """Build the same with datagrams in another order, and the sections given."""
@@ -119,7 +119,7 @@ def split_kinds(batch: Batch, stats: Stats) -> tuple[Ints, Ints]:
     hot = fits & (kind == Kind.DATA)
     cold = fits & _IS_COLD[kind]
     stats.count_drop(DropReason.UNKNOWN_KIND, int(np.count_nonzero(fits & ~hot & ~cold)))
-    return np.flatnonzero(hot), np.flatnonzero(cold)
+    return places(hot), places(cold)
 
 
 def read_headers(batch: Batch, rows: Ints, stats: Stats) -> Received:
@@ -208,7 +208,7 @@ def walk_sections(source: Bytes, begin: Ints, end: Ints, max_sections: int) -> t
     good = np.ones(len(at), np.bool_)
     types, sizes = windows(source, "u1"), windows(source, "<u2")
     found: list[tuple[Ints, Ints, Ints, Ints]] = []
-    active = np.flatnonzero(at < end)
+    active = places(at < end)
     for _ in range(max_sections):
         if not len(active):
             break

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from protocol import dtypes
 from protocol.constants import MAX_FRAGMENT_BYTES, NO_PLAYER, PART_MORE, EntryKind
 from relay.audience import EVERYBODY, WORDS, Audience
-from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, expand, rank_in_run, run_ends, windows
+from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, expand, places, rank_in_run, run_ends, windows
 from relay.rooms import Room, Rooms
 from relay.sessions import Sessions
 
@@ -194,7 +194,7 @@ class Log:
         Returns: indexes, (n,).
         """
         table = rooms.table
-        ends = np.flatnonzero(run_ends(room_row))
+        ends = places(run_ends(room_row))
         index = table.log_head[room_row] + 1 + rank_in_run(room_row)
         self._make_room(rooms, room_row[ends], index[ends])
         table.log_head[room_row[ends]] = index[ends]
@@ -244,7 +244,7 @@ class Log:
         """Forget what every member has read, and give its bytes back to the credit of those who wrote it."""
         table, live = rooms.table, sessions.live
         head, tail = table.log_head[: rooms.used], table.log_tail[: rooms.used]
-        room_rows = np.flatnonzero(table.live[: rooms.used] & (head > tail))
+        room_rows = places(table.live[: rooms.used] & (head > tail))
         if not len(room_rows):
             return
         read_by_all = head.copy()
@@ -275,7 +275,7 @@ class Log:
         if not sparse.any():
             return
         table = rooms.table
-        room_rows = np.flatnonzero(table.live[: rooms.used])
+        room_rows = places(table.live[: rooms.used])
         which, k = expand((table.log_head - table.log_tail)[room_rows])
         rows = self.entry_rows(rooms, room_rows[which], table.log_tail[room_rows][which] + 1 + k)
         rows = rows[sparse[self.table.at[rows] // SEGMENT_BYTES]]

@@ -59,11 +59,14 @@ def without_flood(items: Items, allowed: Ints) -> Items:
     Args:
         allowed: Datagrams, by session row.
     """
-    size = np.where(items.order == Order.SIGNAL, items.length, 0)
+    is_signal = items.order == Order.SIGNAL
+    if not is_signal.any():
+        return items
+    size = np.where(is_signal, items.length, 0)
     total = np.cumsum(size)
     before_run = np.maximum.accumulate(np.where(run_starts(items.session), total - size, 0))
     share = np.maximum(allowed[items.session] // 2, 1) * MAX_BODY_BYTES
-    kept = (total - before_run <= share) | (items.order != Order.SIGNAL)
+    kept = (total - before_run <= share) | ~is_signal
     return items if kept.all() else items.take(kept)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from protocol.constants import LOG_WINDOW, MAX_SLOTS, WINDOW
 from relay.addresses import ADDRESS_WORDS
-from relay.columns import Bools, Columns, Ints, RowPool
+from relay.columns import Bools, Columns, Ints, RowPool, places
 
 ROW_BITS = 20
 """Low bits of a session id that are its row: a million sessions; 44 random bits are left."""
@@ -172,7 +172,7 @@ class Sessions:
     def live(self) -> Ints:
         """Rows of all sessions, ascending. Found anew after a session came or went."""
         if self._live is None:
-            self._live = np.flatnonzero(self.table.id[: self._pool.used])
+            self._live = places(self.table.id[: self._pool.used] != 0)
         return self._live
 
     def open(self, address: bytes, name: str, nonce: int, now: float) -> int:

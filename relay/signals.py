@@ -12,7 +12,7 @@ from protocol.drops import DropReason
 from protocol.sequence import extend_array
 from relay.audience import Audience, includes, read_audiences
 from relay.budgets import Budget, Budgets
-from relay.columns import Bools, Bytes, Ints, copy_runs, expand, windows
+from relay.columns import Bools, Bytes, Ints, copy_runs, expand, places, windows
 from relay.ingress import Received, Records, payload_bytes, read_section_headers
 from relay.items import Items, Order
 from relay.rooms import Rooms
@@ -112,7 +112,7 @@ class SignalRelay:
         stats.count_dropped(DropReason.SIGNAL_LATE, possible)
         signals = signals.take(possible)
         early = signals.after > sessions.table.message_accepted[signals.session]
-        for i in np.flatnonzero(early).tolist():
+        for i in places(early).tolist():
             self._wait(signals.take(np.array([i])).detached(), sessions, stats, now)
         self._encode(signals.take(~early), sessions, rooms, stats)
 
@@ -217,7 +217,7 @@ def _receivers(signals: Signals, sessions: Sessions, rooms: Rooms) -> tuple[Ints
     table = rooms.table
     which, k = expand(table.members[signals.room])
     receiver = rooms.members.session[table.members_first[signals.room][which] + k]
-    meant = np.flatnonzero(includes(signals.audience, which, sessions.table.player_id[receiver]))
+    meant = places(includes(signals.audience, which, sessions.table.player_id[receiver]))
     return which[meant], receiver[meant]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from protocol import dtypes
 from protocol.constants import AGE_MAX, AGE_STEP_MS, StateEncoding, UpdateSection
-from relay.columns import Bytes, Ints, expand, rank_in_run, run_ends, run_starts, windows
+from relay.columns import Bytes, Ints, expand, grouped, places, rank_in_run, run_ends, run_starts, windows
 from relay.entities import Entities, distinct
 from relay.items import PAGE_BLOCK, Items, Order
 from relay.rooms import Rooms, RoomTable
@@ -75,7 +75,7 @@ def find_due(table: SessionTable, rows: Ints, rooms: Rooms, entities: Entities, 
     patience = np.ceil(rtt_s / period_s).astype(np.int64)[which]
     sent = entities.seats.sent_tick[seat]
     due = lacking & ((changed > sent) | (tick - sent > patience))
-    picked = np.flatnonzero(due)
+    picked = places(due)
     which, page = which[picked], page[picked]
     return Due(rows[which], room[which], page, entities.seats.acked_tick[seat[picked]])
 
@@ -102,13 +102,10 @@ def share_bodies(due: Due, rooms: Rooms, entities: Entities) -> tuple[Ints, Ints
     Returns: for each due page the number of its body (n,); for each body its room, page and oldest since-tick (g,).
     """
     page_row = rooms.table.pages_first[due.room] + due.page
-    baselines, which = np.unique(page_row << 32 | due.since, return_inverse=True)
-    example = np.empty(len(baselines), np.int64)
-    example[which] = np.arange(len(which))
+    which, example = grouped(page_row << 32 | due.since)
     room, page, since = due.room[example], due.page[example], due.since[example]
     count = _changes_since(rooms, entities, room, page, since)
-    key = (page_row[example] << 16 | count) << 1 | (since > 0)
-    _, first, shared = np.unique(key, return_index=True, return_inverse=True)
+    shared, first = grouped((page_row[example] << 16 | count) << 1 | (since > 0))
     # baselines are ascending by page and tick, so the first of a key has its oldest tick
     return shared[which], room[first], page[first], since[first]
 
@@ -137,8 +134,8 @@ def encode_pages(
     table = entities.table
     which, row = _page_rows(rooms.table, room, page)
     entity_id = row - rooms.table.entities_first[room][which]
-    gone = np.flatnonzero((table.removed_tick[row] > since[which]) & (since[which] > 0))
-    held = np.flatnonzero((table.length[row] > 0) & (table.changed_tick[row] > since[which]))
+    gone = places((table.removed_tick[row] > since[which]) & (since[which] > 0))
+    held = places((table.length[row] > 0) & (table.changed_tick[row] > since[which]))
     stride = table.length[row[held]].astype(np.int64)
     order = _by_page_and_stride(which[held], stride)
     held, stride = held[order], stride[order]
@@ -186,7 +183,7 @@ class Layout:
 def _lay_out(num_bodies: int, gone_body: Ints, held_body: Ints, stride: Ints) -> Layout:
     """Compute all positions: head, removed ids, then per group head, ids, ages, states."""
     key = held_body << 8 | stride
-    starts = np.flatnonzero(run_starts(key))
+    starts = places(run_starts(key))
     group_body, group_stride = held_body[starts], stride[starts]
     size = np.diff(starts, append=len(key))
     group_length = _GROUP + size * (_PER_ID + group_stride)

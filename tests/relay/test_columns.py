@@ -15,6 +15,7 @@ from relay.columns import (
     Slabs,
     copy_runs,
     expand,
+    grouped,
     rank_in_run,
     run_ends,
     run_starts,
@@ -196,3 +197,11 @@ def test_runs_of_bytes_are_copied_as_slices_are(runs: list[tuple[int, int]]) -> 
     copy_runs(target, target_at, source, ints(*[at for at, _ in runs]), lengths)
     copied = b"".join(bytes(range(at, at + length)) for at, length in runs)
     assert target.tobytes() == b"\xff\xff" + copied + b"\xff\xff"
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_equal_keys_are_one_group_and_groups_ascend(keys: list[int]) -> None:
+    group, first = grouped(np.array(keys, np.int64))
+    distinct = sorted(set(keys))
+    assert [distinct[g] for g in group] == keys
+    assert [int(f) for f in first] == [keys.index(key) for key in distinct]
