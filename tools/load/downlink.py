@@ -33,7 +33,7 @@ from protocol.records import Entry
 from protocol.sequence import extend_array
 from relay.columns import Bools, Bytes, Ints, expand, rank_in_run, windows
 from relay.ingress import Records, Sections, walk_sections
-from tools.load.claims import Use, keys_of
+from tools.load.claims import Use
 from tools.load.log import Heard, Log, read_claims
 from tools.load.people import FLIGHT, UNKNOWN, People
 from tools.load.reading import Bodies, Entries, Shape, Signals, read_pages, read_ranges, read_signals
@@ -64,6 +64,8 @@ class Seen:
     """Which of the n pairs brought a state that its receiver did not have, (h,)."""
     state: Ints
     """Which state of `bodies` that is, (h,)."""
+    num_older: int
+    """Of these, states older than what their receiver had."""
     arrived: Times
     """(n,)"""
 
@@ -313,10 +315,12 @@ class Downlink:
         people.known[row[which], bodies.gone_id[gone]] = 0
         which, state = _pairs(body, bodies.state_body, len(bodies))
         receiver, entity_id = row[which], bodies.entity_id[state]
-        key = keys_of(bodies.life, bodies.counter)[state]
-        news = people.known[receiver, entity_id] != key
+        key = bodies.keys[state]
+        known = people.known[receiver, entity_id]
+        news, num_older = known != key, int(np.count_nonzero((known > key) & (key > 0)))
         people.known[receiver, entity_id] = key
-        self._witness.on_states(Seen(row, body, bodies, which[news], state[news], update.arrived[pages.datagram[kept]]))
+        arrived = update.arrived[pages.datagram[kept]]
+        self._witness.on_states(Seen(row, body, bodies, which[news], state[news], num_older, arrived))
 
     def _clear_whole_pages(self, row: Ints, page: Ints, since: Ints) -> None:
         """Forget the entities of pages that come whole: those that are gone do not stand in them."""
@@ -360,8 +364,9 @@ class Downlink:
         late = kept & (member == Membership.LEFT)
         self.dropped["late_signal"] += int(np.count_nonzero(late))
         kept &= ~late
+        is_plain = (signals.kind == EntryKind.MESSAGE) & (signals.channel == 0)
         life, counter, proven = read_claims(
-            Use.SIGNAL, update.source, signals.at, signals.length, self._signal_bytes, np.ones(len(row), np.bool_)
+            Use.SIGNAL, update.source, signals.at, signals.length, self._signal_bytes, is_plain
         )
         arrived = update.arrived[sections.datagram]
         caught = Caught(row, signals.sender, life, counter, proven, arrived)
@@ -459,4 +464,3 @@ def _pairs(body: Ints, owner: Ints, num_bodies: int) -> tuple[Ints, Ints]:
     first = np.cumsum(counts) - counts
     which, k = expand(counts[body])
     return which, first[body][which] + k
-

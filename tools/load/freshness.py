@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from relay.columns import Bools, Ints
-from tools.load.claims import keys_of
 from tools.load.downlink import Seen
 from tools.load.histogram import Histogram
 from tools.load.people import REMEMBERED, People
@@ -63,7 +62,8 @@ class Freshness:
         """States that some snapshot showed for the first time."""
         self.ticks_left_out = 0
         self.num_wrong = 0
-        """States that their owner never published, or that stand where they do not belong."""
+        """States that their owner never published, that stand where they do not belong, or that are older than what
+        their receiver had: newest wins."""
         self.num_received = 0
         """States that were news to a receiver."""
 
@@ -78,7 +78,7 @@ class Freshness:
         """Take pages that players applied."""
         bodies, people = seen.bodies, self._people
         true = self._check(bodies)
-        self.num_wrong += int(np.count_nonzero(~true))
+        self.num_wrong += int(np.count_nonzero(~true)) + seen.num_older
         self.num_received += len(seen.news)
         if self.is_timing:
             state, receiver = seen.state, seen.row[seen.news]
@@ -165,7 +165,7 @@ class Freshness:
             bodies = part.bodies
             picked = np.flatnonzero(used[bodies.state_body])
             place = bodies.room[bodies.state_body[picked]] * slots + bodies.entity_id[picked]
-            key = keys_of(bodies.life[picked], bodies.counter[picked])
+            key = bodies.keys[picked]
             np.maximum.at(newest, place, key)
             seen_rooms[bodies.room[used]] = True
             places.append((picked, place, key))

@@ -1,8 +1,9 @@
 """Whether every message arrived once, in one order, at its receivers only, and every signal at most once.
 
 What should have been heard follows from who said what (`audience`) and from the room's log, as far as any of its
-members has seen it. Of every entry that anybody heard, room, index and claim are kept, 24 bytes each; at the end of a
-run each player's part of the log is counted against what it was handed.
+members has seen it. Of every entry that anybody heard, room, index and claim are kept, 32 bytes each; at the end of a
+run each player's part of the log is counted against what it was handed. What stands at one index is compared among
+its receivers at once; that no message stands at two, nor before an earlier one of its sender, is seen in the end.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ import numpy as np
 
 from protocol.constants import MAX_PLAYER_KIND
 from relay.columns import Bools, Columns, Ints, expand, rank_in_run
-from tools.load.claims import Use, keys_of
+from tools.load.claims import Use, Words, keys_of
 from tools.load.downlink import Caught, Times
 from tools.load.histogram import Histogram
 from tools.load.log import Heard
@@ -32,8 +33,6 @@ class _Records(Columns):
     def __init__(self, rows: int, slots: int) -> None:
         self.COLUMNS = {  # type: ignore[misc]
             "delivered": ("i8", ()),  # messages that it was handed rightly
-            "heard_counter": ("i8", (REMEMBERED,)),  # of its messages: which one the slot is about
-            "heard_index": ("i8", (REMEMBERED,)),
             "signal_life": ("i8", (slots,)),  # of each seat whose signals it caught: 1 + the life that sat there
             "signal_newest": ("i8", (slots,)),
             "signal_mask": ("u8", (slots,)),  # bit i: newest - i was caught
@@ -52,8 +51,10 @@ class Ledger:
         self._ring_index = np.zeros((num_rooms, RING), np.int64)
         self._ring_key = np.zeros((num_rooms, RING), np.uint64)
         self._chronicle: list[tuple[Ints, Ints, Ints, Ints]] = []  # room, index, life, counter
+        self._strays: list[tuple[Ints, Ints, Words]] = []  # row, index, key: what others heard otherwise
         self.messages: Counter[str] = Counter()
-        """received, duplicated, out_of_order, misdelivered, wrong; missing after `count_up`."""
+        """received, out_of_order, misdelivered, wrong; after `count_up` also missing and duplicated, which until then
+        counts as out of order, if at all."""
         self.signals: Counter[str] = Counter()
         """received, duplicated, misdelivered, wrong."""
         self.message_latency = Histogram()
@@ -76,11 +77,12 @@ class Ledger:
         self.messages["misdelivered"] += int(np.count_nonzero(~hears))
         same = self._compare(row, index, life, counter)
         self.messages["out_of_order"] += int(np.count_nonzero(~same))
+        self._strays.append((row[~same], index[~same], keys_of(life[~same], counter[~same])))
         fine = hears & same
         np.add.at(self._records.delivered, row[fine], 1)
         self.messages["received"] += int(np.count_nonzero(fine))
         if self.is_timing:
-            others = fine & (life != row)
+            others = fine & (life != row) & (self._people.said[life] - counter < REMEMBERED)
             latency_s = arrived[others] - self._people.said_at[life[others], counter[others] % REMEMBERED]
             self.message_latency.add(latency_s)
             self.recent_messages.add(latency_s)
@@ -107,33 +109,8 @@ class Ledger:
         first_seen = np.flatnonzero(new & same)
         _, once = np.unique(np.stack([room[first_seen], index[first_seen]]), axis=1, return_index=True)
         picked = first_seen[once]
-        self._note(room[picked], index[picked], life[picked], counter[picked])
+        self._chronicle.append((room[picked], index[picked], life[picked], counter[picked]))
         return same
-
-    def _note(self, room: Ints, index: Ints, life: Ints, counter: Ints) -> None:
-        """Write entries down that nobody had heard before.
-
-        A message must not stand at two indexes, nor before an earlier or behind a later one of the same sender.
-        """
-        order = np.argsort(index, kind="stable")
-        room, index, life, counter = room[order], index[order], life[order], counter[order]
-        self._chronicle.append((room, index, life, counter))
-        records = self._records
-        rank_order = np.argsort(life, kind="stable")
-        rank = rank_in_run(life[rank_order])
-        for k in range(int(rank.max(initial=-1)) + 1):
-            some = rank_order[rank == k]
-            who, number, at = life[some], counter[some], index[some]
-            slot = number % REMEMBERED
-            again = records.heard_counter[who, slot] == number
-            self.messages["duplicated"] += int(np.count_nonzero(again))
-            for other in (number - 1, number + 1):
-                place = other % REMEMBERED
-                known = (records.heard_counter[who, place] == other) & (other > 0)
-                wrong = known & ((records.heard_index[who, place] > at) == (other < number))
-                self.messages["out_of_order"] += int(np.count_nonzero(wrong))
-            records.heard_counter[who, slot] = number
-            records.heard_index[who, slot] = at
 
     # --- signals
 
@@ -151,7 +128,7 @@ class Ledger:
         fine = caught.where(hears & ~again)
         self.signals["received"] += len(fine.row)
         if self.is_timing:
-            fine = fine.where(fine.life != fine.row)
+            fine = fine.where((fine.life != fine.row) & (people.signalled[fine.life] - fine.counter < REMEMBERED))
             latency_s = fine.arrived - people.signalled_at[fine.life, fine.counter % REMEMBERED]
             self.signal_latency.add(latency_s)
             self.recent_signals.add(latency_s)
@@ -188,15 +165,51 @@ class Ledger:
         """
         people = self._people
         self._records.grow_to(people.used)
-        parts = [np.concatenate([np.zeros(0, np.int64), *column]) for column in zip(*self._chronicle)]
-        room, index, life, counter = parts if parts else [np.zeros(0, np.int64)] * 4
+        room, index, life, counter = self._read_chronicle()
+        self._tell_doubled(room, index, keys_of(life, counter))
         order = np.argsort(room, kind="stable")
         room, index, life, counter = room[order], index[order], life[order], counter[order]
         until = np.where(people.live[: people.used], np.iinfo(np.int64).max, done)
         expected = self._expected(room, index, life, counter, until)
         shortfall = expected - self._records.delivered[: people.used]
         self.messages["missing"] += int(np.maximum(shortfall, 0).sum())
-        self.messages["missing"] += self._unheard_of(room, index, life, counter)
+        self.messages["missing"] += self._unheard_of(life, counter, index)
+
+    def _read_chronicle(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Check each sender's messages, and list them once each, by sender and counter.
+
+        Returns: room, index, life and counter, (e,) each.
+        """
+        columns = [np.concatenate([np.zeros(0, np.int64), *column]) for column in zip(*self._chronicle)]
+        room, index, life, counter = columns if columns else [np.zeros(0, np.int64)] * 4
+        order = np.lexsort((index, counter, life))
+        room, index, life, counter = room[order], index[order], life[order], counter[order]
+        again = np.zeros(len(life), np.bool_)
+        again[1:] = (life[1:] == life[:-1]) & (counter[1:] == counter[:-1])
+        self.messages["duplicated"] += int(np.count_nonzero(again))
+        room, index, life, counter = room[~again], index[~again], life[~again], counter[~again]
+        before = (life[1:] == life[:-1]) & (index[1:] < index[:-1])
+        self.messages["out_of_order"] += int(np.count_nonzero(before))
+        return room, index, life, counter
+
+    def _tell_doubled(self, room: Ints, index: Ints, keys: Words) -> None:
+        """Find strays that are repetitions: their receiver had heard the same at its own place, and before.
+
+        Args:
+            room, index, keys: Of the chronicle, by key, (e,).
+        """
+        if not any(len(row) for row, _, _ in self._strays) or not len(keys):
+            return
+        row, at, stray = (np.concatenate(column) for column in zip(*self._strays))
+        place, wanted = room << 32 | index, self._people.room[row] << 32 | at
+        by_place = np.argsort(place)
+        found = by_place[np.minimum(np.searchsorted(place, wanted, sorter=by_place), len(keys) - 1)]
+        lacking = set(zip(row.tolist(), np.where(place[found] == wanted, keys[found], 0).tolist()))
+        own = np.minimum(np.searchsorted(keys, stray), len(keys) - 1)
+        was_before = (keys[own] == stray) & (index[own] < at) & (index[own] > self._people.log_start[row])
+        doubled = sum(pair not in lacking for pair in zip(row[was_before].tolist(), stray[was_before].tolist()))
+        self.messages["out_of_order"] -= doubled
+        self.messages["duplicated"] += doubled
 
     def _expected(self, room: Ints, index: Ints, life: Ints, counter: Ints, until: Ints) -> Ints:
         """Count for each life the entries that it should have been handed, (lives,)."""
@@ -217,13 +230,17 @@ class Ledger:
             start = stop
         return expected
 
-    def _unheard_of(self, room: Ints, index: Ints, life: Ints, counter: Ints) -> int:
-        """Count messages that the relay accepted and nobody heard, though a member who is still there should have."""
+    def _unheard_of(self, life: Ints, counter: Ints, index: Ints) -> int:
+        """Count messages that the relay accepted and nobody heard, though a member who is still there should have.
+
+        Args:
+            life, counter, index: Of the chronicle, (e,).
+        """
         people = self._people
         heard = np.bincount(life, minlength=people.used)
         accepted = people.message_acked[: people.used]
         missing = 0
-        for who in np.flatnonzero(people.live[: people.used] & (heard < accepted)).tolist():
+        for who in np.flatnonzero(heard < accepted).tolist():
             mine = life == who
             index_of = dict(zip(counter[mine].tolist(), index[mine].tolist()))
             others = people.living

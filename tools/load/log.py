@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocol.client.inbox import Inbox
-from protocol.constants import MAX_PLAYER_KIND
+from protocol.constants import MAX_PLAYER_KIND, EntryKind
 from protocol.records import Entry, LogRange
 from relay.columns import Bools, Bytes, Ints, expand, rank_in_run, windows
 from tools.load import claims
@@ -36,6 +36,7 @@ class Heard:
     """Who it claims to be from; UNKNOWN if it is not long enough."""
     counter: Ints
     proven: Bools
+    """It is a game's message, and its bytes are what that life wrote at that counter."""
     repeated: int
     """Entries that had arrived before."""
     payloads: dict[int, bytes]
@@ -124,7 +125,8 @@ class Log:
         nothing = np.zeros(0, np.int64)
         entry = np.concatenate([nothing, *(pair[0] for pair in fast)])
         receiver = np.concatenate([nothing, *(pair[1] for pair in fast)])
-        life, counter, proven = self._read_claims(source, ranges.at[entry], ranges.length[entry], ranges.part[entry])
+        is_message = (ranges.kind == EntryKind.MESSAGE) & (ranges.channel == 0) & (ranges.part == 0)
+        life, counter, proven = self._read_claims(source, ranges.at[entry], ranges.length[entry], is_message[entry])
         late = [self._read_slow(one) for _, one in slow]
         columns = (
             (receiver, [row for row, _ in slow]),
@@ -148,14 +150,14 @@ class Log:
                 payloads[i] = slow[place - len(entry)][1].payload
         return Heard(*whole, proven, repeated, payloads)
 
-    def _read_claims(self, source: Bytes, at: Ints, length: Ints, part: Ints) -> tuple[Ints, Ints, Bools]:
-        return read_claims(Use.MESSAGE, source, at, length, self._message_bytes, part == 0)
+    def _read_claims(self, source: Bytes, at: Ints, length: Ints, is_message: Bools) -> tuple[Ints, Ints, Bools]:
+        return read_claims(Use.MESSAGE, source, at, length, self._message_bytes, is_message)
 
     def _read_slow(self, entry: Entry) -> tuple[int, int, bool]:
         payload = np.frombuffer(entry.payload, np.uint8)
         size = np.array([len(payload)])
-        whole = np.array([entry.part == 0])
-        life, counter, proven = read_claims(Use.MESSAGE, payload, size * 0, size, self._message_bytes, whole)
+        is_message = np.array([entry[1:2] + entry[3:5] == (EntryKind.MESSAGE, 0, 0)])
+        life, counter, proven = self._read_claims(payload, size * 0, size, is_message)
         return int(life[0]), int(counter[0]), bool(proven[0])
 
 

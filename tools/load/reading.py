@@ -13,7 +13,7 @@ from protocol.constants import NO_PLAYER, StateEncoding
 from relay.columns import Bools, Bytes, Ints, expand, windows
 from relay.ingress import Records, Sections
 from tools.load import claims
-from tools.load.claims import Use
+from tools.load.claims import Use, Words
 
 _PAGE = dtypes.PAGE_HEADER.size
 _GROUP = dtypes.GROUP_HEADER.size
@@ -46,6 +46,11 @@ class Bodies:
     def __len__(self) -> int:
         """Return g."""
         return len(self.good)
+
+    @property
+    def keys(self) -> Words:
+        """The word of each state's claim, (h,); 0, as for no state at all, where it does not prove itself."""
+        return np.where(self.proven, claims.keys_of(self.life, self.counter), 0).astype(np.uint64)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from relay.batch import ROW_BYTES, Batch
 from relay.config import RelayConfig
 from relay.engine import Engine
 from tests.sim.network import PERFECT, Conditions, Link
+from tests.sim.scale import FULL
 from tools.load import claims
 from tools.load.audience import NUM_IDS, Aim
 from tools.load.claims import Use
@@ -213,7 +214,7 @@ class Twins:
             assert self.notes.signals.get(row, []) == signals
             known = people.known[row]
             ids = np.flatnonzero(known)
-            life, counter = (known[ids] >> np.uint64(32)).astype(np.int64), (known[ids] & np.uint64(0xFFFFFFFF)).astype(int)
+            life, counter = (known[ids] >> np.uint64(32)).astype(int), (known[ids] & np.uint64(0xFFFFFFFF)).astype(int)
             contents = claims.write(Use.STATE, life, counter, self.habits.state_bytes)
             assert {int(i): contents[k].tobytes() for k, i in enumerate(ids)} == dict(client.table)
             assert (client.rtt_s is None) == (people.rtt_s[row] == UNKNOWN)
@@ -240,14 +241,14 @@ def habits(per_room: int, **others: Any) -> Habits:
     return Habits(per_room=per_room, **(sizes | others))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(4 if FULL else 1))
 @pytest.mark.parametrize("conditions", [PERFECT, ROUGH, LOSSY], ids=["perfect", "rough", "lossy"])
 def test_a_crowd_sends_the_bytes_of_clients_and_knows_what_they_know(seed: int, conditions: Conditions) -> None:
     twins = Twins(seed, conditions, rooms=2, per_room=4, habits=habits(4))
-    twins.run(6.0)
+    twins.run(6.0 if FULL else 2.0)
     twins.leave(1)
-    twins.run(3.0)
-    twins.run(2.0, acting=False)
+    twins.run(3.0 if FULL else 1.0)
+    twins.run(2.0 if FULL else 1.0, acting=False)
     assert twins.notes.messages and twins.notes.signals
     assert twins.notes.num_unproven == 0
     assert twins.crowd is not None and twins.crowd.downlink.dropped["bad_section"] == 0
@@ -256,7 +257,7 @@ def test_a_crowd_sends_the_bytes_of_clients_and_knows_what_they_know(seed: int, 
 def test_a_room_of_many_pages_is_read_as_a_client_reads_it() -> None:
     twins = Twins(9, ROUGH, rooms=1, per_room=24, habits=habits(24, state_bytes=200, aim=Aim.OTHERS))
     assert twins.crowd is not None and twins.crowd.shape.num_pages > 8
-    twins.run(4.0)
+    twins.run(4.0 if FULL else 0.7)
     twins.leave(3)
-    twins.run(2.0)
+    twins.run(2.0 if FULL else 0.3)
     assert twins.notes.num_unproven == 0
