@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from protocol.constants import ACK_BITS, ACK_DELAY_MAX_MS, ACK_WITHIN_S, WINDOW, AckFlag, DataSection
+from protocol.constants import ACK_BITS, ACK_DELAY_MAX_MS, ACK_WITHIN_S, WINDOW, DataSection
 from protocol.drops import DropReason
 from protocol.sequence import extend_array
-from relay.columns import Bools, Ints, expand, run_ends, run_starts, windows
+from relay.columns import Bools, Ints, expand, places, run_ends, run_starts, windows
 from relay.entities import Entities
-from relay.ingress import Received
+from relay.ingress import NOTHING_RECEIVED, Received
 from relay.sessions import Sessions, SessionTable
 from relay.stats import Stats
 
@@ -28,6 +28,8 @@ def accept(received: Received, sessions: Sessions, stats: Stats, now: float) -> 
     """
     received = _sorted(received)
     session, seq = received.session, received.seq
+    if bool((session[1:] > session[:-1]).all()):  # one datagram of each: nothing to compare it with
+        return received, _move_windows(received, sessions.table, now)
     twin = np.zeros(len(session), np.bool_)
     twin[1:] = (session[1:] == session[:-1]) & (seq[1:] == seq[:-1])
     old = ~twin & (_last_of_run(session, seq) - seq >= WINDOW)
@@ -102,7 +104,7 @@ def _owe_acks(received: Received, table: SessionTable, rows: Ints, starts: Ints,
 def handle_acks(received: Received, newest: Bools, sessions: Sessions, entities: Entities, now: float) -> None:
     """Settle what the newest datagram of each session reports of what was sent to it."""
     header = received.header[newest]
-    said = (header["flags"] & AckFlag.NOTHING_RECEIVED) == 0
+    said = (header["flags"] & NOTHING_RECEIVED) == 0
     rows, header = received.session[newest][said], header[said]
     table = sessions.table
     ack = extend_array(header["ack"], table.acked_seq[rows])
@@ -154,10 +156,19 @@ def _on_datagrams_acked(table: SessionTable, entities: Entities, rows: Ints, set
 
 
 def set_bits(masks: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """List the set bits of masks (n,) as pairs (which mask, which bit)."""
-    bits = np.unpackbits(masks.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    which, bit = np.nonzero(bits)
-    return which, bit
+    """List the set bits of masks (n,) as pairs (which mask, which bit), the lowest bit of all masks first.
+
+    A round for each bit: masks of acks have one bit as a rule.
+    """
+    which, bit = [places(masks != 0)], []
+    left = masks[which[0]]
+    while len(left):
+        rest = left & (left - _ONE)
+        bit.append(np.bitwise_count((left ^ rest) - _ONE).astype(np.int64))
+        more = places(rest != 0)
+        left = rest[more]
+        which.append(which[-1][more])
+    return np.concatenate(which), np.concatenate([*bit, np.zeros(0, np.int64)])
 
 
 def handle_log_acks(received: Received, newest: Bools, sessions: Sessions) -> None:

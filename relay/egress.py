@@ -50,7 +50,7 @@ def cut(items: Items, bare: Ints, allowed: Ints) -> Cut:
     ends = np.cumsum(cost)
     break_at = _next_break(items)
     starts = places(run_starts(items.session))
-    session_end = np.append(starts, len(items))[1:]
+    session_end = np.concatenate([starts[1:], [len(items)]])
     left = allowed[items.session[starts]]
     begins: list[Ints] = []
     stops: list[Ints] = []
@@ -74,6 +74,8 @@ def cut(items: Items, bare: Ints, allowed: Ints) -> Cut:
 def _next_break(items: Items) -> Ints:
     """For each item the position of the next one that must begin a datagram, or n."""
     n = len(items)
+    if not items.apart.any():
+        return np.full(n, n)
     position = np.where(items.apart, np.arange(n), n)
     following = np.append(position[1:], n)
     return np.minimum.accumulate(following[::-1])[::-1][:n]
@@ -87,11 +89,11 @@ def _join_bare(items: Items, begin: Ints, stop: Ints, bare: Ints, served: Bools)
     begin = np.concatenate([begin, np.zeros(len(bare), np.int64)])
     stop = np.concatenate([stop, np.zeros(len(bare), np.int64)])
     order = np.lexsort((begin, session))
-    begin, count = begin[order], (stop - begin)[order]
+    session, begin, count = session[order], begin[order], (stop - begin)[order]
     datagram, k = expand(count)
     if len(datagram) < len(items):  # else all go out, and are in order already
         items = items.take(begin[datagram] + k)
-    return Cut(session[order], items, datagram)
+    return Cut(session, items, datagram)
 
 
 def build_datagrams(
@@ -101,7 +103,8 @@ def build_datagrams(
     items = chosen.items
     heads_range = _begins_range(chosen)
     ranges = _build_ranges(items, heads_range)
-    headers = _build_headers(chosen.session, sessions.table, rooms, tick, now)
+    rank = rank_in_run(chosen.session)
+    headers = _build_headers(chosen.session, rank, sessions.table, rooms, tick, now)
     has_bytes = items.length > 0
     num_datagrams = len(chosen.session)
     per_item = heads_range.astype(np.int64) + has_bytes
@@ -120,7 +123,7 @@ def build_datagrams(
     pieces, first_piece = _merge_pieces(pieces, first_piece)
     address = sessions.table.address[chosen.session]
     sizes = np.add.reduceat(pieces[:, 1], first_piece[:-1]).astype(np.int64) if num_datagrams else first_piece[:0]
-    _record(chosen, sessions.table, sizes, tick, now)
+    _record(chosen, rank, sessions.table, sizes, tick, now)
     arrays = (headers.view(np.uint8), ranges.view(np.uint8), *keep)
     return Outgoing(pieces, first_piece, address, arrays)
 
@@ -166,18 +169,20 @@ def _build_ranges(items: Items, heads_range: Bools) -> npt.NDArray[np.void]:
     return ranges
 
 
-def _build_headers(session: Ints, table: SessionTable, rooms: Rooms, tick: int, now: float) -> npt.NDArray[np.void]:
-    """Write the UPDATE header of every datagram."""
+def _build_headers(
+    session: Ints, rank: Ints, table: SessionTable, rooms: Rooms, tick: int, now: float
+) -> npt.NDArray[np.void]:
+    """Write the UPDATE header of every datagram; `rank` numbers those of a session from 0."""
     headers = np.zeros(len(session), dtypes.UPDATE_HEADER_DTYPE)
     headers["kind"] = Kind.UPDATE
     headers["shard"] = rooms.table.shard[table.room[session]]
-    headers["seq"] = (table.send_seq[session] + 1 + rank_in_run(session)) & 0xFFFF
+    headers["seq"] = (table.send_seq[session] + 1 + rank) & 0xFFFF
     headers["session"] = table.id[session]
     heard = table.recv_newest[session] > 0
     headers["ack"] = table.recv_newest[session] & 0xFFFF
     headers["ack_bits"] = table.recv_mask[session] >> np.uint64(1) & np.uint64(0xFFFFFFFF)
     delay_ms = (now - table.recv_at[session]) * 1000
-    headers["ack_delay"] = np.where(heard, np.clip(delay_ms, 0, ACK_DELAY_MAX_MS), 0)
+    headers["ack_delay"] = np.where(heard, np.minimum(np.maximum(delay_ms, 0), ACK_DELAY_MAX_MS), 0)
     headers["flags"] = np.where(heard, 0, int(AckFlag.NOTHING_RECEIVED))
     headers["tick"] = tick
     headers["message_ack"] = table.message_accepted[session] & 0xFFFF
@@ -186,11 +191,10 @@ def _build_headers(session: Ints, table: SessionTable, rooms: Rooms, tick: int, 
     return headers
 
 
-def _record(chosen: Cut, table: SessionTable, sizes: Ints, tick: int, now: float) -> None:
+def _record(chosen: Cut, rank: Ints, table: SessionTable, sizes: Ints, tick: int, now: float) -> None:
     """Remember what every datagram carried, until it is acknowledged or forgotten."""
     session, items = chosen.session, chosen.items
     ends = run_ends(session)
-    rank = rank_in_run(session)
     seq = table.send_seq[session] + 1 + rank
     slot = seq % WINDOW
     before = np.cumsum(sizes) - sizes
@@ -219,7 +223,7 @@ def _record_pages(chosen: Cut, table: SessionTable, slot: Ints) -> None:
     """Remember which pages each datagram carried: those only, for a page that was not sent has no newer tick there."""
     items, session = chosen.items, chosen.session
     table.history_pages[session, slot] = 0
-    paged = places(items.order == Order.PAGE)
+    paged = places(items.are(Order.PAGE))
     if not len(paged):
         return
     starts = places(run_starts(chosen.datagram[paged]))

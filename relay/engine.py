@@ -169,6 +169,8 @@ class Engine:
         """Spend the sessions' budgets of datagrams and bytes (step 6)."""
         table = self.world.sessions.table
         self.world.budgets.refill(table, received.session, now)
+        if self.world.budgets.take_all(table, received.session, received.length):
+            return received
         kept = self.world.budgets.covered(table, received.session, Budget.DATAGRAMS)
         self.stats.count_dropped(DropReason.OVER_RATE, kept)
         received = received.where(kept)
@@ -194,7 +196,7 @@ class Engine:
         datagram = sections.datagram[which]
         clock = self.world.clock_ms(now)
         sample = extend_array(header["sample_ms"], np.full(len(stride), clock))
-        sample = np.clip(sample, clock - SAMPLE_CLAMP_MS, clock)
+        sample = np.minimum(np.maximum(sample, clock - SAMPLE_CLAMP_MS), clock)
         session = received.session[datagram]
         self.world.entities.apply_writes(
             self.world.rooms,
@@ -213,11 +215,11 @@ class Engine:
     def _take_messages_and_signals(self, received: Received, now: float) -> None:
         """Append messages to the logs, then queue signals: a signal may wait for a message of the same datagram."""
         world = self.world
-        if (received.sections.kind == DataSection.MESSAGE).any():
+        if received.sections.hold(DataSection.MESSAGE):
             self._quick_until = now + QUICK_S
             too_long = world.intake.accept(received, world.sessions, world.rooms, world.log, self.stats, now)
             self._end_all(too_long, ByeReason.PROTOCOL, now)
-        if (received.sections.kind == DataSection.SIGNAL).any():
+        if received.sections.hold(DataSection.SIGNAL):
             self._quick_until = now + QUICK_S
             world.signals.accept(received, world.sessions, world.rooms, self.stats, now)
 
@@ -292,12 +294,12 @@ class Engine:
         wished, items = items, pacing.without_flood(items, allowed)
         chosen = egress.cut(items, bare[allowed[bare] > 0], allowed)
         outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, keep)
-        sent, paged = chosen.items, chosen.items.order == Order.PAGE
+        sent, paged = chosen.items, chosen.items.are(Order.PAGE)
         snapshots.note_sent(
             world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick
         )
         if len(sent) < len(wished):
-            shed = np.count_nonzero(wished.order == Order.SIGNAL) - np.count_nonzero(sent.order == Order.SIGNAL)
+            shed = np.count_nonzero(wished.are(Order.SIGNAL)) - np.count_nonzero(sent.are(Order.SIGNAL))
             self.stats.count("signals_shed", int(shed))
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
 
@@ -343,8 +345,10 @@ class Engine:
         While memory for logs is short they have half the time, so that a few cannot silence every other room.
         """
         table, live = self.world.sessions.table, self.world.sessions.live
-        patience_s = TOO_SLOW_S / 2 if self.world.log.is_short() else TOO_SLOW_S
-        stuck = now - table.log_marked_at[live] > patience_s
+        waited_s = now - table.log_marked_at[live]
+        stuck = waited_s > TOO_SLOW_S / 2
+        if stuck.any() and not self.world.log.is_short():
+            stuck = waited_s > TOO_SLOW_S
         # who says that it gets nothing would keep others' player ids from being given out again
         deaf = (table.send_seq > table.acked_seq)[live] & ((table.heard_at - table.acked_at)[live] > TOO_SLOW_S)
         behind = self.world.rooms.table.log_head[table.room[live]] - table.log_effective[live]

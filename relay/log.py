@@ -119,6 +119,8 @@ class Arena:
 
     def sparse(self) -> Bools:
         """Mark the segments that are worth emptying, (number of segments,): kept by few old entries."""
+        if len(self._live) < MIN_SEGMENTS:
+            return np.zeros(len(self._live), np.bool_)
         sparse = (self._live > 0) & (self._live < SEGMENT_BYTES // 4)
         sparse[self._current] = False
         if np.count_nonzero(self._live) < MIN_SEGMENTS:

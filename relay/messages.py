@@ -123,8 +123,10 @@ class MessageIntake:
 
     def append_waiting(self, sessions: Sessions, rooms: Rooms, log: Log, now: float) -> Ints:
         """Append what is next and need not wait any longer. Once per tick. Returns as `accept`."""
+        if not (self._stalled or self._give_up_at):
+            return np.zeros(0, np.int64)
         waiting = np.array(sorted(self._stalled.union(self._give_up_at)), np.int64)
-        return self._append_held(waiting, sessions.table, rooms, log, now) if len(waiting) else waiting
+        return self._append_held(waiting, sessions.table, rooms, log, now)
 
     def append_rest(self, session: int, sessions: Sessions, rooms: Rooms, log: Log) -> None:
         """Append what of a leaving session is next and waits only for the sake of others: its client may rely on it."""

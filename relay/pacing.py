@@ -59,7 +59,7 @@ def without_flood(items: Items, allowed: Ints) -> Items:
     Args:
         allowed: Datagrams, by session row.
     """
-    is_signal = items.order == Order.SIGNAL
+    is_signal = items.are(Order.SIGNAL)
     if not is_signal.any():
         return items
     size = np.where(is_signal, items.length, 0)

@@ -104,6 +104,8 @@ def share_bodies(due: Due, rooms: Rooms, entities: Entities) -> tuple[Ints, Ints
     page_row = rooms.table.pages_first[due.room] + due.page
     which, example = grouped(page_row << 32 | due.since)
     room, page, since = due.room[example], due.page[example], due.since[example]
+    if not (page_row[example][1:] == page_row[example][:-1]).any():  # everybody in step: one baseline a page
+        return which, room, page, since
     count = _changes_since(rooms, entities, room, page, since)
     shared, first = grouped((page_row[example] << 16 | count) << 1 | (since > 0))
     # baselines are ascending by page and tick, so the first of a key has its oldest tick
@@ -145,7 +147,7 @@ def encode_pages(
     windows(data, "<u2")[layout.gone_at] = entity_id[gone].astype("<u2")
     windows(data, "<u2")[layout.id_at] = entity_id[held].astype("<u2")
     age = tick * period_s * 1000 - table.sample_ms[row[held]]
-    data[layout.age_at] = np.clip(age // AGE_STEP_MS, 0, AGE_MAX).astype(np.uint8)
+    data[layout.age_at] = np.minimum(np.maximum(age // AGE_STEP_MS, 0), AGE_MAX).astype(np.uint8)
     state_at = rooms.table.states_first[room][which[held]]
     state_at += entity_id[held] * rooms.table.max_state_bytes[room][which[held]]
     for width in distinct(stride):
@@ -185,7 +187,7 @@ def _lay_out(num_bodies: int, gone_body: Ints, held_body: Ints, stride: Ints) ->
     key = held_body << 8 | stride
     starts = places(run_starts(key))
     group_body, group_stride = held_body[starts], stride[starts]
-    size = np.diff(starts, append=len(key))
+    size = np.concatenate([starts[1:], [len(key)]]) - starts
     group_length = _GROUP + size * (_PER_ID + group_stride)
     removed_count = np.bincount(gone_body, minlength=num_bodies)
     groups_length = np.bincount(group_body, weights=group_length, minlength=num_bodies).astype(np.int64)

@@ -93,6 +93,16 @@ def test_bytes_are_covered_by_their_size_up_to_exactly_what_is_left() -> None:
     assert table.tokens[[0, 3], Budget.BYTES].tolist() == [0.0, 1.0]
 
 
+def test_a_pass_is_paid_at_once_if_everybody_can_pay_and_not_at_all_otherwise() -> None:
+    budgets, table = full_buckets()
+    assert budgets.take_all(table, rows(0, 0, 2), rows(500, 700, 30))
+    assert table.tokens[:, : Budget.MESSAGES].tolist() == [[8, 800], [10, 2000], [9, 1970], [10, 2000]]
+    assert not budgets.take_all(table, rows(0, 1), rows(801, 1))
+    assert not budgets.take_all(table, rows(*[2] * 10), rows(*[1] * 10))
+    assert table.tokens[:, : Budget.MESSAGES].tolist() == [[8, 800], [10, 2000], [9, 1970], [10, 2000]]
+    assert budgets.take_all(table, rows(), rows())
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_batch_is_covered_as_one_by_one_would_be(seed: int) -> None:
     rng = Random(seed)
