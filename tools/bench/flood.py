@@ -1,82 +1,108 @@
 """What a flood costs the other rooms: `python -m tools.bench.flood [--players N] [--seconds S]`.
 
-Starts a relay on one core and a crowd on another, in rooms of 8. Three rounds, in turn: nobody misbehaves; one joined
-player sends 50,000 DATA a second; 50,000 HELLO a second come from 64 addresses. Everybody of the crowd publishes once
-per tick that it saw. Printed for each round: the share of snapshots that arrived (1 = one per player and publication),
-the ticks that are missing in the round's time (about 0), and the relay's CPU. Loopback only, Linux only.
+Starts a relay on one core and, on another, the players of `tickrelay load`: rooms of 8, everybody moves all the time.
+Three rounds, in turn: nobody misbehaves; one more player, alone in a room, sends 50,000 DATA a second; 50,000 HELLO a
+second come from 64 addresses. Printed for each: delivered share (1 = everybody was shown in every tick what changed in
+it), ticks that the relay left out, state age, and the relay's CPU. Loopback only, Linux only.
 """
 
 import argparse
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from protocol.client import ClientConnection
+from protocol import dtypes
+from protocol.client import ClientConnection, ClientState, JoinMode, JoinRequest
 from protocol.constants import Kind
 from relay.transport import libc
-from tools.bench.crowd import Crowd, connect, datagrams_to_send, join_players, request_of, send_all
+from relay.transport.sockets import set_buffers
+from tools.load.plan import Plan
+from tools.load.relay_process import RelayProcess
+from tools.load.run import Phase, Run
+from tools.load.summary import figures_of
+from tools.load.wire import Wire
 
-TICK_RATE = 30
+HOST = "127.0.0.1"
 PER_ROOM = 8
 FLOOD_PER_S = 50_000
 NUM_ADDRESSES = 64
-WARM_UP_S = 8.0
-"""While thousands join nobody reads, so the relay slows their snapshots down; this long until all are at full rate."""
-STEPS_PER_TICK = 4
-"""The flood comes in so many bursts per tick."""
+BURSTS_PER_S = 250
+"""The flood comes in so many bursts: one in each pass of the load."""
+JOIN_S = 10.0
+"""The player who floods must be in by then."""
 
-
-@dataclass
-class Round:
-    """Figures of one round."""
-
-    name: str
-    share: float
-    ticks_missed: float
-    cpu_percent: float
-    flooded_per_s: float
+Flood = Callable[[], int]
+"""Sends one burst. Returns how many datagrams the kernel took."""
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.flood", description=__doc__)
-    parser.add_argument("--players", type=int, default=1000, help="size of the crowd (default 1000)")
+    parser.add_argument("--players", type=int, default=1000, help="players beside the flood (default 1000)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each round (default 8)")
-    parser.add_argument("--warm-up", type=float, default=WARM_UP_S, help=f"seconds before it (default {WARM_UP_S:.0f})")
+    parser.add_argument("--warm-up", type=float, default=3.0, help="seconds before each round (default 3)")
     options = parser.parse_args()
-    address = ("127.0.0.1", free_port())
+    address = (HOST, free_port())
     relay = start_relay(address, options.players + PER_ROOM)
     try:
         time.sleep(1.5)
-        sock = connect(address)
-        crowd = Crowd(sock, join_players(sock, options.players, PER_ROOM))
-        attacker_sock = connect(address)
-        attacker = join_players(attacker_sock, 1, 1, "ALONE")[0]
-        floods = [
-            ("calm", lambda: 0),
-            ("one player", data_flood(attacker_sock, attacker)),
-            ("HELLO", hello_flood(address)),
-        ]
-        play(crowd, relay, "warm-up", options.warm_up, floods[0][1])
-        for name, flood in floods:
-            print_round(play(crowd, relay, name, options.seconds, flood))
+        attacker = connect(address)
+        floods = {
+            "calm": lambda: 0,
+            "one player": data_flood(attacker, join(attacker)),
+            "HELLO": hello_flood(address),
+        }
+        for number, (name, flood) in enumerate(floods.items()):
+            plan = Plan(
+                port=address[1], rooms=max(1, options.players // PER_ROOM), players=PER_ROOM, messages=0, signals=0,
+                duration_s=options.seconds, warm_up_s=options.warm_up, join_rate=1000, code=f"FLOOD{number}",
+            )  # fmt: skip
+            print(play(plan, address, relay.pid, name, flood), flush=True)
     finally:
         relay.terminate()
         relay.wait()
     return 0
 
 
+def play(plan: Plan, address: tuple[str, int], pid: int, name: str, flood: Flood) -> str:
+    """Let the players play, with a flood beside them while it is measured. Returns: the round's line."""
+    wire = Wire(address, socket.AF_INET, -(-plan.num_players // plan.per_socket))
+    run = Run(plan, wire, RelayProcess(pid))
+    flooded = 0
+    try:
+        while run.phase is not Phase.OVER:
+            began = time.monotonic()
+            run.step()
+            if run.phase is Phase.LOAD:
+                flooded += flood()
+            time.sleep(run.rest_s(began))
+        figures = figures_of(run, is_over=True)
+    finally:
+        wire.close()
+    seconds, relay = figures.get("seconds") or plan.duration_s, figures.get("relay") or {}
+    return (
+        f"{name:>12}: flood {flooded / seconds:8.0f}/s   delivered {figures.get('delivered_share') or 0:.4f}   "
+        f"ticks left out {figures.get('tick_overruns', 0)}   "
+        f"state age p99 {figures.get('state_age_ms', {}).get('p99') or 0:.1f} ms   "
+        f"relay CPU {relay.get('cpu_percent') or 0:.0f} %   {'; '.join(figures['failures']) or 'passed'}"
+    )
+
+
+# --- the relay
+
+
 def free_port() -> int:
     """Ask the system for a UDP port that is free now."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
+        sock.bind((HOST, 0))
         return int(sock.getsockname()[1])
 
 
@@ -92,92 +118,93 @@ def start_relay(address: tuple[str, int], max_players: int) -> subprocess.Popen[
     return relay
 
 
-def data_flood(sock: socket.socket, player: Any) -> Callable[[], int]:
+# --- the floods
+
+
+def connect(address: tuple[str, int]) -> socket.socket:
+    """Open a non-blocking socket to a relay, with large buffers where the system permits."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    set_buffers(sock)
+    sock.connect(address)
+    sock.setblocking(False)
+    return sock
+
+
+def request_of(name: str) -> JoinRequest:
+    """Build the request of a player who plays alone."""
+    return JoinRequest(mode=JoinMode.JOIN_OR_CREATE, code="ALONE", name=name, max_players=1, deadline_s=JOIN_S)
+
+
+def join(sock: socket.socket) -> Any:
+    """Join a room alone. Returns: the fields of WELCOME. Raises: RuntimeError."""
+    attempt = ClientConnection(request_of("flood"), nonce=secrets.randbits(64), now=time.monotonic())
+    while attempt.state is not ClientState.CLOSED:
+        for datagram in attempt.poll(time.monotonic()):
+            sock.send(datagram)
+        time.sleep(0.001)
+        try:
+            data = sock.recv(2048)
+        except (BlockingIOError, ConnectionRefusedError):
+            continue
+        attempt.receive(data, time.monotonic())
+        if data[0] == Kind.WELCOME:
+            return dtypes.WELCOME_FIELDS.decode(data)
+    raise RuntimeError(f"the player who floods could not join: {attempt.take_events()}")
+
+
+def data_flood(sock: socket.socket, welcome: Any) -> Flood:
     """Build a flood of bare DATA of one session, each with the next sequence number."""
-    calls = libc.find_mmsg_calls()
-    assert calls is not None
-    per_step = FLOOD_PER_S // (TICK_RATE * STEPS_PER_TICK)
-    template = bytearray(26)
-    template[0], template[1] = Kind.DATA, player.shard
-    template[4:12] = player.session.to_bytes(8, "little")
-    template[19] = 1
-    template[20:24] = player.log_index.to_bytes(4, "little")
-    rows = np.tile(np.frombuffer(bytes(template), np.uint8), (per_step, 1))
-    headers, keep = datagrams_to_send(rows)
+    header = np.zeros(FLOOD_PER_S // BURSTS_PER_S, dtypes.DATA_HEADER_DTYPE)
+    header["kind"], header["shard"], header["session"] = Kind.DATA, welcome.shard, welcome.session
+    header["flags"], header["log_cursor"] = 1, welcome.log_index
+    rows = header.view(np.uint8).reshape(len(header), -1)
+    burst = _Burst(rows)
     seq = 0
 
     def flood() -> int:
         nonlocal seq
-        numbers = (np.arange(per_step) + seq + 1).astype("<u2")
-        rows[:, 2:4] = numbers.view(np.uint8).reshape(-1, 2)
-        seq += per_step
-        assert len(keep) == per_step
-        return send_all(calls, sock, headers)
+        header["seq"] = (np.arange(len(header)) + seq + 1) & 0xFFFF
+        seq += len(header)
+        return burst.send(sock)
 
     return flood
 
 
-def hello_flood(address: tuple[str, int]) -> Callable[[], int]:
+def hello_flood(address: tuple[str, int]) -> Flood:
     """Build a flood of HELLO from many addresses, each with a nonce of its own."""
-    calls = libc.find_mmsg_calls()
-    assert calls is not None
-    per_socket = FLOOD_PER_S // (TICK_RATE * STEPS_PER_TICK * NUM_ADDRESSES) + 1
+    per_socket = FLOOD_PER_S // (BURSTS_PER_S * NUM_ADDRESSES) + 1
     sockets = [connect(address) for _ in range(NUM_ADDRESSES)]
-    hello = ClientConnection(request_of(0, PER_ROOM, "FLOOD"), nonce=1, now=0.0).poll(0.0)[0]
+    hello = ClientConnection(request_of("hello"), nonce=1, now=0.0).poll(0.0)[0]
     rows = np.tile(np.frombuffer(hello, np.uint8), (per_socket, 1))
-    headers, keep = datagrams_to_send(rows)
+    burst = _Burst(rows)
     rng = np.random.default_rng(1)
 
     def flood() -> int:
         sent = 0
         for sock in sockets:
             rows[:, 6:14] = rng.integers(0, 256, (per_socket, 8), np.uint8)
-            sent += send_all(calls, sock, headers)
-        assert len(keep) == per_socket
+            sent += burst.send(sock)
         return sent
 
     return flood
 
 
-def play(crowd: Crowd, relay: subprocess.Popen[bytes], name: str, seconds: float, flood: Callable[[], int]) -> Round:
-    """Let the crowd play for a while, with a flood beside it."""
-    rng = np.random.default_rng(0)
-    began, cpu_before = time.monotonic(), cpu_seconds(relay.pid)
-    crowd.receive()
-    first_tick, snapshots_before = crowd.newest_tick, crowd.snapshots
-    published_at = -1
-    flooded = steps = rounds = 0
-    while (now := time.monotonic()) - began < seconds:
-        if crowd.newest_tick != published_at:
-            published_at = crowd.newest_tick
-            crowd.publish(rng)
-            rounds += 1
-        flooded += flood()
-        steps += 1
-        time.sleep(max(0.0, began + steps / (TICK_RATE * STEPS_PER_TICK) - now))
-        crowd.receive()
-    elapsed = time.monotonic() - began
-    time.sleep(2 / TICK_RATE)
-    crowd.receive()
-    share = (crowd.snapshots - snapshots_before) / (rounds * len(crowd))
-    cpu = (cpu_seconds(relay.pid) - cpu_before) / elapsed
-    return Round(name, share, elapsed * TICK_RATE - (crowd.newest_tick - first_tick), cpu * 100, flooded / elapsed)
+class _Burst:
+    """Datagrams that are sent again and again: the rows of an array, which may change in between."""
 
+    def __init__(self, rows: npt.NDArray[np.uint8]) -> None:
+        calls = libc.find_mmsg_calls()
+        if calls is None:
+            raise RuntimeError("a flood needs 64-bit Linux")
+        self._calls, self._rows = calls, rows
+        self._iovec = np.empty((len(rows), 2), np.uint64)
+        self._iovec[:, 0], self._iovec[:, 1] = libc.row_pointers(rows), rows.shape[1]
+        self._headers = libc.new_headers(len(rows))
+        self._headers["iovec"], self._headers["num_iovecs"] = libc.row_pointers(self._iovec), 1
 
-def cpu_seconds(pid: int) -> float:
-    """Read the CPU time of a process, all threads, user and system."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def print_round(figures: Round) -> None:
-    """Print one line."""
-    print(
-        f"{figures.name:>12}: flood {figures.flooded_per_s:8.0f}/s   snapshots received {figures.share:.4f}   "
-        f"ticks missed {figures.ticks_missed:.1f}   relay CPU {figures.cpu_percent:.0f} %",
-        flush=True,
-    )
+    def send(self, sock: socket.socket) -> int:
+        """Send them all. Returns how many the kernel took; what it refuses is lost."""
+        return max(0, self._calls.send(sock.fileno(), self._headers.ctypes.data, len(self._headers)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What each stage inside the engine costs: `tickrelay bench --stages`.
 
-One process holds an engine, the batch transport and a crowd, on real loopback sockets and a clock that is moved by
-hand: the crowd sends, the relay drains, ticks and sends, the crowd reads, a hundred times. The functions that the
+One process holds an engine, the batch transport and the players of `tools.load`, on real loopback sockets and a clock that is moved by
+hand: the players send, the relay drains, ticks and sends, the players read, a hundred times. The functions that the
 engine calls are wrapped with a stopwatch that counts each only without those it calls in turn.
 
 What that does to the figures: the stopwatch itself takes about 0.6 us per call (measured), and there are some 40 calls
@@ -12,6 +12,7 @@ the relay costs altogether is the other rows' business.
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,18 +22,23 @@ from unittest.mock import patch
 import numpy as np
 
 from protocol import dtypes
-from protocol.client import ClientConnection
+from protocol.client import ClientConnection, JoinMode, JoinRequest
 from protocol.constants import Kind
 from relay import acks, delivery, egress, ingress, pacing, snapshots
 from relay.addresses import pack_address
-from relay.batch import Batch, Outgoing
+from relay.batch import ROW_BYTES, Batch, Outgoing
 from relay.config import RelayConfig
 from relay.engine import Engine
 from relay.transport import libc
 from relay.transport.batch_transport import BatchTransport
 from relay.transport.sockets import open_udp_socket
-from tools.bench.crowd import Crowd, connect, request_of
 from tools.bench.rows import PER_ROOM, TICK_RATE
+from tools.load.audience import Aim
+from tools.load.checks import Checks
+from tools.load.crowd import Crowd
+from tools.load.plan import Plan
+from tools.load.reading import Shape
+from tools.load.wire import Wire
 
 PLAYERS = (64, 500, 4000)
 """The default rows' sizes."""
@@ -143,15 +149,26 @@ class Rig:
         """Give a batch to the engine."""
         self._receive(batch, now)
 
-    def join_crowd(self, num_players: int) -> Crowd:
-        """Let players join, by handing their datagrams straight to the engine. Returns: the crowd, on its socket."""
-        sock = connect(self.transport.local_address)
-        address = pack_address(*sock.getsockname())
-        return Crowd(sock, [self._join(number, address) for number in range(num_players)])
+    def join_players(self, num_players: int) -> "Players":
+        """Let players join, by handing their datagrams straight to the engine. Returns: them, on their sockets."""
+        plan = Plan(port=1, rooms=-(-num_players // PER_ROOM), players=PER_ROOM, aim=Aim.ALL)
+        host, port = self.transport.local_address
+        players = Players(plan, Wire((host, port), socket.AF_INET, -(-num_players // plan.per_socket)))
+        for number in range(num_players):
+            address = pack_address(*players.wire.local_address(number // plan.per_socket))
+            players.adopt(number, self._join(number, address), self.now)
+        return players
 
     def _join(self, number: int, address: bytes) -> Any:
         """Run one handshake. Returns: the fields of its WELCOME."""
-        attempt = ClientConnection(request_of(number, PER_ROOM, "STAGES"), nonce=number + 1, now=self.now)
+        request = JoinRequest(
+            mode=JoinMode.JOIN_OR_CREATE,
+            code=f"STAGES-{number // PER_ROOM}",
+            name=f"player {number}",
+            max_players=PER_ROOM,
+            max_state_bytes=Plan.state_bytes,
+        )
+        attempt = ClientConnection(request, nonce=number + 1, now=self.now)
         batch = Batch(2)
         while True:
             self.now += JOIN_STEP_S
@@ -164,24 +181,55 @@ class Rig:
                     return dtypes.WELCOME_FIELDS.decode(payload)
                 attempt.receive(payload, self.now)
 
-    def play(self, crowd: Crowd, ticks: int) -> None:
+    def play(self, players: "Players", ticks: int) -> None:
         """Let ticks pass: everybody publishes, the relay works, which is timed, and everybody reads."""
-        rng = np.random.default_rng(0)
         drain = self.watch.wrap("receive", self.transport.drain)
         send: Callable[[Outgoing], None] = self.watch.wrap("send", self.transport.send)
         self._receive = self.watch.wrap("other", self.engine.receive)
         for _ in range(ticks):
-            crowd.publish(rng)
+            players.publish(self.now)
             self.now += 1 / TICK_RATE
             with self.watch.on():
                 drain()
                 send(self.engine.tick(self.now))
-            crowd.receive()
+            players.receive(self.now)
+
+
+class Players:
+    """A crowd of `tools.load` on its sockets, whose every tick is the rig's."""
+
+    def __init__(self, plan: Plan, wire: Wire) -> None:
+        self.wire = wire
+        self.checks = Checks()
+        self.crowd: Crowd
+        self._plan = plan
+        self._rows = np.zeros(0, np.int64)
+
+    def adopt(self, number: int, welcome: Any, now: float) -> None:
+        """Take over a player who has joined."""
+        if not number:
+            shape = Shape(welcome.player_slots, welcome.page_ids, self._plan.state_bytes)
+            self.crowd = Crowd(shape, self._plan.habits, TICK_RATE, welcome.keepalive_ms / 1000, self.checks)
+            self.checks.attach(self.crowd, self._plan, TICK_RATE)
+        self._rows = np.append(self._rows, self.crowd.adopt(welcome, number // PER_ROOM, now))
+
+    def publish(self, now: float) -> None:
+        """Let everybody publish and send."""
+        self.crowd.publish(self._rows, now)
+        outbound = self.crowd.build_tick(self._rows, now)
+        self.wire.send(outbound.row // self._plan.per_socket, outbound.data, outbound.length)
+
+    def receive(self, now: float) -> None:
+        """Let everybody read what has come."""
+        while len(arrivals := self.wire.receive()):
+            at = np.flatnonzero(arrivals.data[:, 0] == Kind.UPDATE)
+            self.crowd.receive(arrivals.data.reshape(-1), at * ROW_BYTES, arrivals.length[at], np.full(len(at), now))
+        self.checks.freshness.settle(self.crowd.downlink.newest_tick)
 
 
 def why_not() -> str | None:
     """Tell why the stages cannot be measured here; None if they can."""
-    return None if libc.find_mmsg_calls() is not None else "the batch transport and the crowd need 64-bit Linux"
+    return None if libc.find_mmsg_calls() is not None else "the batch transport needs 64-bit Linux"
 
 
 def measure_stages(num_players: int, tell: Callable[[str], None], ticks: int = TICKS) -> dict[str, float]:
@@ -193,14 +241,16 @@ async def _measure(num_players: int, tell: Callable[[str], None], ticks: int) ->
     rig = Rig(num_players)
     await rig.open()
     try:
-        crowd = rig.join_crowd(num_players)
-        rig.play(crowd, WARM_UP_TICKS)
+        players = rig.join_players(num_players)
+        rig.play(players, WARM_UP_TICKS)
         rig.watch = Stopwatch()
-        before = crowd.snapshots
+        freshness = players.checks.freshness
+        freshness.measured_from = players.crowd.downlink.newest_tick
         with timed_stages(rig.engine, rig.watch):
-            rig.play(crowd, ticks)
-        share = (crowd.snapshots - before) / (num_players * ticks)
-        tell(f"stages, {num_players} players: {share:.4f} of all snapshots arrived")
+            rig.play(players, ticks)
+        freshness.settle_all(players.crowd.downlink.newest_tick)
+        players.wire.close()
+        tell(f"stages, {num_players} players: delivered share {freshness.delivered_share or 0:.4f}")
     finally:
         rig.transport.close()
     return {stage: seconds / (num_players * ticks) * 1e6 for stage, seconds in rig.watch.seconds.items()}

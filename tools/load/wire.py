@@ -95,6 +95,11 @@ class Wire:
         for sock in self._sockets:
             sock.close()
 
+    def local_address(self, number: int) -> tuple[str, int]:
+        """Return host and port of a socket."""
+        host, port = self._sockets[number].getsockname()[:2]
+        return str(host), int(port)
+
     def reopen(self, number: int) -> None:
         """Replace a socket by one with another port: what a NAT does that rebinds."""
         self._forget(number)

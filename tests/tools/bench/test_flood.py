@@ -16,4 +16,5 @@ def test_a_crowd_plays_beside_each_flood_and_is_served() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split(":")[0].strip() for line in lines] == ["calm", "one player", "HELLO"]
-    assert all(float(line.split("received ")[1].split()[0]) > 0 for line in lines)
+    assert all(float(line.split("delivered ")[1].split()[0]) > 0 for line in lines)
+    assert all(line.endswith("passed") for line in lines)

@@ -70,7 +70,7 @@ def test_stages_are_measured_on_a_room_that_plays() -> None:
     found = measure_stages(16, told.append, ticks=10)
     assert list(found) == list(STAGES)
     assert all(figure > 0 for figure in found.values())
-    assert told == ["stages, 16 players: 1.0000 of all snapshots arrived"]
+    assert told == ["stages, 16 players: delivered share 1.0000"]
 
 
 def test_the_table_has_a_line_per_stage_and_a_sum() -> None:
