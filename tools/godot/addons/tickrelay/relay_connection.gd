@@ -1,0 +1,390 @@
+extends RefCounted
+## The client's side of a connection, without I/O: bytes and time in, bytes and events out.
+## [codeblock]
+## whenever a datagram arrives:      connection.receive(data, now), then connection.poll(now)
+## at connection.next_poll_at():     connection.poll(now)
+## each tick of the room:            connection.tick(now)
+## to send at once:                  connection.flush(now)
+## after any of these:               connection.take_events()
+## [/codeblock]
+## `poll`, `tick` and `flush` return datagrams to send. What the network brings is dropped and
+## counted in [member dropped] if it is not right. One of these is one join attempt and, if that
+## succeeds, one session. Times are seconds of any clock that never steps back.
+
+## Where a connection is (SPEC 13).
+enum State { GREETING, JOINING, JOINED, CLOSED }
+
+const Events := preload("relay_events.gd")
+const Handshake := preload("relay_handshake.gd")
+const RelayText := preload("relay_text.gd")
+const Request := preload("relay_request.gd")
+const Session := preload("relay_session.gd")
+const Targets := preload("relay_targets.gd")
+const Wire := preload("generated_wire.gd")
+
+## BYE is not acknowledged: it is sent three times, 20 ms apart or more (SPEC 6).
+const BYE_COPIES := 3
+const BYE_INTERVAL_S := 0.020
+## [member disconnect_reason] while the connection lives, or if it ended without a reason of the
+## wire.
+const NO_REASON := 0
+## Reason of Events.Refused when the deadline passed. Reasons of the wire are below 256.
+const NO_ANSWER := 256
+
+## What came from the network and was not taken: Wire.DropReason -> count.
+var dropped := {}
+var datagrams_in := 0
+var datagrams_out := 0
+var bytes_in := 0
+var bytes_out := 0
+## Whether anything of this attempt was answered.
+var is_answered: bool:
+	get:
+		return _handshake.server_fingerprint != Handshake.UNKNOWN
+## The server's layouts are not ours although the revision agrees: a development build.
+var fingerprint_differs: bool:
+	get:
+		var theirs := _handshake.server_fingerprint
+		return theirs != Handshake.UNKNOWN and theirs != 0 and theirs != Wire.FINGERPRINT
+## Everything from WELCOME on; null before. Read only.
+var session: Session
+## Why it is over; NO_REASON while it is not.
+var disconnect_reason := NO_REASON
+
+var _handshake: Handshake
+var _silence_s: float
+var _is_closed := false
+var _events := []
+var _path_response := PackedByteArray()
+var _path_response_at := INF
+var _bye := PackedByteArray()
+var _byes_left := 0
+var _bye_at := INF
+
+
+## [param nonce]: a fresh random number of 64 bits; who could guess it could answer in the
+## server's place.
+func _init(request: Request, nonce: int, now: float) -> void:
+	_handshake = Handshake.new(request, nonce, now)
+	_silence_s = request.silence_s
+
+
+## Where the connection is.
+func state() -> State:
+	if _is_closed:
+		return State.CLOSED
+	if session != null:
+		return State.JOINED
+	if _handshake.state == Handshake.State.JOINING:
+		return State.JOINING
+	return State.GREETING
+
+
+## Takes a datagram that arrived.
+func receive(data: PackedByteArray, now: float) -> void:
+	datagrams_in += 1
+	bytes_in += data.size()
+	var reason := _handle(data, now)
+	if reason != OK:
+		dropped[reason] = dropped.get(reason, 0) + 1
+
+
+## Builds what this tick of the room has to send, and all that [method poll] would return. Of DATA
+## that are no bare acknowledgements at most [param max_datagrams], 1 or 2.
+func tick(now: float, max_datagrams: int = 2) -> Array[PackedByteArray]:
+	var datagrams: Array[PackedByteArray] = []
+	if state() == State.JOINED:
+		datagrams = session.build_tick(now, max_datagrams)
+		_count_out(datagrams)
+	datagrams.append_array(poll(now))
+	return datagrams
+
+
+## Builds one DATA with the messages and signals that wait, without waiting for the tick. None if
+## there are none that may be sent.
+func flush(now: float) -> Array[PackedByteArray]:
+	if state() != State.JOINED:
+		return []
+	var datagrams := session.build_flush(now)
+	_count_out(datagrams)
+	return datagrams
+
+
+## Builds what cannot wait for a tick, and notices that time ran out: handshake, answers to path
+## challenges, acknowledgements that are due, keepalives, BYE.
+func poll(now: float) -> Array[PackedByteArray]:
+	var datagrams: Array[PackedByteArray]
+	match state():
+		State.JOINED:
+			datagrams = _poll_session(now)
+		State.CLOSED:
+			datagrams = _poll_bye(now)
+		_:
+			datagrams = _poll_handshake(now)
+	_count_out(datagrams)
+	return datagrams
+
+
+## Tells when [method poll] must be called at the latest; INF when all is over.
+func next_poll_at() -> float:
+	match state():
+		State.JOINED:
+			return minf(_path_response_at, minf(session.speak_at(), session.timeout_at()))
+		State.CLOSED:
+			return _bye_at
+	return _handshake.next_at()
+
+
+## Returns what happened since the last call, in order: objects of relay_events.gd, and RelayStates.
+func take_events() -> Array:
+	var events := _events.duplicate()
+	_events.clear()  # in place: the session appends to the same array
+	return events
+
+
+## Sets the newest state of one of our entities; it is sent until the server has it.
+func publish(local_index: int, bytes: PackedByteArray, now: float) -> Error:
+	if state() != State.JOINED:
+		return ERR_UNAVAILABLE
+	var is_index := local_index >= 0 and local_index < session.welcome.entities_per_player
+	if not is_index or bytes.is_empty() or bytes.size() > session.welcome.max_state_bytes:
+		return ERR_INVALID_PARAMETER
+	var sample_ms := int(session.server_time(now) * 1000.0)
+	session.uploads.publish(entity_id(local_index), bytes, sample_ms)
+	return OK
+
+
+## Takes one of our entities out of the table.
+func remove(local_index: int) -> Error:
+	if state() != State.JOINED:
+		return ERR_UNAVAILABLE
+	if local_index < 0 or local_index >= session.welcome.entities_per_player:
+		return ERR_INVALID_PARAMETER
+	session.uploads.remove(entity_id(local_index))
+	return OK
+
+
+## Id of one of our entities. Only while joined.
+func entity_id(local_index: int) -> int:
+	return local_index * session.welcome.player_slots + session.welcome.player_id
+
+
+## Queues a log message; it arrives exactly once, in one order with all others.
+## Returns ERR_OUT_OF_MEMORY when 4 MiB wait.
+func send_message(
+	payload: PackedByteArray, kind: int, channel: int, target: int, players: PackedInt32Array
+) -> Error:
+	if state() != State.JOINED:
+		return ERR_UNAVAILABLE
+	if not Targets.problem_of(kind, channel, target, players).is_empty():
+		return ERR_INVALID_PARAMETER
+	return session.outbox.queue(payload, kind, channel, target, players)
+
+
+## Queues a signal; it goes out once. [param flags]: of Wire.SignalFlag.
+func send_signal(
+	payload: PackedByteArray,
+	kind: int,
+	channel: int,
+	target: int,
+	players: PackedInt32Array,
+	flags: int
+) -> Error:
+	if state() != State.JOINED:
+		return ERR_UNAVAILABLE
+	if not Targets.problem_of(kind, channel, target, players).is_empty():
+		return ERR_INVALID_PARAMETER
+	var header := Wire.SignalUpHeader.new()
+	header.kind = kind
+	header.flags = flags
+	header.channel = channel
+	header.target = target
+	if flags & Wire.SignalFlag.AFTER_LOG:
+		header.after_message = session.outbox.last_id & 0xFFFF
+	return session.signals_out.queue(payload, header, players)
+
+
+## Whether the server has everything that we published, removed and sent.
+func is_idle() -> bool:
+	return (
+		session == null
+		or (
+			(
+				session.uploads.num_unacked()
+				+ session.outbox.num_waiting()
+				+ session.signals_out.num_waiting()
+			)
+			== 0
+		)
+	)
+
+
+## Ends it now. What is not acknowledged is lost. BYE goes out with the next polls, three times.
+func close(now: float) -> void:
+	if _is_closed:
+		return
+	if session != null:
+		_bye = session.build_bye(Wire.ByeReason.LEFT)
+		_byes_left = BYE_COPIES
+		_bye_at = now
+	_disconnect(Wire.ByeReason.LEFT, PackedByteArray())
+
+
+func _count_out(datagrams: Array[PackedByteArray]) -> void:
+	datagrams_out += datagrams.size()
+	for data in datagrams:
+		bytes_out += data.size()
+
+
+func _end(reason: int) -> void:
+	_is_closed = true
+	disconnect_reason = reason
+	_path_response_at = INF
+
+
+## Ends it with the server's text; without one, with the usual words for the reason.
+func _disconnect(reason: int, text: PackedByteArray) -> void:
+	_end(reason)
+	var event := Events.Disconnected.new()
+	event.reason = reason
+	event.text = RelayText.printable(RelayText.decode(text))
+	if event.text.is_empty():
+		event.text = Wire.BYE_TEXTS.get(reason, "")
+	_events.append(event)
+
+
+func _refuse(reason: int, text: String) -> void:
+	_end(reason)
+	var event := Events.Refused.new()
+	event.reason = reason
+	event.text = text
+	_events.append(event)
+
+
+## Checks size and kind, then lets the kind's own function check the rest (SPEC 11, client).
+func _handle(data: PackedByteArray, now: float) -> int:
+	if data.size() < 2 or data.size() > Wire.MAX_DATAGRAM_BYTES:
+		return Wire.DropReason.TOO_SHORT if data.size() < 2 else Wire.DropReason.TOO_LONG
+	match data[0]:
+		Wire.Kind.UPDATE:
+			if session != null and not _is_closed:
+				return session.handle_update(data, now)
+			return Wire.DropReason.UNKNOWN_SESSION
+		Wire.Kind.CHALLENGE, Wire.Kind.WELCOME, Wire.Kind.REFUSE:
+			return _handle_answer(data, now)
+		Wire.Kind.BYE, Wire.Kind.RESET, Wire.Kind.PATH_CHALLENGE:
+			return _handle_cold(data, now)
+	return Wire.DropReason.UNKNOWN_KIND
+
+
+func _handle_answer(data: PackedByteArray, now: float) -> int:
+	match data[0]:
+		Wire.Kind.CHALLENGE:
+			return _handle_challenge(Wire.Challenge.decode(data), now)
+		Wire.Kind.WELCOME:
+			return _handle_welcome(Wire.WelcomeFields.decode(data), data, now)
+	var refuse := Wire.Refuse.decode(data)
+	if refuse == null:
+		return Wire.DropReason.MALFORMED
+	if not _is_joining() or not _handshake.is_own(refuse.nonce):
+		return Wire.DropReason.STALE_JOIN
+	var text := RelayText.printable(RelayText.decode(refuse.text))
+	_refuse(refuse.reason, text if text else Wire.REFUSAL_TEXTS.get(refuse.reason, ""))
+	return OK
+
+
+func _handle_challenge(challenge: Wire.Challenge, now: float) -> int:
+	if challenge == null:
+		return Wire.DropReason.MALFORMED
+	return (
+		_handshake.handle_challenge(challenge, now) if _is_joining() else Wire.DropReason.STALE_JOIN
+	)
+
+
+func _handle_welcome(fields: Wire.WelcomeFields, data: PackedByteArray, now: float) -> int:
+	if fields == null or not are_options(data, Wire.WelcomeFields.SIZE):
+		return Wire.DropReason.MALFORMED
+	if not _is_joining():
+		return Wire.DropReason.STALE_JOIN
+	var reason := _handshake.handle_welcome(fields)
+	if reason != OK:
+		return reason
+	session = Session.new(fields, now, dropped, _events, _silence_s)
+	_events.append(Events.Joined.new())
+	return OK
+
+
+func _handle_cold(data: PackedByteArray, now: float) -> int:
+	match data[0]:
+		Wire.Kind.BYE:
+			var bye := Wire.Bye.decode(data)
+			if bye == null:
+				return Wire.DropReason.MALFORMED
+			if not _is_own_session(bye.session):
+				return Wire.DropReason.UNKNOWN_SESSION
+			_disconnect(bye.reason, bye.text)
+		Wire.Kind.RESET:
+			var reset := Wire.Reset.decode(data)
+			if reset == null:
+				return Wire.DropReason.MALFORMED
+			if not _is_own_session(reset.session) or not session.is_own_reset(reset.reset_token):
+				return Wire.DropReason.UNKNOWN_SESSION
+			_disconnect(Wire.ByeReason.RESET, PackedByteArray())
+		Wire.Kind.PATH_CHALLENGE:
+			return _handle_path_challenge(Wire.PathChallenge.decode(data), now)
+	return OK
+
+
+## One answer waits at most: an older challenge is of no use once a newer one has come.
+func _handle_path_challenge(value: Wire.PathChallenge, now: float) -> int:
+	if value == null:
+		return Wire.DropReason.MALFORMED
+	if not _is_own_session(value.session):
+		return Wire.DropReason.UNKNOWN_SESSION
+	_path_response = session.handle_path_challenge(value.challenge, now)
+	_path_response_at = now
+	return OK
+
+
+## Tells whether options fill a datagram to its end.
+static func are_options(data: PackedByteArray, at: int) -> bool:
+	while at + 1 < data.size():
+		at += 2 + data[at + 1]
+	return at == data.size()
+
+
+func _is_joining() -> bool:
+	return session == null and not _is_closed
+
+
+func _is_own_session(number: int) -> bool:
+	return session != null and not _is_closed and session.welcome.session == number
+
+
+func _poll_handshake(now: float) -> Array[PackedByteArray]:
+	if now < _handshake.deadline_at:
+		return _handshake.poll(now)
+	_refuse(NO_ANSWER, "")
+	return []
+
+
+func _poll_session(now: float) -> Array[PackedByteArray]:
+	var datagrams: Array[PackedByteArray] = []
+	if now >= session.timeout_at():
+		_disconnect(Wire.ByeReason.TIMEOUT, PackedByteArray())
+		return datagrams
+	session.expire(now)
+	if _path_response_at < INF:
+		datagrams.append(_path_response)
+		_path_response_at = INF
+	if now >= session.speak_at():
+		datagrams.append(session.build_word(now))
+	return datagrams
+
+
+func _poll_bye(now: float) -> Array[PackedByteArray]:
+	if now < _bye_at:
+		return []
+	_byes_left -= 1
+	_bye_at = now + BYE_INTERVAL_S if _byes_left > 0 else INF
+	return [_bye]

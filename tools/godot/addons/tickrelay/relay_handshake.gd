@@ -1,0 +1,169 @@
+extends RefCounted
+## From the first HELLO to WELCOME or REFUSE (SPEC 4): one join attempt with one nonce.
+##
+## GREETING sends HELLO until a CHALLENGE brings a cookie; JOINING sends JOIN with it until WELCOME.
+## Three JOINs without an answer go back to HELLO: the server may have been restarted, and its
+## cookies with it.
+
+enum State { GREETING, JOINING }
+
+const Proofs := preload("relay_proofs.gd")
+const RelayText := preload("relay_text.gd")
+const Request := preload("relay_request.gd")
+const Wire := preload("generated_wire.gd")
+
+## Seconds until HELLO or JOIN is sent again; the last one repeats (SPEC 4).
+const RETRY_AFTER_S := [0.25, 0.5, 1.0]
+## JOINs without an answer before HELLO is sent again (SPEC 4).
+const MAX_JOINS := 3
+## Least time between JOINs that fresh cookies cause: a hostile server that challenges for ever
+## gets 20 a second.
+const JOIN_INTERVAL_S := 0.050
+## Feature bits that this client has; none are defined yet.
+const FEATURES := 0
+## Fingerprint of a server that has not answered.
+const UNKNOWN := -1
+
+var state := State.GREETING
+## When the attempt has failed, seconds.
+var deadline_at: float
+## From the newest CHALLENGE; 0 if the server does not say, UNKNOWN before.
+var server_fingerprint := UNKNOWN
+var _request: Request
+var _nonce: int
+var _shard: int
+var _key: PackedByteArray
+var _join := PackedByteArray()
+var _num_sent := 0
+var _sent_at := -INF
+var _next_at: float
+
+
+func _init(request: Request, nonce: int, now: float) -> void:
+	deadline_at = now + request.deadline_s
+	_request = request
+	_nonce = nonce
+	_shard = Proofs.shard_of(request.code)
+	_key = Proofs.room_key(request.password)
+	_next_at = now
+
+
+## Tells when [method poll] has something to do, seconds.
+func next_at() -> float:
+	return minf(_next_at, deadline_at)
+
+
+## Builds the HELLO or JOIN that is due, if one is. The caller checks the deadline.
+func poll(now: float) -> Array[PackedByteArray]:
+	if now < _next_at:
+		return []
+	if state == State.JOINING and _num_sent == MAX_JOINS:
+		state = State.GREETING
+		_num_sent = 0
+	var wait_s: float = RETRY_AFTER_S[mini(_num_sent, RETRY_AFTER_S.size() - 1)]
+	_num_sent += 1
+	_sent_at = now
+	_next_at = now + wait_s
+	return [_join if state == State.JOINING else _build_hello()]
+
+
+## Takes a CHALLENGE: JOIN with its cookie is due at once, but not more often than every
+## JOIN_INTERVAL_S. Returns OK or a drop reason.
+func handle_challenge(value: Wire.Challenge, now: float) -> int:
+	if value.nonce != _nonce:
+		return Wire.DropReason.STALE_JOIN
+	if value.revision < Wire.REVISION_MIN or value.revision > Wire.REVISION_MAX:
+		return Wire.DropReason.MALFORMED
+	server_fingerprint = value.fingerprint
+	_join = _build_join(value)
+	if state == State.JOINING:
+		_next_at = maxf(now, _sent_at + JOIN_INTERVAL_S)
+	else:
+		_next_at = now
+		state = State.JOINING
+	_num_sent = 0
+	return OK
+
+
+## Checks a WELCOME. It is taken in GREETING too: it may come late, after we went back to HELLO.
+## Returns OK or a drop reason.
+func handle_welcome(fields: Wire.WelcomeFields) -> int:
+	if fields.nonce != _nonce:
+		return Wire.DropReason.STALE_JOIN
+	var slots := fields.player_slots
+	var fits := (
+		RelayText.is_code(code_of(fields))
+		and fields.player_id < slots
+		and slots <= Wire.MAX_SLOTS
+		and fields.entities_per_player >= 1
+		and fields.entities_per_player <= Wire.MAX_ENTITIES_PER_PLAYER
+		and slots * fields.entities_per_player <= Wire.MAX_ENTITY_IDS
+		and fields.max_players >= 1
+		and mini(fields.max_state_bytes, mini(fields.page_ids, fields.tick_rate)) >= 1
+		and mini(fields.keepalive_ms, fields.timeout_ms) >= 1
+	)
+	return OK if fits else Wire.DropReason.MALFORMED
+
+
+## Tells whether an answer belongs to this attempt.
+func is_own(nonce: int) -> bool:
+	return nonce == _nonce
+
+
+## The room's code in a WELCOME, also when the server made it up. Bytes that are no letters of a
+## code make it none.
+static func code_of(fields: Wire.WelcomeFields) -> String:
+	return RelayText.decode(RelayText.unpadded(fields.code))
+
+
+func _build_hello() -> PackedByteArray:
+	var hello := Wire.HelloFields.new()
+	hello.kind = Wire.Kind.HELLO
+	hello.shard = _shard
+	hello.magic = Wire.MAGIC.to_ascii_buffer()
+	hello.nonce = _nonce
+	hello.revision_min = Wire.REVISION_MIN
+	hello.revision_max = Wire.REVISION_MAX
+	hello.features = FEATURES
+	hello.fingerprint = Wire.FINGERPRINT
+	hello.client_name = _request.client_name.to_utf8_buffer()
+	hello.client_release = _request.client_release.to_utf8_buffer()
+	var data := hello.encode()
+	data.resize(Wire.HELLO_BYTES)
+	return data
+
+
+func _build_join(challenge: Wire.Challenge) -> PackedByteArray:
+	var join := Wire.JoinFields.new()
+	join.kind = Wire.Kind.JOIN
+	join.shard = _shard
+	join.nonce = _nonce
+	join.cookie = challenge.cookie
+	join.revision = challenge.revision
+	join.features = challenge.features & FEATURES
+	join.mode = _request.mode
+	join.code = _request.code.to_ascii_buffer()
+	join.name = _request.player_name.to_utf8_buffer()
+	var data := join.encode()
+	if _request.mode != Wire.JoinMode.JOIN:
+		_add_number(data, Wire.Option.MAX_PLAYERS, _request.max_players, 2)
+		_add_number(data, Wire.Option.ENTITIES_PER_PLAYER, _request.entities_per_player, 2)
+		_add_number(data, Wire.Option.MAX_STATE_BYTES, _request.max_state_bytes, 1)
+		if not _key.is_empty():
+			_add_option(data, Wire.Option.ROOM_KEY, _key)
+	if _request.mode != Wire.JoinMode.CREATE and not _key.is_empty():
+		var proof := Proofs.join_proof(_key, challenge.cookie, _nonce)
+		_add_option(data, Wire.Option.PROOF, proof)
+	return data
+
+
+static func _add_number(data: PackedByteArray, key: int, number: int, size: int) -> void:
+	if number == 0:
+		return
+	var value := PackedByteArray([number & 255, number >> 8])
+	_add_option(data, key, value.slice(0, size))
+
+
+static func _add_option(data: PackedByteArray, key: int, value: PackedByteArray) -> void:
+	data.append_array(PackedByteArray([key, value.size()]))
+	data.append_array(value)

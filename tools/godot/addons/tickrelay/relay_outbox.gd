@@ -1,0 +1,191 @@
+extends RefCounted
+## Our log messages on their way up (SPEC 9): numbered, windowed, repeated until acknowledged.
+##
+## Few bytes are repeated in every DATA, so that a lost packet costs no round trip. Many are sent
+## again only after a round trip and a half, and only those that did not arrive. New ones are not
+## sent faster than the relay takes them (messages_per_s), for what it refuses is sent in vain.
+
+const Acks := preload("relay_acks.gd")
+const Parcel := preload("relay_parcel.gd")
+const Sequence := preload("relay_sequence.gd")
+const Targets := preload("relay_targets.gd")
+const Wire := preload("generated_wire.gd")
+
+## Payload bytes waiting up to which every DATA repeats them (SPEC 9).
+const REPEAT_MAX_BYTES := 512
+## Otherwise each is sent again after 1.5 round trips and 50 ms (SPEC 9).
+const RETRY_RTTS := 1.5
+const RETRY_EXTRA_S := 0.050
+## Round trip until one has been measured, seconds (chosen: a slow one, so that the first repeats
+## are not a flood).
+const DEFAULT_RTT_S := 0.2
+const LARGE_FRAGMENTS := 16
+## A message of more than 16 fragments ends with a short one (SPEC 9): others wait for it alone.
+const LAST_BYTES := 256
+## Payload that may wait: four of the largest messages (chosen).
+const MAX_WAITING_BYTES := 4 << 20
+const MAX_MESSAGE_FRAGMENTS := Wire.MAX_MESSAGE_BYTES / Wire.MAX_FRAGMENT_BYTES
+
+## Whole id of the last message queued; `message_id` of WELCOME if none was.
+var last_id: int
+var num_resent := 0
+var _acked_id: int
+var _sent_id: int
+var _credit_id: int
+var _waiting := {}  # whole message id -> Waiting, ascending
+var _waiting_bytes := 0
+var _messages_per_s: float
+var _budget: float
+var _budget_at := -INF
+
+
+class Waiting:
+	extends RefCounted
+	var message_id := 0
+	## The section's body, ready to send.
+	var body: PackedByteArray
+	var payload_bytes := 0
+	## When it is to be sent (again), seconds.
+	var due_at := 0.0
+	var is_sent := false
+
+
+func _init(message_id: int, message_credit: int, messages_per_s: int) -> void:
+	last_id = message_id
+	_acked_id = message_id
+	_sent_id = message_id
+	_credit_id = Sequence.extend(message_credit, message_id)
+	_messages_per_s = maxf(messages_per_s, 1.0)
+	_budget = _messages_per_s
+
+
+## Messages and fragments that are not acknowledged.
+func num_waiting() -> int:
+	return _waiting.size()
+
+
+## Cuts a message into fragments and queues them. The caller checked the numbers.
+func queue(
+	payload: PackedByteArray, kind: int, channel: int, target: int, players: PackedInt32Array
+) -> Error:
+	if payload.size() > Wire.MAX_MESSAGE_BYTES:
+		return ERR_INVALID_PARAMETER
+	var pieces := _cut(payload, players.size())
+	if pieces.size() > MAX_MESSAGE_FRAGMENTS:
+		return ERR_INVALID_PARAMETER
+	if _waiting_bytes + payload.size() > MAX_WAITING_BYTES:
+		return ERR_OUT_OF_MEMORY
+	for number in pieces.size():
+		last_id += 1
+		var header := Wire.MessageHeader.new()
+		header.message_id = last_id & 0xFFFF
+		header.kind = kind
+		header.channel = channel
+		header.more = int(number < pieces.size() - 1)
+		var body: PackedByteArray
+		if number == 0:  # SPEC 9: the target of the first counts
+			header.target = target
+			header.target_count = players.size()
+			body = header.encode()
+			body.append_array(Targets.encode(players))
+		else:
+			body = header.encode()
+		body.append_array(pieces[number])
+		_wait(body, pieces[number].size())
+	_waiting_bytes += payload.size()
+	return OK
+
+
+## Tells whether a `message_ack` (16 bits) is of something that was sent.
+func may_be_acked(message_ack: int) -> bool:
+	var acked_id := Sequence.extend(message_ack, _sent_id)
+	return acked_id >= 0 and acked_id <= _sent_id
+
+
+## Uses the fields of the newest UPDATE: highest accepted, what came after it, highest permitted.
+func on_acked(message_ack: int, message_bits: int, message_credit: int) -> void:
+	var acked_id := Sequence.extend(message_ack, _sent_id)
+	for message_id in range(_acked_id + 1, acked_id + 1):
+		_settle(message_id)
+	_acked_id = maxi(_acked_id, acked_id)
+	var message_id := acked_id
+	while message_bits:
+		message_id += 1
+		if message_bits & 1:
+			_settle(message_id)
+		message_bits >>= 1
+	_credit_id = Sequence.extend(message_credit, acked_id)
+
+
+## Lists what one tick has to send, in order: inside the window, the credit and the budget.
+func due(now: float) -> Array[Waiting]:
+	var todo: Array[Waiting] = []
+	if _waiting.is_empty():
+		return todo
+	_budget = minf(_messages_per_s, _budget + (now - _budget_at) * _messages_per_s)
+	_budget_at = now
+	var num_new := floori(_budget)
+	var limit := mini(_acked_id + Wire.MESSAGE_WINDOW, _credit_id)
+	var repeats_all := _waiting_bytes <= REPEAT_MAX_BYTES
+	for message_id: int in _waiting:
+		if message_id > limit:
+			break
+		var message: Waiting = _waiting[message_id]
+		if not message.is_sent:
+			if num_new == 0:
+				break
+			num_new -= 1
+		if repeats_all or message.due_at <= now:
+			todo.append(message)
+	return todo
+
+
+## Puts as many of [param todo] as fit into a DATA, in order. Returns those that did not fit.
+func pack(todo: Array[Waiting], parcel: Parcel, now: float, rtt_s: float) -> Array[Waiting]:
+	var retry_s := RETRY_RTTS * (rtt_s if rtt_s >= 0 else DEFAULT_RTT_S) + RETRY_EXTRA_S
+	for position in todo.size():
+		var message := todo[position]
+		if not parcel.fits(message.body.size()):
+			return todo.slice(position)
+		parcel.add(Wire.DataSection.MESSAGE, message.body)
+		if message.is_sent:
+			num_resent += 1
+		else:
+			_budget -= 1.0
+		message.is_sent = true
+		message.due_at = now + retry_s
+		_sent_id = maxi(_sent_id, message.message_id)
+	return []
+
+
+func _wait(body: PackedByteArray, payload_bytes: int) -> void:
+	var message := Waiting.new()
+	message.message_id = last_id
+	message.body = body
+	message.payload_bytes = payload_bytes
+	_waiting[last_id] = message
+
+
+func _settle(message_id: int) -> void:
+	# A bit for an id that was never sent is nothing that a correct server sets.
+	if message_id > _sent_id:
+		return
+	var message: Waiting = _waiting.get(message_id)
+	if message != null:
+		_waiting.erase(message_id)
+		_waiting_bytes -= message.payload_bytes
+
+
+## Cuts a payload; the first piece shares its DATA with the list of players and may be shorter.
+static func _cut(payload: PackedByteArray, num_players: int) -> Array[PackedByteArray]:
+	var first_bytes := Parcel.fragment_bytes(Wire.MessageHeader.SIZE, num_players)
+	var pieces: Array[PackedByteArray] = [payload.slice(0, first_bytes)]
+	if payload.size() > first_bytes:
+		var size := Parcel.fragment_bytes(Wire.MessageHeader.SIZE, 0)
+		pieces.append_array(Targets.split(payload.slice(first_bytes), size))
+	var is_large := pieces.size() > LARGE_FRAGMENTS and pieces.size() < MAX_MESSAGE_FRAGMENTS
+	if is_large and pieces[-1].size() > LAST_BYTES:
+		var last: PackedByteArray = pieces.pop_back()
+		pieces.append(last.slice(0, -LAST_BYTES))
+		pieces.append(last.slice(-LAST_BYTES))
+	return pieces

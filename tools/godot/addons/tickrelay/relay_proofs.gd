@@ -1,0 +1,47 @@
+extends RefCounted
+## Keyed hashes that both ends compute, and the shard of a room code (SPEC 2, 4, 6).
+
+const Wire := preload("generated_wire.gd")
+
+
+static func shard_of(code: String) -> int:
+	var shard := 0
+	for byte in code.to_ascii_buffer():
+		shard = (shard * 31 + byte) & 255
+	return shard
+
+
+## 32 bytes that a room's creator sends; empty for no password. The password never crosses the wire.
+static func room_key(password: String) -> PackedByteArray:
+	if password.is_empty():
+		return PackedByteArray()
+	return _hmac("tickrelay room key".to_ascii_buffer(), password.to_utf8_buffer())
+
+
+## Proves knowledge of a room's key to the server that issued [param cookie].
+static func join_proof(
+	key: PackedByteArray, cookie: PackedByteArray, nonce: int
+) -> PackedByteArray:
+	var message := "join".to_ascii_buffer()
+	message.append_array(cookie)
+	message.append_array(_u64(nonce))
+	return _hmac(key, message).slice(0, Wire.PROOF_BYTES)
+
+
+## Proves possession of a session's secret for one path challenge.
+static func path_proof(secret: PackedByteArray, challenge: int, session: int) -> PackedByteArray:
+	var message := "path".to_ascii_buffer()
+	message.append_array(_u64(challenge))
+	message.append_array(_u64(session))
+	return _hmac(secret, message).slice(0, Wire.PROOF_BYTES)
+
+
+static func _hmac(key: PackedByteArray, message: PackedByteArray) -> PackedByteArray:
+	return Crypto.new().hmac_digest(HashingContext.HASH_SHA256, key, message)
+
+
+static func _u64(number: int) -> PackedByteArray:
+	var bytes := PackedByteArray()
+	bytes.resize(8)
+	bytes.encode_u64(0, number)
+	return bytes

@@ -1,0 +1,254 @@
+extends RefCounted
+## The sections of an UPDATE (SPEC 8 to 10): read in bulk, and checked as SPEC 11 (client, 4) says.
+##
+## Nothing here may log: what comes is hostile until checked, and an out-of-range decode is an
+## engine error. So sizes are checked before anything is read.
+
+const Wire := preload("generated_wire.gd")
+
+const MAX_MESSAGE_FRAGMENTS := Wire.MAX_MESSAGE_BYTES / Wire.MAX_FRAGMENT_BYTES
+
+
+## What a reader must know of a room to check a section.
+class RoomShape:
+	extends RefCounted
+	## Player ids are below this.
+	var player_slots := 0
+	## Entity ids are below this.
+	var num_ids := 0
+	## Consecutive entity ids of one page.
+	var page_ids := 0
+	var max_state_bytes := 0
+
+
+## States of one length within a page: columns, as they cross the wire.
+class Group:
+	extends RefCounted
+	var ids := PackedInt32Array()
+	## How old each sample was at the tick, in steps of 2 ms; 255 = at least that.
+	var ages := PackedByteArray()
+	## Bytes of each state.
+	var stride := 0
+	## All states, one after the other.
+	var states := PackedByteArray()
+
+
+## What changed in one page of the table.
+class Page:
+	extends RefCounted
+	var page := 0
+	## Tick after which everything of this page is here; 0 = the whole page.
+	var since := 0
+	## Entity ids removed since, whether or not they live again.
+	var removed := PackedInt32Array()
+	var groups: Array[Group] = []
+
+
+## One log entry.
+class Entry:
+	extends RefCounted
+	## Whole, not only its low 16 bits.
+	var log_index := 0
+	var kind := 0
+	## Player id, or NO_PLAYER for the server.
+	var sender := 0
+	var channel := 0
+	## Low 15 bits: number of the fragment within its message; bit 15: more follow.
+	var part := 0
+	var payload := PackedByteArray()
+
+
+## All that may be seen of the log from first to last.
+class LogRange:
+	extends RefCounted
+	var first := 0
+	var last := 0
+	## Last index before first that could hold this range up.
+	var after := 0
+	## Ascending, each from first to last.
+	var entries: Array[Entry] = []
+
+
+## One signal, or a fragment of one.
+class SignalPart:
+	extends RefCounted
+	var kind := 0
+	var flags := 0
+	var channel := 0
+	## This fragment, from 0.
+	var number := 0
+	## Number of the signal's last fragment, 0 ... 7.
+	var last := 0
+	var sender := 0
+	## Low 16 bits.
+	var sequence := 0
+	## Log index, low 16 bits; only with AFTER_LOG.
+	var position := 0
+	var payload := PackedByteArray()
+
+
+## The known sections of one UPDATE, in their order.
+class Sections:
+	extends RefCounted
+	var pages: Array[Page] = []
+	var ranges: Array[LogRange] = []
+	var signal_parts: Array[SignalPart] = []
+
+
+## Reads and checks all sections of an UPDATE; null if any is bad, for then the whole datagram is.
+static func read_sections(data: PackedByteArray, shape: RoomShape) -> Sections:
+	var sections := Sections.new()
+	var at := Wire.UpdateHeader.SIZE
+	while at < data.size():
+		if data.size() - at < Wire.SectionHeader.SIZE:
+			return null
+		var header := Wire.SectionHeader.decode(data, at)
+		at += Wire.SectionHeader.SIZE
+		if data.size() - at < header.length:
+			return null
+		if not _read_section(header.type, data.slice(at, at + header.length), shape, sections):
+			return null
+		at += header.length
+	return sections
+
+
+static func _read_section(
+	type: int, body: PackedByteArray, shape: RoomShape, sections: Sections
+) -> bool:
+	match type:
+		Wire.UpdateSection.PAGE:
+			var page := _read_page(body, shape)
+			sections.pages.append(page)
+			return page != null
+		Wire.UpdateSection.LOG_RANGE:
+			var part := _read_range(body, shape)
+			sections.ranges.append(part)
+			return part != null
+		Wire.UpdateSection.SIGNAL:
+			var part := _read_signal(body, shape)
+			sections.signal_parts.append(part)
+			return part != null
+	return true  # of a later revision: skipped by its length
+
+
+static func _read_page(body: PackedByteArray, shape: RoomShape) -> Page:
+	var header := Wire.PageHeader.decode(body)
+	if header == null or header.layer != 0:
+		return null
+	var first_id := header.page * shape.page_ids
+	var ids_end := mini(first_id + shape.page_ids, shape.num_ids)
+	var at := Wire.PageHeader.SIZE + 2 * header.removed_count
+	if first_id >= ids_end or at > body.size():
+		return null
+	var page := Page.new()
+	page.page = header.page
+	page.since = header.since
+	page.removed = _read_ids(body, Wire.PageHeader.SIZE, header.removed_count, first_id, ids_end)
+	if page.removed.size() != header.removed_count:
+		return null
+	for _i in header.group_count:
+		var group := _read_group(body, at, shape.max_state_bytes, first_id, ids_end)
+		if group == null:
+			return null
+		page.groups.append(group)
+		at += Wire.GroupHeader.SIZE + group.ids.size() * (3 + group.stride)
+	return page if at == body.size() else null
+
+
+static func _read_group(
+	body: PackedByteArray, start: int, max_stride: int, first_id: int, ids_end: int
+) -> Group:
+	var header := Wire.GroupHeader.decode(body, start)
+	if header == null or header.encoding != Wire.StateEncoding.WHOLE:
+		return null
+	var ids_at := start + Wire.GroupHeader.SIZE
+	var ages_at := ids_at + 2 * header.count
+	var states_at := ages_at + header.count
+	var end := states_at + header.count * header.stride
+	if header.stride < 1 or header.stride > max_stride or end > body.size():
+		return null
+	var group := Group.new()
+	group.ids = _read_ids(body, ids_at, header.count, first_id, ids_end)
+	if group.ids.size() != header.count:
+		return null
+	group.ages = body.slice(ages_at, states_at)
+	group.stride = header.stride
+	group.states = body.slice(states_at, end)
+	return group
+
+
+## Reads u16 ids that must be first_id ... ids_end - 1; fewer than [param count] if one is not.
+static func _read_ids(
+	body: PackedByteArray, at: int, count: int, first_id: int, ids_end: int
+) -> PackedInt32Array:
+	var ids := PackedInt32Array()
+	ids.resize(count)
+	for i in count:
+		var id := body.decode_u16(at)
+		if id < first_id or id >= ids_end:
+			ids.resize(i)
+			return ids
+		ids[i] = id
+		at += 2
+	return ids
+
+
+static func _read_range(body: PackedByteArray, shape: RoomShape) -> LogRange:
+	var header := Wire.RangeHeader.decode(body)
+	if header == null or not (header.after < header.first and header.first <= header.last):
+		return null
+	var part := LogRange.new()
+	part.first = header.first
+	part.last = header.last
+	part.after = header.after
+	var at := Wire.RangeHeader.SIZE
+	var previous := header.first - 1
+	while at < body.size():
+		var entry := _read_entry(body, at, header.first, shape.player_slots)
+		if entry == null or entry.log_index <= previous or entry.log_index > header.last:
+			return null
+		part.entries.append(entry)
+		previous = entry.log_index
+		at += Wire.EntryHeader.SIZE + entry.payload.size()
+	return part
+
+
+static func _read_entry(body: PackedByteArray, at: int, first: int, player_slots: int) -> Entry:
+	var header := Wire.EntryHeader.decode(body, at)
+	if header == null or body.size() - at - Wire.EntryHeader.SIZE < header.length:
+		return null
+	var is_sender := header.sender < player_slots or header.sender == Wire.NO_PLAYER
+	if not is_sender or header.part & ~Wire.PART_MORE >= MAX_MESSAGE_FRAGMENTS:
+		return null
+	var entry := Entry.new()
+	# The only index with these low bits from `first` on.
+	entry.log_index = first + ((header.index - first) & 0xFFFF)
+	entry.kind = header.kind
+	entry.sender = header.sender
+	entry.channel = header.channel
+	entry.part = header.part
+	at += Wire.EntryHeader.SIZE
+	entry.payload = body.slice(at, at + header.length)
+	return entry
+
+
+static func _read_signal(body: PackedByteArray, shape: RoomShape) -> SignalPart:
+	var header := Wire.SignalDownHeader.decode(body)
+	if header == null:
+		return null
+	var number := header.fragment & 15
+	var last := header.fragment >> 4
+	var is_sender := header.sender < shape.player_slots or header.sender == Wire.NO_PLAYER
+	if number > last or last >= Wire.MAX_SIGNAL_FRAGMENTS or not is_sender:
+		return null
+	var part := SignalPart.new()
+	part.kind = header.kind
+	part.flags = header.flags
+	part.channel = header.channel
+	part.number = number
+	part.last = last
+	part.sender = header.sender
+	part.sequence = header.sequence
+	part.position = header.position
+	part.payload = body.slice(Wire.SignalDownHeader.SIZE)
+	return part

@@ -1,0 +1,45 @@
+extends RefCounted
+## What the game asks for when it joins, checked before a byte is sent.
+
+const RelayText := preload("relay_text.gd")
+const Wire := preload("generated_wire.gd")
+
+const MAX_PASSWORD_BYTES := 1024
+
+## CREATE, JOIN or JOIN_OR_CREATE.
+var mode := Wire.JoinMode.JOIN_OR_CREATE
+## The player's name: 1 to 32 bytes of UTF-8 without control characters.
+var player_name := ""
+## 1 to 16 of A-Z 0-9 -. Empty (CREATE only): the server makes one up.
+var code := ""
+## Empty for none. It never crosses the wire.
+var password := ""
+## For a room that is created, 1 to 256; 0 = the server's default.
+var max_players := 0
+## For a room that is created, 1 to 256; 0 = the server's default.
+var entities_per_player := 0
+## For a room that is created, 1 to 255; 0 = the server's default.
+var max_state_bytes := 0
+## The attempt ends after this many seconds.
+var deadline_s := 5.0
+## Silence of the relay after which the session ends, seconds; 0 = what the relay asks for.
+var silence_s := 0.0
+## Name and release of the game, for the server's statistics.
+var client_name := "tickrelay-godot"
+var client_release := ""
+
+
+## Tells what the relay would refuse, as a reason of Wire.Refusal; 0 if nothing.
+func problem() -> int:
+	var may_be_empty := mode == Wire.JoinMode.CREATE
+	if not RelayText.is_code(code) and not (may_be_empty and code.is_empty()):
+		return Wire.Refusal.BAD_CODE
+	if not RelayText.is_name(player_name):
+		return Wire.Refusal.BAD_NAME
+	var fits := (
+		max_players in range(Wire.MAX_PLAYERS_PER_ROOM + 1)
+		and entities_per_player in range(Wire.MAX_ENTITIES_PER_PLAYER + 1)
+		and max_state_bytes in range(Wire.MAX_STATE_BYTES + 1)
+		and password.to_utf8_buffer().size() <= MAX_PASSWORD_BYTES
+	)
+	return 0 if fits else Wire.Refusal.BAD_OPTIONS

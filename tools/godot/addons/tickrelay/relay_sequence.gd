@@ -1,0 +1,42 @@
+extends RefCounted
+## Numbers that count up and cross the wire as their low 16 bits (SPEC 5).
+
+const Wire := preload("generated_wire.gd")
+
+
+## Rebuilds a whole number from its low 16 bits: the one nearest to [param near].
+## It may be below 0; the caller's check against the lowest permitted number refuses it.
+static func extend(low: int, near: int) -> int:
+	return near + ((low - near + 0x8000) & 0xFFFF) - 0x8000
+
+
+## Which of the peer's datagrams have arrived: the newest, and a mask of the 64 up to it.
+class ReceiveWindow:
+	extends RefCounted
+	enum Verdict { NEW, DUPLICATE, TOO_OLD }
+
+	## Whole number of the newest datagram accepted; 0 = none yet.
+	var newest := 0
+	var _mask := 0
+
+	## Tells whether a datagram may be accepted.
+	func check(seq: int) -> Verdict:
+		var behind := newest - seq
+		if behind >= Wire.WINDOW or seq < 1:
+			return Verdict.TOO_OLD
+		if behind < 0 or not (_mask >> behind) & 1:
+			return Verdict.NEW
+		return Verdict.DUPLICATE
+
+	## Records a datagram that [method check] permitted, after every other check.
+	func accept(seq: int) -> void:
+		var ahead := seq - newest
+		if ahead <= 0:
+			_mask |= 1 << -ahead
+			return
+		_mask = (_mask << ahead | 1) if ahead < Wire.WINDOW else 1
+		newest = seq
+
+	## Bit i set = datagram newest - 1 - i has arrived; the newest itself is implied.
+	func ack_bits() -> int:
+		return (_mask >> 1) & 0xFFFFFFFF

@@ -1,0 +1,264 @@
+extends RefCounted
+## What a client is from WELCOME to the end: the parts of a session and the datagrams they share
+## (SPEC 5, 7 to 11).
+##
+## Down: [method handle_update] runs the checks of SPEC 11 in their order, then moves the window,
+## and only then lets the parts see what came. Up: [method build_tick] lets the parts fill at most
+## two DATA. In the first, states and signals go before messages; in the second it is the other way
+## round: so neither many states nor a large message can starve the other.
+
+const Acks := preload("relay_acks.gd")
+const Clock := preload("relay_clock.gd")
+const Events := preload("relay_events.gd")
+const Handshake := preload("relay_handshake.gd")
+const Log := preload("relay_log.gd")
+const Outbox := preload("relay_outbox.gd")
+const Parcel := preload("relay_parcel.gd")
+const Proofs := preload("relay_proofs.gd")
+const Records := preload("relay_records.gd")
+const Roster := preload("relay_roster.gd")
+const Sequence := preload("relay_sequence.gd")
+const Signals := preload("relay_signals.gd")
+const Table := preload("relay_table.gd")
+const Uploads := preload("relay_uploads.gd")
+const Wire := preload("generated_wire.gd")
+
+## Events that may wait for the game (chosen: minutes of a busy room). Then UPDATEs are dropped
+## unacknowledged, so that the server keeps what they held.
+const MAX_EVENTS := 16384
+
+const _MS := 0.001
+
+var welcome: Wire.WelcomeFields
+## The server's newest tick that we know of.
+var tick: int
+var receipts := Acks.Receipts.new()
+var flight := Acks.Flight.new()
+var clock: Clock
+var table: Table
+var roster: Roster
+var inbox: Log
+var signals_in: Signals.Incoming
+var signals_out := Signals.Outgoing.new()
+var uploads := Uploads.new()
+var outbox: Outbox
+var _shape := Records.RoomShape.new()
+var _shard: int
+var _dropped: Dictionary
+var _events: Array
+var _keepalive_s: float
+var _timeout_s: float
+var _received_at: float
+var _sent_at: float
+
+
+## [param silence_s]: silence after which the session is over; 0 = what the WELCOME says.
+func _init(
+	fields: Wire.WelcomeFields, now: float, dropped: Dictionary, events: Array, silence_s: float
+) -> void:
+	welcome = fields
+	tick = fields.tick
+	_dropped = dropped
+	_events = events
+	_received_at = now
+	_sent_at = now
+	_shape.player_slots = fields.player_slots
+	_shape.num_ids = fields.player_slots * fields.entities_per_player
+	_shape.page_ids = fields.page_ids
+	_shape.max_state_bytes = fields.max_state_bytes
+	_shard = Proofs.shard_of(Handshake.code_of(fields))
+	# A server that asks for a keepalive of 1 ms must not turn its clients into a flood.
+	_keepalive_s = maxf(fields.keepalive_ms * _MS, Wire.ACK_WITHIN_S)
+	_timeout_s = fields.timeout_ms * _MS
+	if silence_s > 0.0:
+		_timeout_s = minf(_timeout_s, silence_s)
+	clock = Clock.new(fields.tick_rate, now)
+	clock.add(fields.tick, now)
+	table = Table.new(_shape, fields.player_id, fields.tick_rate)
+	roster = Roster.new(fields.player_slots)
+	inbox = Log.new(fields.log_index)
+	signals_in = Signals.Incoming.new(dropped, roster.members)
+	outbox = Outbox.new(fields.message_id, fields.message_credit, fields.messages_per_s)
+
+
+## Tells when the session is over if nothing arrives, seconds.
+func timeout_at() -> float:
+	return _received_at + _timeout_s
+
+
+## Tells when a DATA must go out at the latest: an acknowledgement or a keepalive.
+func speak_at() -> float:
+	return minf(receipts.due_at, _sent_at + _keepalive_s)
+
+
+## Estimates the server's time, seconds.
+func server_time(now: float) -> float:
+	return clock.server_time(now, maxf(flight.rtt_s, 0.0))
+
+
+## Takes an UPDATE: OK, or a drop reason; then nothing has changed.
+func handle_update(data: PackedByteArray, now: float) -> int:
+	var header := Wire.UpdateHeader.decode(data)
+	if header == null:
+		return Wire.DropReason.TOO_SHORT
+	if header.session != welcome.session:
+		return Wire.DropReason.UNKNOWN_SESSION
+	if _events.size() >= MAX_EVENTS:
+		return Wire.DropReason.HOLD_FULL
+	var seq := Sequence.extend(header.seq, receipts.window.newest)
+	match receipts.window.check(seq):
+		Sequence.ReceiveWindow.Verdict.DUPLICATE:
+			return Wire.DropReason.DUPLICATE
+		Sequence.ReceiveWindow.Verdict.TOO_OLD:
+			return Wire.DropReason.TOO_OLD
+	return _handle_fresh(data, header, seq, now)
+
+
+func _handle_fresh(data: PackedByteArray, header: Wire.UpdateHeader, seq: int, now: float) -> int:
+	if not flight.may_be_acked(header) or not outbox.may_be_acked(header.message_ack):
+		return Wire.DropReason.BAD_ACK
+	var sections := Records.read_sections(data, _shape)
+	if sections == null or not table.fits(header.tick, sections.pages):
+		return Wire.DropReason.BAD_SECTION
+	var is_newest := seq > receipts.window.newest
+	receipts.accept(seq, now, data.size() == Wire.UpdateHeader.SIZE)
+	_received_at = maxf(_received_at, now)
+	tick = maxi(tick, header.tick)
+	clock.add(header.tick, now)
+	if is_newest:
+		uploads.on_acked(flight.on_acked(header, now))
+		outbox.on_acked(header.message_ack, header.message_bits, header.message_credit)
+	_apply(header.tick, sections, now)
+	return OK
+
+
+## Answers a challenge: proves to the server that we are at the address it went to.
+func handle_path_challenge(challenge: int, now: float) -> PackedByteArray:
+	_received_at = maxf(_received_at, now)
+	var response := Wire.PathResponse.new()
+	response.kind = Wire.Kind.PATH_RESPONSE
+	response.shard = _shard
+	response.session = welcome.session
+	response.challenge = challenge
+	response.proof = Proofs.path_proof(welcome.secret, challenge, welcome.session)
+	return response.encode()
+
+
+## Builds the datagram that ends the session on our side.
+func build_bye(reason: Wire.ByeReason) -> PackedByteArray:
+	var bye := Wire.Bye.new()
+	bye.kind = Wire.Kind.BYE
+	bye.shard = _shard
+	bye.session = welcome.session
+	bye.reason = reason
+	return bye.encode()
+
+
+## Tells whether a reset token is the one from WELCOME, in constant time.
+func is_own_reset(reset_token: PackedByteArray) -> bool:
+	return Crypto.new().constant_time_compare(welcome.reset_token, reset_token)
+
+
+## Drops signals that waited too long for the log.
+func expire(now: float) -> void:
+	signals_in.release(inbox.done, now, _events)
+
+
+func _apply(update_tick: int, sections: Records.Sections, now: float) -> void:
+	table.apply(update_tick, sections.pages, _events)
+	for part in sections.ranges:
+		for entry in inbox.take(part):
+			_hand_over(entry)
+	signals_in.release(inbox.done, now, _events)
+	for part in sections.signal_parts:
+		signals_in.take(part, inbox.done, now, _events)
+
+
+func _hand_over(entry: Records.Entry) -> void:
+	if entry.kind >= 1 and entry.kind <= Wire.MAX_PLAYER_KIND:
+		var event := Events.MessageReceived.new()
+		event.sender = entry.sender
+		event.kind = entry.kind
+		event.channel = entry.channel
+		event.payload = entry.payload
+		event.index = entry.log_index
+		_events.append(event)
+		return
+	var told := []
+	if not roster.apply(entry, told):
+		_dropped[Wire.DropReason.MALFORMED] = _dropped.get(Wire.DropReason.MALFORMED, 0) + 1
+	for event: RefCounted in told:
+		_events.append(event)
+		if event is Events.PlayerJoined:
+			signals_in.on_joined(event.player_id)
+			table.announce(event.player_id, _events)
+		elif event is Events.PlayerLeft:
+			signals_in.on_left(event.player_id)
+			table.retire(event.player_id)
+
+
+## Packs what is due into at most two DATA; none if nothing is due and no acknowledgement is owed.
+## [param max_datagrams] 1: what does not fit waits.
+func build_tick(now: float, max_datagrams: int = 2) -> Array[PackedByteArray]:
+	var states := uploads.due()
+	var messages := outbox.due(now)
+	var datagrams: Array[PackedByteArray] = []
+
+	var first := _open_parcel()
+	states = uploads.pack(states, first, flight.newest + 1)
+	signals_out.pack(first)
+	messages = outbox.pack(messages, first, now, flight.rtt_s)
+	if not first.is_empty or receipts.is_owed():
+		datagrams.append(_seal(first, now))
+
+	var is_more := states.size() + messages.size() + signals_out.num_waiting() > 0
+	if is_more and max_datagrams > 1:
+		datagrams.append(_build_messages_first(states, messages, now))
+	return datagrams
+
+
+## Packs what the game has just sent into one DATA, without waiting for the tick: messages, then
+## signals, then what fits of the states. None if neither a message nor a signal is due.
+func build_flush(now: float) -> Array[PackedByteArray]:
+	var messages := outbox.due(now)
+	if messages.is_empty() and signals_out.num_waiting() == 0:
+		return []
+	return [_build_messages_first(uploads.due(), messages, now)]
+
+
+## Builds a DATA that only acknowledges: what is owed between ticks, and the keepalive.
+func build_word(now: float) -> PackedByteArray:
+	return _seal(_open_parcel(), now)
+
+
+func _build_messages_first(
+	states: Array[Uploads.Entity], messages: Array[Outbox.Waiting], now: float
+) -> PackedByteArray:
+	var parcel := _open_parcel()
+	outbox.pack(messages, parcel, now, flight.rtt_s)
+	signals_out.pack(parcel)
+	uploads.pack(states, parcel, flight.newest + 1)
+	return _seal(parcel, now)
+
+
+func _open_parcel() -> Parcel:
+	var parcel := Parcel.new()
+	var log_bits := inbox.log_bits()
+	if not log_bits.is_empty():
+		parcel.add(Wire.DataSection.LOG_BITS, log_bits)
+	return parcel
+
+
+## Puts the header before a parcel and counts the datagram as sent.
+func _seal(parcel: Parcel, now: float) -> PackedByteArray:
+	var header := Wire.DataHeader.new()
+	header.kind = Wire.Kind.DATA
+	header.shard = _shard
+	header.session = welcome.session
+	receipts.report(header, now)
+	header.seq = flight.add(now, parcel.states) & 0xFFFF
+	header.log_cursor = inbox.cursor
+	_sent_at = now
+	var data := header.encode()
+	data.append_array(parcel.body)
+	return data
