@@ -23,7 +23,7 @@ class Checks:
     def attach(self, crowd: Crowd, plan: Plan, tick_rate: int) -> None:
         """Learn to know the crowd."""
         settle_ticks = int(plan.longest_delay_s * tick_rate) + 1
-        self.freshness = Freshness(crowd.people, crowd.shape, plan.rooms, settle_ticks)
+        self.freshness = Freshness(crowd.people, crowd.shape, plan.rooms, tick_rate, settle_ticks)
         self.ledger = Ledger(crowd.people, crowd.shape, crowd.habits, plan.rooms)
 
     def on_states(self, seen: Seen) -> None:

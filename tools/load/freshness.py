@@ -3,10 +3,11 @@
 A tick is judged when it has settled, long enough after it that nothing of it can still arrive. What changed in a room
 at a tick is what anybody in the room was shown for the first time at that tick. A (receiver, tick) pair counts as
 delivered if that receiver was shown all of it in the snapshot of that very tick. Two kinds of ticks that nobody in a
-room saw count against the relay all the same: those in which datagrams of its members are missing, and those that the
-relay left out although the room changed before and after.
+room saw count as not delivered all the same: those in which a datagram is missing of every member, and those that the
+relay left out although the players sent it states all the time.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,14 @@ from tools.load.downlink import Seen
 from tools.load.histogram import Histogram
 from tools.load.people import REMEMBERED, People
 from tools.load.reading import Bodies, Shape
+
+STEADY_STATES = 8
+"""States sent in time for a tick, from which on it cannot be that nothing changed in it (chosen: none of so many is
+late). Of a smaller load, or one that stands still, ticks that were left out cannot be told from ticks without news."""
+STEADY_TICKS = 3
+"""Ticks for which that must have held: what was sent for a tick is known to about one."""
+LONGEST_GAP_TICKS = 4096
+"""A relay whose tick jumps further has lost its clock; nothing here counts up to where it says it is."""
 
 
 @dataclass
@@ -32,7 +41,7 @@ class _Shown:
 class Freshness:
     """Judges ticks in order. `measuring` may be switched at any time; only what is judged meanwhile counts."""
 
-    def __init__(self, people: People, shape: Shape, num_rooms: int, settle_ticks: int) -> None:
+    def __init__(self, people: People, shape: Shape, num_rooms: int, tick_rate: int, settle_ticks: int) -> None:
         """Begin with nothing seen.
 
         Args:
@@ -41,13 +50,16 @@ class Freshness:
         self._people = people
         self._shape = shape
         self._num_rooms = num_rooms
+        self._tick_rate = tick_rate
         self._settle_ticks = settle_ticks
         self._shown: dict[int, list[_Shown]] = {}
         self._gap_rooms: dict[int, list[Ints]] = {}
         self._truth = np.zeros((num_rooms, shape.player_slots), np.uint64)
         self._changed_before = np.zeros(num_rooms, np.bool_)
         self._judged = 0
-        self.first_tick = 0
+        self._clock_ticks = -np.inf  # tick of a moment, less moment x tick rate, as the quickest datagram had it
+        self._num_sent = 0
+        self._sent_for: Counter[int] = Counter()  # states by the tick that could first show them
         self.measured_from = 1 << 62
         """Ticks after this one count, up to `measured_to`."""
         self.measured_to = 1 << 62
@@ -93,7 +105,12 @@ class Freshness:
             age_s = (seen.arrived[seen.news][timed] - published_at)[counted]
             self.age.add(age_s)
             self.recent_age.add(age_s)
+        if len(seen.body):
+            ahead = bodies.tick[seen.body] - seen.arrived * self._tick_rate
+            self._clock_ticks = max(self._clock_ticks, float(ahead.max()))
         for tick in np.unique(bodies.tick[seen.body]).tolist():
+            if tick <= self._judged:
+                continue  # too late to be counted
             some = bodies.tick[seen.body] == tick
             self._shown.setdefault(tick, []).append(_Shown(seen.row[some], seen.body[some], bodies))
             if not self._judged:
@@ -102,8 +119,14 @@ class Freshness:
     def on_gap(self, row: Ints, tick_before: Ints, tick: Ints) -> None:
         """Note ticks between which datagrams of a room's members are missing."""
         for room, first, end in zip(self._people.room[row].tolist(), (tick_before + 1).tolist(), tick.tolist()):
-            for missing in range(max(first, self._judged + 1), end):
+            for missing in range(max(first, self._judged + 1, end - LONGEST_GAP_TICKS), end):
                 self._gap_rooms.setdefault(missing, []).append(room)
+
+    def note_sent(self, now: float, num_published: int) -> None:
+        """Note that so many states have been published until now."""
+        if self._judged:
+            self._sent_for[int(now * self._tick_rate + self._clock_ticks) + 1] += num_published - self._num_sent
+        self._num_sent = num_published
 
     def _check(self, bodies: Bodies) -> Bools:
         """Tell which states are what their owner has published, and stand where they belong, (h,)."""
@@ -118,8 +141,9 @@ class Freshness:
 
     def settle(self, newest_tick: int) -> None:
         """Judge the ticks that have settled."""
-        while self._judged and self._judged < newest_tick - self._settle_ticks:
-            self._judged += 1
+        until = newest_tick - self._settle_ticks
+        while self._judged and self._judged < until:
+            self._judged = max(self._judged + 1, until - LONGEST_GAP_TICKS)
             self._judge(self._judged)
 
     def settle_all(self, newest_tick: int) -> None:
@@ -128,31 +152,38 @@ class Freshness:
 
     def _judge(self, tick: int) -> None:
         shown = self._shown.pop(tick, [])
-        gap_rooms = np.array(self._gap_rooms.pop(tick, []), np.int64)
+        present = self._find_present(tick)
+        members = np.bincount(self._people.room[: self._people.used][present], minlength=self._num_rooms)
+        gaps = np.bincount(np.array(self._gap_rooms.pop(tick, []), np.int64), minlength=self._num_rooms)
+        lost = (gaps > 0) & (gaps >= members)
         counts = self.measured_from < tick <= self.measured_to
-        lost = np.zeros(self._num_rooms, np.bool_)
-        lost[gap_rooms] = True
+        is_steady = all(self._sent_for[tick - k] >= STEADY_STATES for k in range(STEADY_TICKS))
+        self._sent_for.pop(tick - STEADY_TICKS, None)
         if not shown:
-            is_left_out = tick + 1 in self._shown and not len(gap_rooms)
-            if counts and is_left_out and self._changed_before.any():
-                self.ticks_left_out += 1
-                self._count(tick, self._changed_before, np.zeros(self._people.used, np.bool_))
-            elif counts:
-                self._count(tick, lost, np.zeros(self._people.used, np.bool_))
+            nothing = np.zeros(self._people.used, np.bool_)
+            is_left_out = is_steady and not lost[members > 0].all()
+            if counts:
+                self.ticks_left_out += is_left_out
+                self._count(present, lost | self._changed_before if is_left_out else lost, nothing)
             return
         need, got, seen_rooms = self._compare(shown)
-        room_need = need.sum(axis=1)
         if counts:
-            self.changes += int(room_need.sum())
+            self.changes += int(need.sum())
             row_room = self._people.room[: self._people.used]
-            self._count(tick, (room_need > 0) | (lost & ~seen_rooms), got == room_need[row_room])
-        self._changed_before = room_need > 0
+            self._count(present, (need > 0) | (lost & ~seen_rooms), got == need[row_room])
+        self._changed_before = need > 0
+
+    def _find_present(self, tick: int) -> Bools:
+        """Tell which lives were there before a tick and are there after it, (lives,)."""
+        people, used = self._people, self._people.used
+        first = people.first_tick[:used]
+        return (first > 0) & (first < tick) & (people.live[:used] | (people.newest_tick[:used] >= tick))
 
     def _compare(self, shown: list[_Shown]) -> tuple[Ints, Ints, Bools]:
         """Find out what changed, and how much of it each receiver was shown.
 
-        Returns: changed entities per room and page (rooms, pages); how many of them each life was shown, (lives,);
-            which rooms anybody saw, (rooms,).
+        Returns: changed entities of each room, (rooms,); how many of them each life was shown, (lives,); which rooms
+            anybody saw, (rooms,).
         """
         slots = self._shape.player_slots
         newest = np.zeros(self._num_rooms * slots, np.uint64)
@@ -171,7 +202,7 @@ class Freshness:
             places.append((picked, place, key))
         changed = newest > self._truth.reshape(-1)
         self._truth.reshape(-1)[changed] = newest[changed]
-        need = self._by_page(changed.reshape(self._num_rooms, slots))
+        need = changed.reshape(self._num_rooms, slots).sum(axis=1)
         got = np.zeros(self._people.used, np.int64)
         for part, (picked, place, key) in zip(shown, places):
             hit = changed[place] & (key == newest[place])
@@ -179,16 +210,8 @@ class Freshness:
             np.add.at(got, part.row, of_body[part.body].astype(np.int64))
         return need, got, seen_rooms
 
-    def _by_page(self, changed: Bools) -> Ints:
-        """Count changed entities per room and page."""
-        starts = np.arange(0, self._shape.player_slots, self._shape.page_ids)
-        return np.add.reduceat(changed.astype(np.int64), starts, axis=1)
-
-    def _count(self, tick: int, rooms: Bools, delivered: Bools) -> None:
-        """Count the pairs of a tick in rooms that changed: everybody who was there before it and is there after it."""
-        people, used = self._people, self._people.used
-        first = people.first_tick[:used]
-        present = (first > 0) & (first < tick) & (people.live[:used] | (people.newest_tick[:used] >= tick))
-        pairs = present & rooms[people.room[:used]]
+    def _count(self, present: Bools, rooms: Bools, delivered: Bools) -> None:
+        """Count the pairs of a tick with those of some lives, (lives,), whose room changed, (rooms,)."""
+        pairs = present & rooms[self._people.room[: self._people.used]]
         self.pairs += int(np.count_nonzero(pairs))
         self.delivered += int(np.count_nonzero(pairs & delivered))

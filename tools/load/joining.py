@@ -18,6 +18,7 @@ DEADLINE_S = 15.0
 """An attempt that takes longer has failed."""
 AGAIN_S = 1.0
 """A player whose attempt failed makes another after this."""
+NO_ANSWER = f"no answer within {DEADLINE_S:g} s"
 COLD_KINDS = frozenset({int(Kind.CHALLENGE), int(Kind.WELCOME), int(Kind.REFUSE)})
 """What answers a handshake."""
 
@@ -44,7 +45,7 @@ class Joining:
         self._allowance = 0.0
         self._topped_up_at = 0.0
         self.refusals: Counter[str] = Counter()
-        """Text of a refusal -> how often."""
+        """Text of a refusal, or NO_ANSWER -> how often."""
         self.times = Histogram()
         """From HELLO to WELCOME."""
 
@@ -98,8 +99,10 @@ class Joining:
 
     def _fail(self, attempt: _Attempt, now: float) -> None:
         for event in attempt.connection.take_events():
-            if isinstance(event, (Refused, Disconnected)):
+            if isinstance(event, Refused):
                 self.refusals[event.text] += 1
+            elif isinstance(event, Disconnected):
+                self.refusals[NO_ANSWER] += 1
         del self._attempts[attempt.nonce]
         self.want(attempt.player, now + AGAIN_S)
 

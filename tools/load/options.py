@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import ipaddress
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 from protocol.constants import DEFAULT_PORT
@@ -144,6 +143,8 @@ def find_address(host: str, port: int, owned: bool) -> tuple[int, tuple[Any, ...
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except socket.gaierror as error:
         raise UsageError(f"{host} has no address: {error.strerror}; is the name right?") from None
+    except ValueError:  # a letter, or a length, that no name has
+        raise UsageError(f"{host!r} cannot be a name") from None
     family, _, _, _, address = found[0]
     if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback and not owned:
         raise UsageError(
@@ -153,11 +154,12 @@ def find_address(host: str, port: int, owned: bool) -> tuple[int, tuple[Any, ...
     return family, address
 
 
-def check_limits(options: argparse.Namespace) -> Sequence[str]:
-    """Check the limits of a search. Raises: UsageError. Returns: their names."""
+def check_limits(options: argparse.Namespace) -> None:
+    """Check what belongs to a search. Raises: UsageError."""
     if not 0 < options.min_delivered <= 1:
         raise UsageError(f"min-delivered is {options.min_delivered}; permitted: above 0, up to 1")
     for name in ("max_age_ms", "max_latency_ms", "max_relay_cpu", "max_rooms"):
-        if getattr(options, name) <= 0:
+        if not getattr(options, name) > 0:
             raise UsageError(f"{name.replace('_', '-')} is {getattr(options, name)}; permitted: above 0")
-    return ("min_delivered", "max_age_ms", "max_latency_ms", "max_relay_cpu")
+    if options.find_capacity and options.report:
+        raise UsageError("--report shows one load: run the one that --find-capacity has found with it")

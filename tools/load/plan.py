@@ -1,6 +1,6 @@
 """What a load is to do, as one object: made from the options, read by everything else."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
 
 from protocol.constants import MAX_FRAGMENT_BYTES, MAX_PLAYERS_PER_ROOM, MAX_STATE_BYTES
@@ -127,8 +127,3 @@ RANGES: dict[str, tuple[float, float]] = {
     "settle_s": (0, 600),
 }
 """Permitted range of every number, both ends included."""
-
-
-def plan_fields() -> list[str]:
-    """List the names of all fields."""
-    return [one.name for one in fields(Plan)]

@@ -22,7 +22,7 @@ from relay.columns import Ints
 from tools.load.acting import Acting
 from tools.load.checks import Checks, unconverged
 from tools.load.crowd import Crowd
-from tools.load.joining import COLD_KINDS, Joining, made_up_welcome
+from tools.load.joining import AGAIN_S, COLD_KINDS, DEADLINE_S, Joining, made_up_welcome
 from tools.load.plan import Plan
 from tools.load.reading import Shape
 from tools.load.relay_process import RelayProcess, Usage
@@ -117,7 +117,6 @@ class Run:
         self.clock = clock
         self._rng = np.random.default_rng(plan.seed)
         self.joining = Joining(plan, Random(plan.seed * 7919 + int(self.began * 1e6)), self._send_one)
-        self._row_of = np.full(plan.num_players, -1)
         self._player_of: list[int] = []
         self._silent: list[tuple[float, int, int]] = []  # until, room, player id of crashed players
         self._byes: list[tuple[float, int, bytes]] = []
@@ -148,6 +147,7 @@ class Run:
             rows = self.acting.step(now, self.phase in (Phase.WARM_UP, Phase.LOAD))
             self._send(self.crowd.build_tick(rows, now), now)
             self._send(self.crowd.build_words(now), now)
+            self.checks.freshness.note_sent(now, int(self.crowd.people.published.sum()))
             self.checks.freshness.settle(self.crowd.downlink.newest_tick)
             self._end_silent(now)
         if self.phase is Phase.LOAD:
@@ -164,6 +164,7 @@ class Run:
         """End the load early; what has been measured counts."""
         now = self.clock()
         if self.phase in (Phase.RAMP_UP, Phase.WARM_UP):
+            self._part()
             self._enter(Phase.OVER, now)
         elif self.phase is Phase.LOAD:
             self._end_load(now)
@@ -226,8 +227,19 @@ class Run:
             known &= arrivals.data[:, 0] == Kind.UPDATE
             player[known] = np.array(self._player_of, np.int64)[row[known]]
         for i in np.flatnonzero(arrivals.data[:, 0] != Kind.UPDATE).tolist():
-            player[i] = self.joining.player_of(arrivals.data[i, :16].tobytes()) or 0
+            player[i] = self._player_of_cold(arrivals.data[i, :16].tobytes())
         return player
+
+    def _player_of_cold(self, data: bytes) -> int:
+        """Find out whose path a rare datagram takes: a handshake's by its nonce, a session's by its number.
+
+        What is nobody's takes the first player's.
+        """
+        player = self.joining.player_of(data)
+        if player is None and self.crowd is not None:
+            row, known = self.crowd.people.find(np.frombuffer(data, "<u8", 1, 2))
+            player = self._player_of[int(row[0])] if known[0] else None
+        return player or 0
 
     def _take_cold(self, data: bytes, number: int, arrived: float) -> None:
         if not data:
@@ -245,7 +257,7 @@ class Run:
             self.wire.send_one(number, what)
         else:
             reason = what if isinstance(what, ByeReason) else _reason_of(what)
-            self._end(row, f"{reason.name if isinstance(reason, ByeReason) else reason}")
+            self._end(row, reason.name if isinstance(reason, ByeReason) else f"reason {reason}")
 
     def _admit(self, player: int, welcome: Any, now: float) -> None:
         """A player is in."""
@@ -258,7 +270,6 @@ class Run:
             self.checks.attach(self.crowd, plan, self.tick_rate)
             self.acting = Acting(plan, self.crowd, self._rng)
         row = self.crowd.adopt(welcome, player // plan.players, now)
-        self._row_of[player] = row
         self._player_of.append(player)
         self.acting.begin(row, now)
 
@@ -365,17 +376,22 @@ class Run:
         plan = self.plan
         if self.phase is Phase.RAMP_UP:
             limit = plan.num_players / plan.join_rate + RAMP_UP_PATIENCE_S
-            if self.living() == plan.num_players or elapsed > limit:
+            is_hopeless = self.crowd is None and elapsed > DEADLINE_S + AGAIN_S
+            if self.living() == plan.num_players or elapsed > limit or is_hopeless:
                 self._enter(Phase.WARM_UP if self.crowd is not None else Phase.OVER, now)
         elif self.phase is Phase.WARM_UP and elapsed >= plan.warm_up_s:
             self._begin_load(now)
         elif self.phase is Phase.LOAD:
             if elapsed >= len(self.thirds) * plan.duration_s / NUM_PARTS:
                 self._note_usage()
-            if elapsed >= plan.duration_s:
+            if elapsed >= plan.duration_s or self._is_deserted():
                 self._end_load(now)
         elif self.phase is Phase.SETTLING and (self._is_quiet(now) or elapsed > plan.settle_s + plan.longest_delay_s):
             self._finish(now)
+
+    def _is_deserted(self) -> bool:
+        """Tell whether all players were thrown out: who was does not come back."""
+        return not self.living() and not self.joining.num_waiting
 
     def _begin_load(self, now: float) -> None:
         assert self.crowd is not None
@@ -421,9 +437,14 @@ class Run:
         rows = np.arange(crowd.people.used)
         self.checks.freshness.settle_all(crowd.downlink.newest_tick)
         self.checks.ledger.count_up(crowd.log.done(rows))
-        for row in crowd.people.living.tolist():
-            self.wire.send_one(int(self._socket_of(np.array([self._player_of[row]]))[0]), crowd.build_bye(row))
+        self._part()
         self._enter(Phase.OVER, now)
+
+    def _part(self) -> None:
+        """Say goodbye for everybody, so that the relay need not wait for their timeouts."""
+        if self.crowd is not None:
+            for row in self.crowd.people.living.tolist():
+                self.wire.send_one(self._player_of[row] // self.plan.per_socket, self.crowd.build_bye(row))
 
 
 def _reason_of(number: int) -> ByeReason | int:

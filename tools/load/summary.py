@@ -11,6 +11,7 @@ SECONDS_PER_HOUR = 3600
 SECONDS_PER_MONTH = 30 * 24 * SECONDS_PER_HOUR
 SATURATED_PERCENT = 90.0
 """CPU of one core from which a process may be what holds the figures back."""
+NOBODY_LISTENS = "; the system says that nobody listens there: does the relay run, and on this port?"
 LATE_SHARE = 0.01
 """Share of players' ticks that this process may leave out before the figures are its own and not the relay's."""
 
@@ -178,10 +179,11 @@ def failures_of(run: Run, figures: dict[str, Any], is_over: bool) -> list[str]:
         found.append(f"{len(run.unconverged)} players did not come to the same table as the relay")
     for reason, count in Counter(run.ends.by_relay).items():
         found.append(f"{count} sessions ended that should have lasted: {reason}")
-    if is_over and run.living() + run.joining.num_waiting and run.joining.num_waiting and not run.plan.has_churn:
+    if is_over and run.crowd is not None and run.joining.num_waiting and not run.plan.has_churn:
         found.append(f"{run.joining.num_waiting} of {run.plan.num_players} players could not join{_refusals(run)}")
     if is_over and run.crowd is None:
-        found.append(f"nobody could join{_refusals(run)}")
+        errors = run.wire.counters["send_errors"] + run.wire.counters["receive_errors"]
+        found.append(f"nobody could join{_refusals(run)}{NOBODY_LISTENS if errors else ''}")
     elif is_over and run.begin is None:
         found.append("it was ended before anything was measured")
     return found

@@ -4,7 +4,7 @@ import asyncio
 import io
 import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
@@ -98,3 +98,18 @@ def be_impatient(patch: pytest.MonkeyPatch) -> None:
     """Settle in a third of the usual time: here nothing is far away."""
     patch.setattr(plan_module, "LONGEST_DELAY_S", 0.3)
     patch.setattr(run_module, "QUIET_S", 0.3)
+
+
+def during_load(patch: pytest.MonkeyPatch, after_s: float, action: Callable[[], object]) -> None:
+    """Do something once, in the main thread, so long after the load began."""
+    step = run_module.Run.step
+    done: list[bool] = []
+
+    def stepped(run: run_module.Run) -> None:
+        step(run)
+        is_time = run.phase is run_module.Phase.LOAD and run.clock() - run.phase_began >= after_s
+        if is_time and not done:
+            done.append(True)
+            action()
+
+    patch.setattr(run_module.Run, "step", stepped)

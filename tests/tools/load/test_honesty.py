@@ -4,15 +4,17 @@ Its players reach the relay through a proxy in the same process. The proxy loses
 must never fail a run; and it forges them, which always must.
 """
 
-import os
+import io
 import signal
-import threading
+import socket
 import time
 from typing import Any
 
 import pytest
 
 from protocol.constants import DataSection
+from tests.loopback.relays import player
+from tests.tools.lag.peers import closed_port
 from tests.tools.load.faults import (
     AimAtAll,
     ChangeMessage,
@@ -30,11 +32,12 @@ from tests.tools.load.faults import (
     flip_payload,
     relabel,
 )
-from tests.tools.load.stage import PATIENCE_S, Stage, be_impatient, small_plan
+from tests.tools.load.stage import Stage, be_impatient, during_load, small_plan
 from tools.lag.conditions import Conditions, Path, parse_conditions
 from tools.load import joining as joining_module
 from tools.load import run as run_module
-from tools.load.audience import Aim
+from tools.load.command import Loader
+from tools.load.plan import Movement
 
 pytestmark = pytest.mark.slow
 Figures = dict[str, Any]
@@ -77,7 +80,7 @@ def test_one_percent_of_loss_in_one_direction_is_reported_there_and_nowhere_else
         counters = getattr(stage.proxy, way)
         received = stage.proxy.counters[f"{way}_received"]
     other = "down" if way == "up" else "up"
-    assert received > 6000
+    assert received > 3000
     assert figures["loss_percent"][way] == pytest.approx(1.0, abs=0.2)
     assert figures["loss_percent"][way] == pytest.approx(100 * counters["lost"] / received, abs=0.1)
     assert figures["loss_percent"][other] == 0
@@ -133,4 +136,131 @@ def test_a_planted_fault_fails_the_run_with_its_counter(name: str) -> None:
     assert wanted <= blamed(figures), figures["failures"]
     assert not figures["passed"] and figures["failures"]
     # what was forged of messages must not be taken for a fault of states or signals, nor the other way round
-    assert {one.partition(".")[0] for one in blamed(figures)} <= {one.partition(".")[0] for one in wanted} | {"converged"}
+    assert {one.partition(".")[0] for one in blamed(figures)} <= {one.partition(".")[0] for one in wanted} | {
+        "converged"
+    }
+
+
+# --- what is nobody's fault, and whose fault it is
+
+
+def test_ticks_that_the_relay_leaves_out_are_counted_as_not_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stage() as stage:
+        during_load(monkeypatch, 0.3, lambda: stage.loop.call_soon_threadsafe(time.sleep, 0.15))
+        figures = stage.play(rate=120.0)
+        overruns = stage.server.tick_overruns
+    assert overruns >= 6
+    # the first tick after the pause may find nothing yet: here the proxy slept with the relay
+    assert overruns / 2 <= figures["tick_overruns"] <= overruns + 1
+    assert figures["delivered_share"] < 1 - 0.5 * overruns / figures["ticks"]
+    assert figures["passed"], figures["failures"]
+
+
+def test_a_generator_that_stands_still_does_not_blame_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stage() as stage:
+        during_load(monkeypatch, 0.3, lambda: time.sleep(0.15))
+        figures = stage.play(rate=120.0)
+        overruns = stage.server.tick_overruns
+    assert figures["tick_overruns"] <= overruns
+    assert any("left out, because this process was late" in text for text in figures["load"]["bottlenecks"])
+    assert figures["passed"], figures["failures"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "conditions", "least"),
+    [
+        # A room of one at a third of the tick rate: most ticks have no news, and are not left out for that.
+        ({"rooms": 1, "players": 1, "rate": 10.0}, "none", 0.99),
+        # Nothing moves: a datagram that got lost had no state in it.
+        ({"movement": Movement.STILL, "messages": 20.0}, "down.loss=5", None),
+        ({"movement": Movement.WALK, "rate": 10.0}, "down.loss=5", 0.85),
+    ],
+    ids=["a room of one", "nothing moves", "some walk"],
+)
+def test_ticks_without_news_count_neither_way(plan: dict[str, Any], conditions: str, least: float | None) -> None:
+    with Stage(parse_conditions(conditions), tick_rate=30) as stage:
+        figures = stage.play(duration_s=1.5, **plan)
+    assert figures["tick_overruns"] == 0
+    assert figures["delivered_share"] == (None if least is None else pytest.approx(1.0, abs=1 - least))
+
+
+# --- how a run ends
+
+
+def test_a_relay_that_dies_ends_the_run_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stage(timeout_s=2.0) as stage:
+        during_load(monkeypatch, 0.2, lambda: stage.wait_for(stage.proxy.close()))
+        began = time.monotonic()
+        figures = stage.play(duration_s=60.0)
+    assert time.monotonic() - began < 10.0
+    assert figures["failures"] == ["8 sessions ended that should have lasted: the relay fell silent"]
+    assert not figures["passed"] and figures["players"]["ended_by_relay"] == 8
+
+
+def test_a_relay_that_is_shut_down_ends_the_run_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stage() as stage:
+        during_load(monkeypatch, 0.2, stage.stop_relay)
+        figures = stage.play(duration_s=60.0)
+    assert figures["failures"][-1] == "8 sessions ended that should have lasted: SHUTDOWN" and not figures["passed"]
+
+
+def test_ctrl_c_gives_the_report_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stage() as stage:
+        during_load(monkeypatch, 0.4, lambda: signal.raise_signal(signal.SIGINT))
+        loader = stage.loader()
+        before = signal.getsignal(signal.SIGINT)
+        figures, _ = loader.load(small_plan(duration_s=60.0))
+        assert signal.getsignal(signal.SIGINT) is before
+    assert loader.was_stopped
+    assert 0.3 < figures["seconds"] < 5.0 and figures["messages"]["received"] > 0
+    assert figures["failures"] == [] and figures["passed"]
+
+
+def test_ctrl_c_before_anything_was_measured_passes_nothing_and_lets_go_of_the_seats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = run_module.Run.step
+
+    def stepped(run: run_module.Run) -> None:
+        step(run)
+        if run.living() == 8 and run.phase is run_module.Phase.WARM_UP:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run_module.Run, "step", stepped)
+    with Stage(max_players=8) as stage:
+        figures = stage.play(warm_up_s=60.0)
+        assert figures["failures"] == ["it was ended before anything was measured"] and not figures["passed"]
+        monkeypatch.setattr(run_module.Run, "step", step)
+        assert stage.play()["passed"], "the seats of the first run are not free"
+
+
+def test_a_full_server_is_named_and_those_who_are_in_play(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "RAMP_UP_PATIENCE_S", 0.3)
+    with Stage(max_players=4) as stage:
+        figures = stage.play()
+    assert figures["players"]["connected"] == 4 and figures["messages"]["received"] > 0
+    assert len(figures["failures"]) == 1
+    assert figures["failures"][0].startswith("4 of 8 players could not join: The server is full. Try again later. (")
+
+
+def test_a_full_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(run_module, "AGAIN_S", 0.1)
+    with Stage() as stage:
+        guest = player(stage.server, "guest", code="LOAD-0", max_players=1)
+        stage.wait_for(guest.connect())
+        figures = stage.play(rooms=1)
+        stage.wait_for(guest.close())
+    assert len(figures["failures"]) == 1
+    assert figures["failures"][0].startswith("nobody could join: This room is full. (")
+
+
+def test_an_absent_relay_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining_module, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(run_module, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(run_module, "AGAIN_S", 0.1)
+    loader = Loader(socket.AF_INET, ("127.0.0.1", closed_port()), None, io.StringIO())
+    figures, series = loader.load(small_plan())
+    assert series == [] and not figures["passed"] and len(figures["failures"]) == 1
+    assert figures["failures"][0].startswith("nobody could join: no answer within 15 s (")
+    assert "nobody listens there" in figures["failures"][0]
