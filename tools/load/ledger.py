@@ -39,6 +39,11 @@ class _Records(Columns):
         }
         super().__init__(rows)
 
+    delivered: Ints
+    signal_life: Ints
+    signal_newest: Ints
+    signal_mask: Words
+
 
 class Ledger:
     """Takes what players are handed, and tells in the end what was wrong."""

@@ -1,7 +1,7 @@
 """The players of a load as columns: one row per life, from WELCOME to the end of its session.
 
 A row is never used again, so whatever a content claims to be from can be looked up for as long as the run lasts. A
-player who leaves and comes back has two lives. What one costs in memory depends on the rooms: `row_bytes`.
+player who leaves and comes back has two lives.
 """
 
 import numpy as np
@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from relay.columns import Bools, Columns, Ints
 from tools.load.reading import Shape
+
+Masks = npt.NDArray[np.uint64]
+Times = npt.NDArray[np.float64]
 
 FLIGHT = 64
 """Own datagrams whose fate is still open. At 30 a second that is a round trip of two seconds."""
@@ -87,6 +90,53 @@ def columns_of(shape: Shape) -> dict[str, tuple[str, tuple[int, ...]]]:
 class People(Columns):
     """Times are monotonic seconds, sequence numbers whole. Masks: bit i is the newest number less i."""
 
+    session: Masks
+    live: Bools
+    room: Ints
+    player_id: Ints
+    shard: npt.NDArray[np.uint8]
+    joined_at: Times
+    recv_newest: Ints
+    recv_mask: Masks
+    recv_at: Times
+    recv_count: Ints
+    heard_at: Times
+    owed: Ints
+    ack_due_at: Times
+    newest_tick: Ints
+    first_tick: Ints
+    clock_best_s: Times
+    clock_before_s: Times
+    clock_ends_at: Times
+    send_seq: Ints
+    sent_at: Times
+    open_mask: Masks
+    flight_at: Times
+    rtt_s: Times
+    up_acked: Ints
+    up_lost: Ints
+    published: Ints
+    state_open: Bools
+    state_mask: Masks
+    sample_ms: Ints
+    published_at: Times
+    said: Ints
+    said_at: Times
+    message_sent: Ints
+    message_acked: Ints
+    message_bits: Masks
+    message_credit: Ints
+    message_due_at: Times
+    signalled: Ints
+    signal_packed: Ints
+    signalled_at: Times
+    log_start: Ints
+    cursor: Ints
+    page_tick: Ints
+    known: Masks
+    member: npt.NDArray[np.int8]
+    signal_newest: Ints
+
     def __init__(self, rows: int, shape: Shape) -> None:
         """Make room for that many lives in rooms of one shape; more are added as they come."""
         self.COLUMNS = columns_of(shape)  # type: ignore[misc]
@@ -96,11 +146,6 @@ class People(Columns):
         self._order = np.zeros(0, np.int64)
         self._sorted = np.zeros(0, np.uint64)
         self._is_stale = False
-
-    @property
-    def bytes_per_life(self) -> int:
-        """Memory that one life takes in all columns together."""
-        return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in self.COLUMNS.values())
 
     @property
     def living(self) -> Ints:
