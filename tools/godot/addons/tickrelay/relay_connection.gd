@@ -289,6 +289,8 @@ func _handle_answer(data: PackedByteArray, now: float) -> int:
 	if not _is_joining() or not _handshake.is_own(refuse.nonce):
 		return Wire.DropReason.STALE_JOIN
 	var text := RelayText.printable(RelayText.decode(refuse.text))
+	if text.is_empty() and refuse.reason == Wire.Refusal.VERSION:
+		text = RelayText.version_text(refuse.revision_min, refuse.revision_max)
 	_refuse(refuse.reason, text if text else Wire.REFUSAL_TEXTS.get(refuse.reason, ""))
 	return OK
 

@@ -55,6 +55,20 @@ static func unpadded(bytes: PackedByteArray) -> PackedByteArray:
 	return bytes.slice(0, size)
 
 
+## Says which side to update when a server's revisions and ours have nothing in common.
+static func version_text(server_min: int, server_max: int) -> String:
+	var game := _range_text(Wire.REVISION_MIN, Wire.REVISION_MAX)
+	var server := _range_text(server_min, server_max)
+	var what := "The game speaks protocol %s, the server %s. " % [game, server]
+	if Wire.REVISION_MAX < server_min:
+		return what + "Update the game."
+	return what + "Ask for an update of the server."
+
+
+static func _range_text(low: int, high: int) -> String:
+	return str(low) if low == high else "%d to %d" % [low, high]
+
+
 ## Bytes of the letter that begins at [param at], 0 if none that is well-formed does (RFC 3629).
 static func _letter_size(bytes: PackedByteArray, at: int) -> int:
 	var first := bytes[at]

@@ -1,0 +1,78 @@
+extends RefCounted
+## Asks whether a relay is there, how far away and how busy (SPEC 4, PING and PONG). No session.
+
+const Line := preload("relay_line.gd")
+const RelayText := preload("relay_text.gd")
+const Wire := preload("generated_wire.gd")
+
+## Time between PINGs, seconds.
+const INTERVAL_S := 0.5
+
+var line: Line
+## What the relay said: release, tick_rate, load_percent, players, max_players, rooms,
+## round_trip_s; empty until it did.
+var answer := {}
+## Why there will be no answer; "" while there may be one.
+var problem := ""
+## The relay answered, and speaks no revision that we do.
+var is_version_problem := false
+var _nonce: int
+var _deadline_s: float
+var _deadline_at: float
+var _next_at: float
+var _sent_at := 0.0
+
+
+func _init(host: String, port: int, deadline_s: float, nonce: int, now: float) -> void:
+	line = Line.new(host, port, false)
+	_nonce = nonce
+	_deadline_s = deadline_s
+	_deadline_at = now + deadline_s
+	_next_at = now
+
+
+## Reads and sends. Returns whether it is over: then there is an answer or a problem.
+func poll(now: float) -> bool:
+	if line.is_open():
+		line.receive(_receive)
+		if answer.is_empty() and problem.is_empty() and now >= _next_at:
+			_next_at = now + INTERVAL_S
+			_sent_at = now
+			line.send([_build_ping()])
+	elif not line.problem.is_empty():
+		problem = line.problem
+	if answer.is_empty() and problem.is_empty() and now >= _deadline_at:
+		problem = line.silence_text(_deadline_s, false)
+	return not (answer.is_empty() and problem.is_empty())
+
+
+func _build_ping() -> PackedByteArray:
+	var ping := Wire.PingFields.new()
+	ping.kind = Wire.Kind.PING
+	ping.magic = Wire.MAGIC.to_ascii_buffer()
+	ping.nonce = _nonce
+	var data := ping.encode()
+	data.resize(Wire.PING_BYTES)
+	return data
+
+
+func _receive(data: PackedByteArray, arrived_at: float) -> bool:
+	if data.is_empty() or data[0] != Wire.Kind.PONG:
+		return false
+	var pong := Wire.Pong.decode(data)
+	if pong == null or pong.nonce != _nonce:
+		return false
+	if pong.revision_max < Wire.REVISION_MIN or pong.revision_min > Wire.REVISION_MAX:
+		is_version_problem = true
+		problem = RelayText.version_text(pong.revision_min, pong.revision_max)
+		return true
+	answer = {
+		"release": RelayText.printable(RelayText.decode(RelayText.unpadded(pong.release))),
+		"tick_rate": pong.tick_rate,
+		"load_percent": pong.load_percent,
+		"players": pong.players,
+		"max_players": pong.max_players,
+		"rooms": pong.rooms,
+		"round_trip_s": maxf(0.0, arrived_at - _sent_at),
+	}
+	return true

@@ -1,0 +1,137 @@
+extends RefCounted
+## One join attempt and its session, with sockets: when to send what.
+##
+## Messages and signals do not wait for the tick: what the game sends in a frame leaves at the
+## frame's end. SPEC 5 permits two DATA per tick; a bucket of two, filled twice a tick, keeps to
+## that. At 60 frames and 30 ticks a second that is one DATA in every frame.
+
+const Connection := preload("relay_connection.gd")
+const Line := preload("relay_line.gd")
+const Request := preload("relay_request.gd")
+const Wire := preload("generated_wire.gd")
+
+const DATA_PER_TICK := 2.0
+## Share of the relay's budget of datagrams that DATA may use: acknowledgements need some too.
+const BUDGET_SHARE := 0.7
+## A frame may come this much before the tick's time, seconds.
+const EARLY_S := 0.002
+
+var connection: Connection
+var line: Line
+var _deadline_at: float
+var _deadline_s: float
+var _next_tick_at := -INF
+var _bucket := DATA_PER_TICK
+var _bucket_at := -INF
+var _wants_flush := false
+
+
+func _init(
+	host: String, port: int, in_thread: bool, request: Request, nonce: int, now: float
+) -> void:
+	line = Line.new(host, port, in_thread)
+	connection = Connection.new(request, nonce, now)
+	_deadline_s = request.deadline_s
+	_deadline_at = now + _deadline_s
+
+
+## Reads what arrived. Returns what happened, as [method Connection.take_events].
+func receive() -> Array:
+	if line.is_open():
+		line.receive(_receive)
+	return connection.take_events()
+
+
+## Sends what is due. Returns what happened (time ran out).
+func send(now: float) -> Array:
+	if line.is_open():
+		line.send(_build(now))
+	elif connection.state() != Connection.State.CLOSED:
+		if not line.problem.is_empty() or now >= _deadline_at:
+			connection.close(now)
+			var event := Connection.Events.Refused.new()
+			event.reason = Connection.NO_ANSWER
+			event.text = line.problem if line.problem else line.silence_text(_deadline_s, false)
+			connection.take_events()
+			return [event]
+	return _worded(connection.take_events())
+
+
+## Tells whether [method send] would do something.
+func is_due(now: float) -> bool:
+	if not line.is_open() or connection.next_poll_at() <= now:
+		return true
+	if connection.state() != Connection.State.JOINED:
+		return false
+	return now >= _next_tick_at - EARLY_S or _wants_flush
+
+
+## Lets messages and signals go without waiting for the tick.
+func flush_soon() -> void:
+	_wants_flush = true
+
+
+## Whether nothing is left to be sent after the end.
+func is_over() -> bool:
+	return connection.state() == Connection.State.CLOSED and connection.next_poll_at() == INF
+
+
+## Sends what waits, then the goodbye once; the copies go with later calls of [method send].
+func leave(now: float) -> void:
+	if line.is_open():
+		if connection.state() == Connection.State.JOINED:
+			line.send(connection.tick(now))
+		connection.close(now)
+		line.send(connection.poll(now))
+
+
+## The goodbye three times at once: the game quits, there is no later.
+func leave_at_once(now: float) -> void:
+	leave(now)
+	while line.is_open() and not is_over():
+		line.send(connection.poll(connection.next_poll_at()))
+	line.close()
+
+
+func _receive(data: PackedByteArray, arrived_at: float) -> bool:
+	connection.receive(data, arrived_at)
+	return connection.state() != Connection.State.GREETING
+
+
+func _build(now: float) -> Array[PackedByteArray]:
+	if connection.state() != Connection.State.JOINED:
+		return connection.poll(now)
+	_fill_bucket(now)
+	var datagrams: Array[PackedByteArray] = []
+	if now >= _next_tick_at - EARLY_S:
+		_next_tick_at = (
+			maxf(_next_tick_at, now - EARLY_S) + 1.0 / connection.session.welcome.tick_rate
+		)
+		if _bucket >= 1.0:
+			datagrams = connection.tick(now, mini(floori(_bucket), int(DATA_PER_TICK)))
+			_wants_flush = false
+	elif _wants_flush and _bucket >= 1.0:
+		datagrams = connection.flush(now)
+		_wants_flush = false
+	for data in datagrams:
+		if data.size() > Wire.DataHeader.SIZE and data[0] == Wire.Kind.DATA:
+			_bucket -= 1.0
+	datagrams.append_array(connection.poll(now))
+	return datagrams
+
+
+func _fill_bucket(now: float) -> void:
+	var welcome := connection.session.welcome
+	var per_second := minf(
+		DATA_PER_TICK * welcome.tick_rate, maxf(1.0, BUDGET_SHARE * welcome.datagrams_per_s)
+	)
+	_bucket = minf(DATA_PER_TICK, _bucket + (now - _bucket_at) * per_second)
+	_bucket_at = now
+
+
+## Puts the cause into words where only the sockets know it.
+func _worded(events: Array) -> Array:
+	for event: RefCounted in events:
+		if event is Connection.Events.Refused and event.reason == Connection.NO_ANSWER:
+			event.text = line.silence_text(_deadline_s, connection.is_answered)
+	return events
