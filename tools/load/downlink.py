@@ -64,8 +64,8 @@ class Seen:
     """Which of the n pairs brought a state that its receiver did not have, (h,)."""
     state: Ints
     """Which state of `bodies` that is, (h,)."""
-    num_older: int
-    """Of these, states older than what their receiver had."""
+    older: Ints
+    """States of `bodies` older than what a receiver had, one for each such receiver, (o,)."""
     arrived: Times
     """(n,)"""
 
@@ -310,17 +310,15 @@ class Downlink:
         kept = np.flatnonzero(applied)
         row, body, page, tick = row[kept], body[kept], page[kept], tick[kept]
         people.page_tick[row, page] = tick
-        self._clear_whole_pages(row, page, bodies.since[body])
-        which, gone = _pairs(body, bodies.gone_body, len(bodies))
-        people.known[row[which], bodies.gone_id[gone]] = 0
         which, state = _pairs(body, bodies.state_body, len(bodies))
         receiver, entity_id = row[which], bodies.entity_id[state]
-        key = bodies.keys[state]
-        known = people.known[receiver, entity_id]
-        news, num_older = known != key, int(np.count_nonzero((known > key) & (key > 0)))
+        key, known = bodies.keys[state], people.known[receiver, entity_id]
+        self._clear_whole_pages(row, page, bodies.since[body])
+        gone_from, gone = _pairs(body, bodies.gone_body, len(bodies))
+        people.known[row[gone_from], bodies.gone_id[gone]] = 0
         people.known[receiver, entity_id] = key
-        arrived = update.arrived[pages.datagram[kept]]
-        self._witness.on_states(Seen(row, body, bodies, which[news], state[news], num_older, arrived))
+        news, arrived = known != key, update.arrived[pages.datagram[kept]]
+        self._witness.on_states(Seen(row, body, bodies, which[news], state[news], state[key < known], arrived))
 
     def _clear_whole_pages(self, row: Ints, page: Ints, since: Ints) -> None:
         """Forget the entities of pages that come whole: those that are gone do not stand in them."""

@@ -90,7 +90,7 @@ class Freshness:
         """Take pages that players applied."""
         bodies, people = seen.bodies, self._people
         true = self._check(bodies)
-        self.num_wrong += int(np.count_nonzero(~true)) + seen.num_older
+        self.num_wrong += int(np.count_nonzero(~true)) + int(np.count_nonzero(true[seen.older]))
         self.num_received += len(seen.news)
         if self.is_timing:
             state, receiver = seen.state, seen.row[seen.news]

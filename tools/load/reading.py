@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocol import dtypes
-from protocol.constants import NO_PLAYER, StateEncoding
+from protocol.constants import NO_PLAYER, PART_MORE, StateEncoding
+from protocol.records import MAX_MESSAGE_FRAGMENTS
 from relay.columns import Bools, Bytes, Ints, expand, windows
 from relay.ingress import Records, Sections
 from tools.load import claims
@@ -217,9 +218,9 @@ def read_ranges(source: Bytes, sections: Sections, shape: Shape) -> Entries:
         entry = windows(source, dtypes.ENTRY_HEADER_DTYPE)[at[active]]
         index = first[active] + (entry["index"].astype(np.int64) - first[active] & 0xFFFF)
         payload, length = at[active] + _ENTRY, entry["length"].astype(np.int64)
-        sender = entry["sender"].astype(np.int64)
+        sender, number = entry["sender"].astype(np.int64), entry["part"] & ~np.uint16(PART_MORE)
         whole = (payload + length <= end[active]) & (before[active] < index) & (index <= last[active])
-        whole &= (sender < shape.player_slots) | (sender == NO_PLAYER)
+        whole &= ((sender < shape.player_slots) | (sender == NO_PLAYER)) & (number < MAX_MESSAGE_FRAGMENTS)
         good[active[~whole]] = False
         columns = (entry[name].astype(np.int64) for name in ("kind", "channel", "part"))
         kind, channel, part = columns
