@@ -59,7 +59,7 @@ func take(times: PackedFloat64Array) -> Array[PackedByteArray]:
 	return arrived
 
 
-## Ends the thread and closes the socket. May be called twice.
+## Ends the thread and closes the socket. Must be called once it was opened; may be called twice.
 func close() -> void:
 	_mutex.lock()
 	_is_closed = true
@@ -67,11 +67,6 @@ func close() -> void:
 	if _thread != null and _thread.is_started():
 		_thread.wait_to_finish()
 	_udp.close()
-
-
-func _notification(what: int) -> void:
-	if what == NOTIFICATION_PREDELETE:
-		close()
 
 
 func _read_until_closed() -> void:

@@ -44,8 +44,9 @@ func poll() -> Status:
 
 
 func _notification(what: int) -> void:
-	if what == NOTIFICATION_PREDELETE:
-		_erase()
+	# A RefCounted that is being freed cannot call its own methods.
+	if what == NOTIFICATION_PREDELETE and _item != IP.RESOLVER_INVALID_ID:
+		IP.erase_resolve_item(_item)
 
 
 func _erase() -> void:

@@ -1,0 +1,32 @@
+extends SceneTree
+## A RelayClient that believes it runs in a browser.
+
+var client: BrowserClient = BrowserClient.new()
+
+
+class BrowserClient:
+	extends "res://addons/tickrelay/relay_client.gd"
+
+	func _has_udp() -> bool:
+		return false
+
+
+func _initialize() -> void:
+	root.add_child.call_deferred(client)
+	client.join_refused.connect(_on_join_refused)
+	client.disconnected.connect(_on_disconnected)
+	client.join_or_create_room("LOBBY")
+
+
+func tell(event: String, reason: int, text: String) -> void:
+	print("@", JSON.stringify({"event": event, "reason": reason, "text": text}))
+
+
+func _on_join_refused(reason: int, text: String) -> void:
+	tell("join_refused", reason, text)
+	client.connect_to_relay()
+
+
+func _on_disconnected(reason: int, text: String) -> void:
+	tell("disconnected", reason, text)
+	quit()
