@@ -31,8 +31,8 @@ from tools.load.people import FLIGHT, MESSAGE_SLOTS, REMEMBERED, UNKNOWN, People
 
 MAX_BACKLOG = 60
 """Messages of one player that may wait for the relay; then it says no more for a while. Far above a window of 32."""
-NEWEST_FIRST_EVERY = 4
-"""Every fourth signal is newest-first, every second waits for the log (chosen: every mixture occurs)."""
+NEWEST_FIRST_EVERY = 3
+"""Every third signal is newest-first, every second waits for the log (chosen: every mixture occurs)."""
 AFTER_LOG_EVERY = 2
 
 
@@ -161,7 +161,6 @@ class Uplink:
             after_log = counter % AFTER_LOG_EVERY == 0
             header["after_message"] = np.where(after_log, people.said[rows] & 0xFFFF, 0)
             content = claims.write(Use.SIGNAL, rows, counter, habits.signal_bytes)
-            # another counter than the messages' would pick: the two must not always go to the same players
             audience = self._audience(rows, counter, Use.SIGNAL)
             fitted = self._put_for(packing, some, DataSection.SIGNAL, header, audience, content)
             people.signal_packed[packing.row[fitted]] += 1
