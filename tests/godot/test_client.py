@@ -49,6 +49,7 @@ def test_it_creates_a_room_and_others_join_it(godot: str, project: Path, thread:
                 assert (bob.connection.max_players, bob.connection.entities_per_player) == (5, 3)
                 await hear(bob, PlayerJoined, lambda event: event.name == "Ada")
                 bob.send_message(b"", kind=4)
+                bob.send_message(b"", kind=6)
                 left = await hear(bob, PlayerLeft)
                 assert left.reason is ByeReason.LEFT
             told = await finish(bot)
@@ -229,6 +230,7 @@ def test_it_leaves_and_comes_back_into_the_room(godot: str, project: Path) -> No
             back = await hear(zoe, Message, lambda event: event.payload == b"back")
             assert back.sender == second.player_id
             zoe.send_message(b"", kind=4)
+            zoe.send_message(b"", kind=6)
             report = only(await finish(bot), "report")
             assert report["heard"] == [f"{second.player_id} 0 back"]
 

@@ -18,7 +18,7 @@ from tools.lag.proxy import LagProxy
 
 LOSSY = Conditions(latency_ms=20, jitter_ms=25, loss_percent=10, duplicate_percent=2, reorder_percent=5)
 """One way. Jitter has no fixed bound, but 98 % of the delays are within 20 to 120 ms; an eighth is its largest part."""
-GO, DONE, REPORT = 2, 3, 4
+GO, DONE, REPORT, LEAVE = 2, 3, 4, 6
 TEXT, LARGE, WHISPER = 0, 7, 9
 """Channels of the bot's messages."""
 STEPS = 30
@@ -76,7 +76,7 @@ async def play(
         ]
         try:
             await conduct(pythons, bots)
-            told = [await asyncio.to_thread(bot.finish, PATIENCE_S) for bot in bots]
+            told = [await asyncio.to_thread(bot_process.finish, PATIENCE_S) for bot_process in bots]
         finally:
             for bot_process in bots:
                 bot_process.stop()
@@ -107,6 +107,7 @@ async def conduct(pythons: list[Conductor], bots: list[Godot]) -> None:
         while bot.process.poll() is None and not bot.told("report"):
             await asyncio.sleep(0.05)
         assert bot.told("report"), (complaints(bot.log), bot.log[-2000:])
+    first.send_message(b"", kind=LEAVE)
 
 
 def check(reports: list[dict[str, Any]], pythons: list[Conductor], signals_at_least: float) -> None:

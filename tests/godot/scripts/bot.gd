@@ -2,7 +2,8 @@ extends SceneTree
 ## A player for tests: joins as its arguments say, tells what it hears, does what messages say.
 ##
 ## Kinds of messages: 1 text that is recorded; 2 "go": send what was asked for; 3 "done"; 4
-## "report": tell all, leave and quit; 5 rejoin: leave, join again, then say "back" (kind 1).
+## "report": tell all; 5 rejoin: leave, join again, then say "back" (kind 1); 6 "leave" once the
+## report is out: who leaves takes its states along, and others want to tell of them.
 
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
 
@@ -10,6 +11,7 @@ const GO := 2
 const DONE := 3
 const REPORT := 4
 const REJOIN := 5
+const LEAVE := 6
 ## Time for the last states to arrive, seconds.
 const SETTLE_S := 1.5
 
@@ -25,6 +27,8 @@ var order_of_players: Array[String] = []
 var counter := 0
 var is_running := false
 var report_at := INF
+var has_reported := false
+var may_leave := false
 var last_of_sender := {}
 
 
@@ -84,6 +88,8 @@ func _process(_delta: float) -> bool:
 		_step()
 	if Time.get_ticks_msec() / 1000.0 > report_at:
 		_report()
+	if may_leave and has_reported:
+		_leave()
 	return false
 
 
@@ -136,6 +142,11 @@ func _report() -> void:
 			"limits": client.room_limits(),
 		}
 	)
+	has_reported = true
+
+
+func _leave() -> void:
+	may_leave = false
 	client.leave_room()
 	await create_timer(0.1).timeout
 	quit()
@@ -170,6 +181,8 @@ func _on_message(sender: int, payload: PackedByteArray, channel: int, kind: int)
 			report_at = Time.get_ticks_msec() / 1000.0 + SETTLE_S
 		REJOIN:
 			_rejoin()
+		LEAVE:
+			may_leave = true
 		1:
 			if channel == 9:
 				whispers += 1
