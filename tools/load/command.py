@@ -69,15 +69,19 @@ def _search(loader: "Loader", plan: Plan, options: argparse.Namespace, stream: T
 
 
 class Loader:
-    """Runs one load after another. Ctrl-C ends the one that runs, and its figures count."""
+    """Runs one load after another. Ctrl-C ends the load, a second one the settling too; its figures count."""
 
     def __init__(self, family: int, address: tuple[Any, ...], relay_pid: int | None, stream: TextIO) -> None:
         """Prepare."""
         self._family, self._address = family, address
         self._relay: RelayProcess | None = find_relay(relay_pid, int(address[1])) if _is_local(address) else None
         self._stream = stream
-        self.was_stopped = False
+        self._num_interrupts = 0
+
+    @property
+    def was_stopped(self) -> bool:
         """Whether somebody pressed Ctrl-C."""
+        return self._num_interrupts > 0
 
     def load(self, plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Run one load. Returns: its figures, and its series, one entry a second. Raises: UsageError."""
@@ -100,17 +104,17 @@ class Loader:
             wire.close()
 
     def _on_interrupt(self, *_: object) -> None:
-        self.was_stopped = True
+        self._num_interrupts += 1
 
     def _play(self, run: Run, screen: PlainScreen | LiveScreen, series: list[dict[str, Any]]) -> None:
         shown_at, noted_at, noted = 0.0, run.began, None
-        stopped = False
+        num_stops = self._num_interrupts
         while run.phase is not Phase.OVER:
             began = time.monotonic()
             run.step()
-            if self.was_stopped and not stopped:
-                stopped = True
-                run.stop()
+            if self._num_interrupts > num_stops:
+                num_stops = self._num_interrupts
+                run.stop()  # the second time it does not wait for quiet
             if run.crowd is not None and began - noted_at >= SERIES_S:
                 now = run.moment(began)
                 if noted is not None:

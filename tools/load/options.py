@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tickrelay load",
         description="Load a relay with players who check everything that they receive. Exit code 1 if anything is "
         "missing, doubled, out of order, misdelivered or wrong.",
+        allow_abbrev=False,
     )
     parser.add_argument("--host", default="127.0.0.1", help="the relay's address (default: 127.0.0.1)")
     parser.add_argument(

@@ -29,22 +29,25 @@ class RelayProcess:
         """Look at it now; None once it has ended."""
         try:
             return Usage(time.monotonic(), cpu_seconds(self._pid), rss_mib(self._pid))
-        except (OSError, ValueError, IndexError):
+        except (OSError, RuntimeError, ValueError, IndexError):
             return None
 
 
 def find_relay(pid: int | None, port: int = DEFAULT_PORT) -> RelayProcess | None:
     """Find the relay's process: by its number, or by who has the UDP port. None if it is not to be found."""
+    pid = _find_owner(port) if pid is None else pid
+    process = None if pid is None else RelayProcess(pid)
+    return process if process and process.usage() else None
+
+
+def _find_owner(port: int) -> int | None:
+    """Find the process that has a UDP port; None without psutil too."""
     try:
         import psutil
     except ImportError:
         return None
     try:
-        if pid is None:
-            pid = next(
-                (c.pid for c in psutil.net_connections("udp") if c.laddr and c.laddr.port == port and c.pid), None
-            )
-        process = None if pid is None else RelayProcess(pid)
-        return process if process and process.usage() else None
+        found = psutil.net_connections("udp")
     except psutil.Error:
-        return None  # another user's process, or none
+        return None  # the system does not say
+    return next((one.pid for one in found if one.laddr and one.laddr.port == port and one.pid), None)

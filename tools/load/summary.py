@@ -96,7 +96,7 @@ def _measured(run: Run) -> dict[str, Any]:
 def between(run: Run, begin: Moment, end: Moment) -> dict[str, Any]:
     """Describe traffic and processes between two moments."""
     seconds = max(end.at - begin.at, 1e-9)
-    players = max(1, run.living() if run.phase is not Phase.OVER else run.plan.num_players)
+    players = run.living() or run.plan.num_players
     rates = {
         name: {
             "up": round((getattr(end, f"{name}_up") - getattr(begin, f"{name}_up")) / seconds, 1),
