@@ -141,7 +141,9 @@ class Wire:
             new = slice(count, count + got)
             self._length[new] = self._headers["length"][new]
             stamps = self._control[new]
-            self._arrived[new] = stamps["s"] + stamps["ns"] / 1e9 - (time.time() - time.monotonic())
+            now = time.monotonic()
+            is_stamped = self._headers["control_bytes"][new] > 0
+            self._arrived[new] = np.where(is_stamped, stamps["s"] + stamps["ns"] / 1e9 - (time.time() - now), now)
             self._number[new] = number
             count += got
             if got < wanted:
