@@ -240,5 +240,6 @@ def test_it_leaves_and_comes_back_into_the_room(godot: str, project: Path) -> No
 def test_a_browser_game_is_told_at_once(godot: str, project: Path) -> None:
     told = Godot.start(godot, project, "web.gd", seconds=20).finish()
     assert [(line["event"], line["reason"], line["text"]) for line in told] == [
-        (event, NO_UDP, "Browser games cannot send UDP; not supported yet") for event in ("join_refused", "disconnected")
+        (event, NO_UDP, "Browser games cannot send UDP; not supported yet")
+        for event in ("join_refused", "disconnected")
     ]
