@@ -65,7 +65,7 @@ def make_project(folder: Path) -> Path:
 
 def complaints(log: str) -> list[str]:
     """List the lines of a log that name an error and are not allowed, each with the line after it (its place)."""
-    lines = log.splitlines() + [""]
+    lines = [*log.splitlines(), ""]
     return [
         f"{line} {lines[i + 1].strip()}"
         for i, line in enumerate(lines)

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from protocol import codec
-from protocol.client import ByeReason, PlayerJoined, PlayerLeft
+from protocol.client import ByeReason, Message, PlayerJoined, PlayerLeft
 from protocol.constants import Kind, Refusal
 from tests.godot.engine import Godot
 from tests.loopback.relays import hear, player, run, running_relay
+from tools.lag.conditions import Conditions
+from tools.lag.conditions import Path as LagPath
+from tools.lag.proxy import LagProxy
 
 NO_ANSWER, NO_UDP, VERSION_PROBLEM = 256, 257, 258
 """RelayClient.Problem."""
@@ -199,9 +202,6 @@ def test_a_server_that_stops_says_so_and_one_that_vanishes_is_missed_within_five
         gone = only(await finish(polite), "disconnected")
         assert (gone["reason"], gone["text"]) == (ByeReason.SHUTDOWN, "The server was shut down.")
 
-        from tools.lag.conditions import Conditions, Path as LagPath
-        from tools.lag.proxy import LagProxy
-
         async with running_relay() as server, LagProxy(("127.0.0.1", server.address[1]), LagPath()) as proxy:
             bot = start(godot, project, proxy.address[1], "--code=LOBBY")
             while not bot.told("joined"):
@@ -225,8 +225,6 @@ def test_it_leaves_and_comes_back_into_the_room(godot: str, project: Path) -> No
             await hear(zoe, PlayerLeft, lambda event: event.player_id == first.player_id)
             second = await hear(zoe, PlayerJoined, lambda event: event.name == "Ada")
             assert second.player_id != first.player_id
-            from protocol.client import Message
-
             back = await hear(zoe, Message, lambda event: event.payload == b"back")
             assert back.sender == second.player_id
             zoe.send_message(b"", kind=4)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from construct import Flag, Struct
 
-from protocol import codec, constants
+from protocol import codec, constants, schemas
 from protocol.constants import Kind
 from relay.config import documented_fields
 from tools.generate import __main__ as command
-from tools.generate import fingerprint, spec_tables, vectors
+from tools.generate import fingerprint, gdscript, spec_tables, vectors
 
 ROOT = command.ROOT
 
@@ -29,7 +29,9 @@ def test_every_generated_file_is_fresh(capsys: pytest.CaptureFixture[str]) -> No
     assert command.main(["--check"]) == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", [spec_tables.PATH, spec_tables.README_PATH, vectors.path(), fingerprint.PATH])
+@pytest.mark.parametrize(
+    "name", [spec_tables.PATH, spec_tables.README_PATH, vectors.path(), gdscript.PATH, fingerprint.PATH]
+)
 def test_a_stale_file_is_named_with_its_first_wrong_line(
     copy: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -39,6 +41,7 @@ def test_a_stale_file_is_named_with_its_first_wrong_line(
         spec_tables.PATH: "| HELLO |",
         spec_tables.README_PATH: "| `--tick-rate` |",
         vectors.path(): '"LOBBY"',
+        gdscript.PATH: "const SIZE",
         fingerprint.PATH: "0x",
     }
     stale = fresh.replace(marks[name], "stale", 1)
@@ -64,6 +67,12 @@ def test_a_file_that_only_became_longer_is_described() -> None:
 
 def test_two_runs_give_the_same_bytes() -> None:
     assert command.generated_files(ROOT) == command.generated_files(ROOT)
+
+
+def test_a_schema_whose_form_gdscript_lacks_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "RESET", Struct("flag" / Flag))
+    with pytest.raises(TypeError, match="'flag'"):
+        gdscript.build_text()
 
 
 # --- The fingerprint
