@@ -72,9 +72,11 @@ class Loader:
     """Runs one load after another. Ctrl-C ends the load, a second one the settling too; its figures count."""
 
     def __init__(self, family: int, address: tuple[Any, ...], relay_pid: int | None, stream: TextIO) -> None:
-        """Prepare."""
+        """Prepare. Raises: UsageError if there is no process of that number."""
         self._family, self._address = family, address
         self._relay: RelayProcess | None = find_relay(relay_pid, int(address[1])) if _is_local(address) else None
+        if relay_pid is not None and self._relay is None:
+            raise UsageError(f"relay-pid is {relay_pid}; there is no such process to be seen here")
         self._stream = stream
         self._num_interrupts = 0
 

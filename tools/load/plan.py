@@ -125,5 +125,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "crashes": (0, 10_000),
     "moves": (0, 10_000),
     "settle_s": (0, 600),
+    "seed": (0, 2**32 - 1),
 }
 """Permitted range of every number, both ends included."""

@@ -170,15 +170,15 @@ def failures_of(run: Run, figures: dict[str, Any], is_over: bool) -> list[str]:
         for name in ("missing", "duplicated", "out_of_order", "misdelivered", "wrong"):
             count = figures.get(kind, {}).get(name, 0)
             if count:
-                found.append(f"{count} {what}{'s' if count > 1 else ''} {name.replace('_', ' ')}")
+                found.append(f"{_counted(count, what)} {name.replace('_', ' ')}")
     if run.crowd is not None:
         bad = run.crowd.downlink.dropped["bad_section"] + run.crowd.downlink.dropped["bad_ack"]
         if bad:
-            found.append(f"{bad} UPDATE that break the protocol")
+            found.append(f"{_counted(bad, 'datagram')} against the protocol")
     if run.unconverged is not None and len(run.unconverged):
-        found.append(f"{len(run.unconverged)} players did not come to the same table as the relay")
+        found.append(f"{_counted(len(run.unconverged), 'player')} did not come to the same table as the relay")
     for reason, count in Counter(run.ends.by_relay).items():
-        found.append(f"{count} sessions ended that should have lasted: {reason}")
+        found.append(f"{_counted(count, 'session')} ended that should have lasted: {reason}")
     if is_over and run.crowd is not None and run.joining.num_waiting and not run.plan.has_churn:
         found.append(f"{run.joining.num_waiting} of {run.plan.num_players} players could not join{_refusals(run)}")
     if is_over and run.crowd is None:
@@ -189,8 +189,12 @@ def failures_of(run: Run, figures: dict[str, Any], is_over: bool) -> list[str]:
     return found
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _refusals(run: Run) -> str:
-    texts = ", ".join(f"{text} ({count} times)" for text, count in run.joining.refusals.most_common(3))
+    texts = ", ".join(f"{text} ({_counted(count, 'time')})" for text, count in run.joining.refusals.most_common(3))
     return f": {texts}" if texts else ""
 
 

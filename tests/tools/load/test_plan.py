@@ -24,7 +24,7 @@ def test_both_ends_of_a_range_are_permitted_and_nothing_beyond(name: str) -> Non
 
 def test_every_number_has_a_range() -> None:
     numbers = {one.name for one in dataclasses.fields(Plan) if isinstance(getattr(Plan(port=1), one.name), int | float)}
-    assert numbers - {"seed", "floor"} == RANGES.keys()
+    assert numbers - {"floor"} == RANGES.keys()
 
 
 def test_a_state_is_long_enough_to_prove_itself_or_there_is_none() -> None:
