@@ -415,8 +415,13 @@ class Run:
         self._enter(Phase.SETTLING, now)
 
     def _is_quiet(self, now: float) -> bool:
-        """Tell whether everything has arrived: all is acknowledged, all tables are equal, and nothing new comes."""
+        """Tell whether everything has arrived: all is acknowledged, all tables are equal, and nothing new comes.
+
+        Who was about to come back when the load ended does so first.
+        """
         assert self.crowd is not None
+        if self.plan.has_churn and self.joining.num_waiting:
+            return False
         received = self.checks.ledger.messages["received"] + self.checks.ledger.signals["received"]
         if received != self._num_received:
             self._num_received, self._quiet_since = received, now
