@@ -1,0 +1,148 @@
+extends RefCounted
+## Samples of one entity and the moment that is shown of them: smooth, a little in the past.
+##
+## Shown is server time minus a delay. The delay must be so long that the next sample is there when
+## it is needed: for each sample we note how old the one before it was when it arrived, which holds
+## the interval, the way through the network, its jitter, what loss costs, and the frame. The delay
+## is what was enough for 97 of the last 100. It follows without a jump: the shown moment passes up
+## to a fifth faster or slower than time until it is right.
+## [br][br]
+## Nothing is ever extrapolated: without a newer sample the last one stays. What comes then begins
+## at what is shown, so what is shown never jumps, except by a cut (a teleport).
+
+const Layout := preload("relay_state_layout.gd")
+
+## Samples whose arrival counts, and which of their needs is enough: the third largest.
+const WINDOW := 100
+const _ENOUGH := 3
+## Delay until there is a window worth the name, seconds (chosen: what most games use).
+const FIRST_DELAY_S := 0.1
+const _FIRST_SAMPLES := 10
+## An entity unheard of for so many ticks rested, and then began to move (else they were lost).
+const REST_TICKS := 4
+## How much faster or slower than time the shown moment passes, at most.
+const HURRY := 0.2
+## Share of the error that is made up for in a second, before that limit (chosen).
+const _PULL := 4.0
+## A larger error is jumped over, seconds: the game stood still, or the clock was wrong.
+const _RESYNC_S := 0.6
+## Samples kept: two seconds at 60 Hz, and the delay is at most one.
+const _MAX_SAMPLES := 128
+
+## Delay aimed at, seconds.
+var delay_s := FIRST_DELAY_S
+## Longest delay, seconds. Players further away in time move by glides.
+var max_delay_s := 0.5
+## Server time that is shown.
+var shown_at := -INF
+var _layout: Layout
+var _interval_s: float
+var _times := PackedFloat64Array()
+var _states: Array[PackedFloat32Array] = []
+var _is_cut := PackedByteArray()  # 1: nothing lies between the one before and this
+var _needs := PackedFloat32Array()  # a ring
+var _num_needs := 0
+var _last_sample_at := -INF  # as it came; _times may hold a later one
+
+
+## [param interval_s]: time between samples, a tick.
+func _init(layout: Layout, interval_s: float) -> void:
+	_layout = layout
+	_interval_s = interval_s
+
+
+## Whether there is anything to show.
+func is_empty() -> bool:
+	return _times.is_empty()
+
+
+## The newest sample.
+func newest() -> PackedFloat32Array:
+	return _states[-1]
+
+
+## Takes a sample of server time [param sample_at] that arrived at server time [param now].
+func add(sample_at: float, state: PackedFloat32Array, now: float, is_cut: bool) -> void:
+	if _times.is_empty():
+		_last_sample_at = sample_at
+		_append(sample_at, state, true)
+		shown_at = now - delay_s
+		return
+	var gap := sample_at - _last_sample_at
+	var has_rested := gap > REST_TICKS * _interval_s
+	_note_need(now - (sample_at - _interval_s if has_rested else _last_sample_at))
+	_last_sample_at = maxf(sample_at, _last_sample_at)
+	var at := sample_at
+	if at <= maxf(shown_at, _times[-1]):
+		# Too late for its time: glide to it from what is shown.
+		_restart_from_shown()
+		at = shown_at + _interval_s
+	elif has_rested and at - _interval_s > maxf(shown_at, _times[-1]):
+		_append(at - _interval_s, _states[-1], false)
+	elif shown_at > _times[-1]:
+		_append(shown_at, _states[-1], false)
+	_append(at, state, is_cut)
+
+
+## Lets time pass: [param elapsed_s] on the game's clock, to server time [param now]. Returns what
+## is to be shown.
+func advance(elapsed_s: float, now: float) -> PackedFloat32Array:
+	var error := now - delay_s - shown_at - elapsed_s
+	if absf(error) > _RESYNC_S:
+		shown_at = now - delay_s
+	else:
+		shown_at += elapsed_s * (1.0 + clampf(error * _PULL, -HURRY, HURRY))
+	_forget()
+	return _shown()
+
+
+func _shown() -> PackedFloat32Array:
+	if _times.size() == 1 or shown_at <= _times[0]:
+		return _states[0]
+	var i := _times.bsearch(shown_at)
+	if i == _times.size():
+		return _states[-1]
+	if _is_cut[i] == 1 and shown_at < _times[i]:
+		return _states[i - 1]
+	var weight := (shown_at - _times[i - 1]) / (_times[i] - _times[i - 1])
+	return _layout.blend(_states[i - 1], _states[i], clampf(weight, 0.0, 1.0))
+
+
+func _restart_from_shown() -> void:
+	var shown := _shown()
+	_times.clear()
+	_states.clear()
+	_is_cut.clear()
+	_append(shown_at, shown, false)
+
+
+func _append(at: float, state: PackedFloat32Array, is_cut: bool) -> void:
+	_times.append(at)
+	_states.append(state)
+	_is_cut.append(1 if is_cut else 0)
+
+
+## Drops samples that will not be needed again.
+func _forget() -> void:
+	var past := 0
+	while past + 2 < _times.size() and _times[past + 1] <= shown_at:
+		past += 1
+	past = maxi(past, _times.size() - _MAX_SAMPLES)
+	if past > 0:
+		_times = _times.slice(past)
+		_states = _states.slice(past)
+		_is_cut = _is_cut.slice(past)
+
+
+func _note_need(need_s: float) -> void:
+	if _needs.size() < WINDOW:
+		_needs.append(need_s)
+	else:
+		_needs[_num_needs % WINDOW] = need_s
+	_num_needs += 1
+	var sorted := _needs.duplicate()
+	sorted.sort()
+	var enough := sorted[maxi(sorted.size() - _ENOUGH, 0)]
+	if _num_needs < _FIRST_SAMPLES:
+		enough = maxf(sorted[-1], FIRST_DELAY_S)
+	delay_s = clampf(enough, 0.0, max_delay_s)
