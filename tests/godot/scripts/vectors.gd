@@ -102,16 +102,16 @@ func _reads_as(data: PackedByteArray, value: Dictionary) -> bool:
 	if sections == null:
 		return false
 	var found := []
-	for page in sections.pages:
-		for group in page.groups:
+	for page: Records.Page in sections.pages:
+		for group: Records.Group in page.groups:
 			for row in group.ids.size():
 				var at := row * group.stride
 				var state := group.states.slice(at, at + group.stride).hex_encode()
 				found.append([group.ids[row], group.ages[row], state])
-	for part in sections.ranges:
-		for entry in part.entries:
+	for part: Records.LogRange in sections.ranges:
+		for entry: Records.Entry in part.entries:
 			found.append([entry.log_index & 0xFFFF, entry.kind, entry.payload.hex_encode()])
-	for part in sections.signal_parts:
+	for part: Records.SignalPart in sections.signal_parts:
 		found.append([part.sequence, part.flags, part.payload.hex_encode()])
 	return Codec.equals(found, _expected_reading(value))
 
@@ -296,7 +296,7 @@ func _check_signal_fragments(case: Dictionary) -> bool:
 		return false
 	if sections == null:
 		return true
-	var part := sections.signal_parts[0]
+	var part: Records.SignalPart = sections.signal_parts[0]
 	return part.number == int(case.number) and part.last == int(case.last)
 
 
@@ -339,15 +339,16 @@ func _check_pages(case: Dictionary) -> bool:
 	if case.applied_tick > 0:
 		table._page_ticks[pages[0].page] = int(case.applied_tick)
 	for id: String in case.table:
-		table.states[int(id)] = case.table[id].hex_decode()
+		table._states[int(id)] = case.table[id].hex_decode()
 	var fits := table.fits(int(case.tick), pages)
 	if fits == (case.result == "dropped"):
 		return false
 	if fits:
 		table.apply(int(case.tick), pages, [])
 	var after := {}
-	for id: int in table.states:
-		after[str(id)] = table.states[id].hex_encode()
+	var states := table.states()
+	for id: int in states:
+		after[str(id)] = states[id].hex_encode()
 	var applied: int = table._page_ticks.get(pages[0].page, 0)
 	return Codec.equals(after, case.table_after) and applied == int(case.applied_tick_after)
 
@@ -355,7 +356,8 @@ func _check_pages(case: Dictionary) -> bool:
 func _check_logs(case: Dictionary) -> bool:
 	var inbox := Log.new(int(case.log_index))
 	for step: Dictionary in case.steps:
-		var part := _sections_of(Wire.UpdateSection.LOG_RANGE, step.section.hex_decode()).ranges[0]
+		var sections := _sections_of(Wire.UpdateSection.LOG_RANGE, step.section.hex_decode())
+		var part: Records.LogRange = sections.ranges[0]
 		var handed := inbox.take(part).map(
 			func(entry: Records.Entry) -> Dictionary:
 				return {"index": entry.log_index, "payload": entry.payload.hex_encode()}

@@ -806,6 +806,8 @@ class UpdateHeader:
 class SectionHeader:
 	extends RefCounted
 	const SIZE := 3
+	const AT_TYPE := 0
+	const AT_LENGTH := 1
 	var type := 0
 	var length := 0
 
@@ -967,6 +969,12 @@ class SignalDownHeader:
 class PageHeader:
 	extends RefCounted
 	const SIZE := 13
+	const AT_PAGE := 0
+	const AT_LAYER := 2
+	const AT_SINCE := 3
+	const AT_LOG_INDEX := 7
+	const AT_REMOVED_COUNT := 11
+	const AT_GROUP_COUNT := 12
 	var page := 0
 	var layer := 0
 	var since := 0
@@ -1001,6 +1009,9 @@ class PageHeader:
 class GroupHeader:
 	extends RefCounted
 	const SIZE := 3
+	const AT_ENCODING := 0
+	const AT_COUNT := 1
+	const AT_STRIDE := 2
 	var encoding := 0
 	var count := 0
 	var stride := 0

@@ -52,7 +52,7 @@ func log_bits() -> PackedByteArray:
 func take(part: Records.LogRange) -> Array[Records.Entry]:
 	if part.first > cursor + 1 and part.last > cursor + Wire.LOG_WINDOW:
 		return []  # SPEC 9: too far beyond the cursor to remember
-	for entry in part.entries:
+	for entry: Records.Entry in part.entries:
 		_store(entry)
 	_mark(part.first, part.last)
 	if part.last > done:

@@ -24,13 +24,13 @@ class RoomShape:
 ## States of one length within a page: columns, as they cross the wire.
 class Group:
 	extends RefCounted
-	var ids := PackedInt32Array()
+	var ids: PackedInt32Array
 	## How old each sample was at the tick, in steps of 2 ms; 255 = at least that.
-	var ages := PackedByteArray()
+	var ages: PackedByteArray
 	## Bytes of each state.
 	var stride := 0
 	## All states, one after the other.
-	var states := PackedByteArray()
+	var states: PackedByteArray
 
 
 ## What changed in one page of the table.
@@ -40,8 +40,9 @@ class Page:
 	## Tick after which everything of this page is here; 0 = the whole page.
 	var since := 0
 	## Entity ids removed since, whether or not they live again.
-	var removed := PackedInt32Array()
-	var groups: Array[Group] = []
+	var removed: PackedInt32Array
+	## Of Group.
+	var groups := []
 
 
 ## One log entry.
@@ -65,8 +66,8 @@ class LogRange:
 	var last := 0
 	## Last index before first that could hold this range up.
 	var after := 0
-	## Ascending, each from first to last.
-	var entries: Array[Entry] = []
+	## Of Entry: ascending, each from first to last.
+	var entries := []
 
 
 ## One signal, or a fragment of one.
@@ -90,9 +91,12 @@ class SignalPart:
 ## The known sections of one UPDATE, in their order.
 class Sections:
 	extends RefCounted
-	var pages: Array[Page] = []
-	var ranges: Array[LogRange] = []
-	var signal_parts: Array[SignalPart] = []
+	## Of Page. Untyped, like the others: a typed array costs as much as reading ten states.
+	var pages := []
+	## Of LogRange.
+	var ranges := []
+	## Of SignalPart.
+	var signal_parts := []
 
 
 ## Reads and checks all sections of an UPDATE; null if any is bad, for then the whole datagram is.
@@ -102,51 +106,50 @@ static func read_sections(data: PackedByteArray, shape: RoomShape) -> Sections:
 	while at < data.size():
 		if data.size() - at < Wire.SectionHeader.SIZE:
 			return null
-		var header := Wire.SectionHeader.decode(data, at)
+		var type := data.decode_u8(at + Wire.SectionHeader.AT_TYPE)
+		var end := at + Wire.SectionHeader.SIZE + data.decode_u16(at + Wire.SectionHeader.AT_LENGTH)
 		at += Wire.SectionHeader.SIZE
-		if data.size() - at < header.length:
+		if end > data.size() or not _read_section(type, data.slice(at, end), shape, sections):
 			return null
-		if not _read_section(header.type, data.slice(at, at + header.length), shape, sections):
-			return null
-		at += header.length
+		at = end
 	return sections
 
 
 static func _read_section(
 	type: int, body: PackedByteArray, shape: RoomShape, sections: Sections
 ) -> bool:
-	match type:
-		Wire.UpdateSection.PAGE:
-			var page := _read_page(body, shape)
-			sections.pages.append(page)
-			return page != null
-		Wire.UpdateSection.LOG_RANGE:
-			var part := _read_range(body, shape)
-			sections.ranges.append(part)
-			return part != null
-		Wire.UpdateSection.SIGNAL:
-			var part := _read_signal(body, shape)
-			sections.signal_parts.append(part)
-			return part != null
+	if type == Wire.UpdateSection.PAGE:
+		var page := _read_page(body, shape)
+		sections.pages.append(page)
+		return page != null
+	if type == Wire.UpdateSection.LOG_RANGE:
+		var part := _read_range(body, shape)
+		sections.ranges.append(part)
+		return part != null
+	if type == Wire.UpdateSection.SIGNAL:
+		var part := _read_signal(body, shape)
+		sections.signal_parts.append(part)
+		return part != null
 	return true  # of a later revision: skipped by its length
 
 
 static func _read_page(body: PackedByteArray, shape: RoomShape) -> Page:
-	var header := Wire.PageHeader.decode(body)
-	if header == null or header.layer != 0:
-		return null
-	var first_id := header.page * shape.page_ids
-	var ids_end := mini(first_id + shape.page_ids, shape.num_ids)
-	var at := Wire.PageHeader.SIZE + 2 * header.removed_count
-	if first_id >= ids_end or at > body.size():
+	if body.size() < Wire.PageHeader.SIZE or body.decode_u8(Wire.PageHeader.AT_LAYER) != 0:
 		return null
 	var page := Page.new()
-	page.page = header.page
-	page.since = header.since
-	page.removed = _read_ids(body, Wire.PageHeader.SIZE, header.removed_count, first_id, ids_end)
-	if page.removed.size() != header.removed_count:
+	page.page = body.decode_u16(Wire.PageHeader.AT_PAGE)
+	page.since = body.decode_u32(Wire.PageHeader.AT_SINCE)
+	var num_removed := body.decode_u8(Wire.PageHeader.AT_REMOVED_COUNT)
+	var first_id := page.page * shape.page_ids
+	var ids_end := mini(first_id + shape.page_ids, shape.num_ids)
+	var at := Wire.PageHeader.SIZE + 2 * num_removed
+	if first_id >= ids_end or at > body.size():
 		return null
-	for _i in header.group_count:
+	if num_removed > 0:
+		page.removed = _read_ids(body, Wire.PageHeader.SIZE, num_removed, first_id, ids_end)
+		if page.removed.size() != num_removed:
+			return null
+	for _i in body.decode_u8(Wire.PageHeader.AT_GROUP_COUNT):
 		var group := _read_group(body, at, shape.max_state_bytes, first_id, ids_end)
 		if group == null:
 			return null
@@ -156,23 +159,26 @@ static func _read_page(body: PackedByteArray, shape: RoomShape) -> Page:
 
 
 static func _read_group(
-	body: PackedByteArray, start: int, max_stride: int, first_id: int, ids_end: int
+	body: PackedByteArray, at: int, max_stride: int, first_id: int, ids_end: int
 ) -> Group:
-	var header := Wire.GroupHeader.decode(body, start)
-	if header == null or header.encoding != Wire.StateEncoding.WHOLE:
+	if body.size() - at < Wire.GroupHeader.SIZE:
 		return null
-	var ids_at := start + Wire.GroupHeader.SIZE
-	var ages_at := ids_at + 2 * header.count
-	var states_at := ages_at + header.count
-	var end := states_at + header.count * header.stride
-	if header.stride < 1 or header.stride > max_stride or end > body.size():
+	var encoding := body.decode_u8(at + Wire.GroupHeader.AT_ENCODING)
+	var count := body.decode_u8(at + Wire.GroupHeader.AT_COUNT)
+	var stride := body.decode_u8(at + Wire.GroupHeader.AT_STRIDE)
+	var ids_at := at + Wire.GroupHeader.SIZE
+	var ages_at := ids_at + 2 * count
+	var states_at := ages_at + count
+	var end := states_at + count * stride
+	var is_stride := stride >= 1 and stride <= max_stride
+	if encoding != Wire.StateEncoding.WHOLE or not is_stride or end > body.size():
 		return null
 	var group := Group.new()
-	group.ids = _read_ids(body, ids_at, header.count, first_id, ids_end)
-	if group.ids.size() != header.count:
+	group.ids = _read_ids(body, ids_at, count, first_id, ids_end)
+	if group.ids.size() != count:
 		return null
 	group.ages = body.slice(ages_at, states_at)
-	group.stride = header.stride
+	group.stride = stride
 	group.states = body.slice(states_at, end)
 	return group
 

@@ -166,11 +166,11 @@ func expire(now: float) -> void:
 
 func _apply(update_tick: int, sections: Records.Sections, now: float) -> void:
 	table.apply(update_tick, sections.pages, _events)
-	for part in sections.ranges:
+	for part: Records.LogRange in sections.ranges:
 		for entry in inbox.take(part):
 			_hand_over(entry)
 	signals_in.release(inbox.done, now, _events)
-	for part in sections.signal_parts:
+	for part: Records.SignalPart in sections.signal_parts:
 		signals_in.take(part, inbox.done, now, _events)
 
 

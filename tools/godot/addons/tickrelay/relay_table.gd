@@ -4,13 +4,17 @@ extends RefCounted
 ## The table itself is only ever changed by pages. What the game sees differs in two ways: its own
 ## entities come back and are left out, and a state of a player whom the log has not announced yet
 ## is withheld and shown with player_joined.
+##
+## Mostly a page brings the same entities as the time before, in the same order. Then its group is
+## kept as it came (a [Block]) and put into the dictionary of states only when somebody asks: to cut
+## it into 32 small arrays costs as much as all the rest.
 
 const Events := preload("relay_events.gd")
 const Records := preload("relay_records.gd")
 const States := preload("relay_states.gd")
 
-## Entity id -> newest state, our own and withheld ones included.
-var states := {}
+var _states := {}  # entity id -> state; stale for those of a block that is not spread
+var _blocks := {}  # page -> Block: its last group
 var _shape: Records.RoomShape
 var _player_id: int
 var _tick_rate: int
@@ -21,15 +25,34 @@ var _visible := {}  # entity id -> true: shown, and its player is announced
 var _withheld := {}  # entity id -> RelayStates of one row
 
 
+## The last group of a page.
+class Block:
+	extends RefCounted
+	var ids: PackedInt32Array
+	var stride := 0
+	var states: PackedByteArray
+	## Rows that the game does not hear of, ascending: our own entity.
+	var hidden: PackedInt32Array
+	## Whether the dictionary has these states too.
+	var is_spread := true
+
+
 func _init(shape: Records.RoomShape, player_id: int, tick_rate: int) -> void:
 	_shape = shape
 	_player_id = player_id
 	_tick_rate = tick_rate
 
 
+## Entity id -> newest state, our own and withheld ones included. Not to be changed.
+func states() -> Dictionary:
+	for block: Block in _blocks.values():
+		_spread(block)
+	return _states
+
+
 ## Tells whether every section can be applied or ignored; one built on a tick that we lack can not.
-func fits(tick: int, pages: Array[Records.Page]) -> bool:
-	for page in pages:
+func fits(tick: int, pages: Array) -> bool:
+	for page: Records.Page in pages:
 		var applied: int = _page_ticks.get(page.page, 0)
 		if tick > applied and page.since > applied:
 			return false
@@ -37,15 +60,18 @@ func fits(tick: int, pages: Array[Records.Page]) -> bool:
 
 
 ## Brings pages that passed [method fits] to [param tick], and appends what the game must hear.
-func apply(tick: int, pages: Array[Records.Page], events: Array) -> void:
+func apply(tick: int, pages: Array, events: Array) -> void:
+	if pages.is_empty():
+		return
 	var removed := PackedInt32Array()
-	var changed: Array[States] = []
-	for page in pages:
+	var changed := []
+	for page: Records.Page in pages:
 		if tick > _page_ticks.get(page.page, 0):
 			_page_ticks[page.page] = tick
 			_remove(page, removed)
-			for group in page.groups:
-				_apply_group(tick, group, changed)
+			for group: Records.Group in page.groups:
+				if not _apply_like_before(tick, page.page, group, changed):
+					_apply_group(tick, page.page, group, changed)
 	if not removed.is_empty():
 		var event := Events.EntitiesRemoved.new()
 		event.ids = removed
@@ -56,6 +82,7 @@ func apply(tick: int, pages: Array[Records.Page], events: Array) -> void:
 ## The log told of a player: from now on their states are shown. Appends those withheld so far.
 func announce(player_id: int, events: Array) -> void:
 	_announced[player_id] = true
+	_forget_blocks()
 	for entity_id: int in _withheld.keys():
 		if entity_id % _shape.player_slots == player_id:
 			events.append(_withheld[entity_id])
@@ -66,6 +93,7 @@ func announce(player_id: int, events: Array) -> void:
 ## The log told that a player left. Their entities stay until a page removes them.
 func retire(player_id: int) -> void:
 	_announced.erase(player_id)
+	_forget_blocks()
 	for entity_id: int in _visible.keys():
 		if entity_id % _shape.player_slots == player_id:
 			_visible.erase(entity_id)
@@ -74,6 +102,7 @@ func retire(player_id: int) -> void:
 func _remove(page: Records.Page, removed: PackedInt32Array) -> void:
 	if page.since > 0 and page.removed.is_empty():
 		return
+	_forget_blocks()
 	var gone := {}
 	for entity_id in page.removed:
 		gone[entity_id] = true
@@ -82,7 +111,7 @@ func _remove(page: Records.Page, removed: PackedInt32Array) -> void:
 	var ids := gone.keys()
 	ids.sort()
 	for entity_id: int in ids:
-		if not states.erase(entity_id):
+		if not _states.erase(entity_id):
 			continue
 		_withheld.erase(entity_id)
 		_visible.erase(entity_id)
@@ -94,7 +123,7 @@ func _remove(page: Records.Page, removed: PackedInt32Array) -> void:
 ## removed lived all the time.
 func _add_absent(page: Records.Page, gone: Dictionary) -> void:
 	var present := {}
-	for group in page.groups:
+	for group: Records.Group in page.groups:
 		for entity_id in group.ids:
 			present[entity_id] = true
 	var first_id := page.page * _shape.page_ids
@@ -103,23 +132,94 @@ func _add_absent(page: Records.Page, gone: Dictionary) -> void:
 			gone[entity_id] = true
 
 
-## Takes a group's states. What the game hears of them is the group itself if all of it is news.
-func _apply_group(tick: int, group: Records.Group, changed: Array[States]) -> void:
+## Takes a group of the same entities as the page's last one; false if it is not that.
+func _apply_like_before(tick: int, page: int, group: Records.Group, changed: Array) -> bool:
+	var block: Block = _blocks.get(page)
+	if block == null or block.stride != group.stride or block.ids != group.ids:
+		return false
 	var stride := group.stride
-	var news := PackedInt32Array()
+	var old := block.states
+	var new := group.states
+	var skipped := block.hidden
+	var at := 0
+	for row in group.ids.size():
+		# One byte tells of most that have changed; to compare all is five times dearer.
+		if old[at] == new[at] and not block.hidden.has(row):
+			if old.slice(at, at + stride) == new.slice(at, at + stride):
+				if skipped.size() == block.hidden.size():
+					skipped = skipped.duplicate()
+				skipped.append(row)
+		at += stride
+	if skipped.size() > block.hidden.size():
+		skipped.sort()
+	block.states = new
+	block.is_spread = false
+	_tell(tick, group, skipped, changed)
+	return true
+
+
+## Takes a group's states, one by one.
+func _apply_group(tick: int, page: int, group: Records.Group, changed: Array) -> void:
+	if _blocks.has(page):
+		_spread(_blocks[page])
+	var stride := group.stride
+	var blob := group.states
+	var skipped := PackedInt32Array()  # rows that the game does not hear of
 	var row := 0
+	var at := 0
 	for entity_id in group.ids:
-		var at := row * stride
-		var state := group.states.slice(at, at + stride)
-		if states.get(entity_id) != state:  # else sent again: our ack had not arrived
-			states[entity_id] = state
-			if _visible.has(entity_id) or _may_show(entity_id, tick, group, row):
-				news.append(row)
+		var state := blob.slice(at, at + stride)
+		at += stride
+		if _states.get(entity_id) == state:
+			skipped.append(row)  # sent again: our ack had not arrived
+		else:
+			_states[entity_id] = state
+			if not _visible.has(entity_id) and not _may_show(entity_id, tick, group, row):
+				skipped.append(row)
 		row += 1
-	if news.size() == row:
-		changed.append(_states_of(tick, stride, group.ids, group.ages, group.states))
-	elif not news.is_empty():
-		changed.append(_pick(tick, group, news))
+	_remember_block(page, group)
+	_tell(tick, group, skipped, changed)
+
+
+## Keeps a group to compare the next one with, unless the game does not know all of its players.
+func _remember_block(page: int, group: Records.Group) -> void:
+	_blocks.erase(page)
+	var block := Block.new()
+	for row in group.ids.size():
+		var entity_id := group.ids[row]
+		if _visible.has(entity_id):
+			continue
+		if entity_id % _shape.player_slots != _player_id:
+			return
+		block.hidden.append(row)
+	block.ids = group.ids
+	block.stride = group.stride
+	block.states = group.states
+	_blocks[page] = block
+
+
+func _spread(block: Block) -> void:
+	if block.is_spread:
+		return
+	block.is_spread = true
+	var at := 0
+	for entity_id in block.ids:
+		_states[entity_id] = block.states.slice(at, at + block.stride)
+		at += block.stride
+
+
+func _forget_blocks() -> void:
+	for block: Block in _blocks.values():
+		_spread(block)
+	_blocks.clear()
+
+
+## Appends what is news of a group: the group itself if all of it is.
+func _tell(tick: int, group: Records.Group, skipped: PackedInt32Array, changed: Array) -> void:
+	if skipped.is_empty():
+		changed.append(_states_of(tick, group.stride, group.ids, group.ages, group.states))
+	elif skipped.size() < group.ids.size():
+		changed.append(_without(tick, group, skipped))
 
 
 func _may_show(entity_id: int, tick: int, group: Records.Group, row: int) -> bool:
@@ -129,7 +229,7 @@ func _may_show(entity_id: int, tick: int, group: Records.Group, row: int) -> boo
 	if _announced.has(creator):
 		_show(entity_id)
 		return true
-	_withheld[entity_id] = _pick(tick, group, PackedInt32Array([row]))
+	_withheld[entity_id] = _pick(tick, group, [[row, row + 1]])
 	return false
 
 
@@ -138,23 +238,32 @@ func _show(entity_id: int) -> void:
 	_visible[entity_id] = true
 
 
-## Copies some rows of a group, those side by side at once: mostly it is all but our own.
-func _pick(tick: int, group: Records.Group, rows: PackedInt32Array) -> States:
+## Copies a group but for some rows, given in ascending order.
+func _without(tick: int, group: Records.Group, skipped: PackedInt32Array) -> States:
+	var runs := []
+	var first := 0
+	for row in skipped:
+		if row > first:
+			runs.append([first, row])
+		first = row + 1
+	if first < group.ids.size():
+		runs.append([first, group.ids.size()])
+	return _pick(tick, group, runs)
+
+
+## Copies runs of rows, each [first, end].
+func _pick(tick: int, group: Records.Group, runs: Array) -> States:
 	var ids := PackedInt32Array()
 	var ages := PackedByteArray()
 	var blob := PackedByteArray()
-	var i := 0
-	while i < rows.size():
-		var first := rows[i]
-		var end := first + 1
-		i += 1
-		while i < rows.size() and rows[i] == end:
-			end += 1
-			i += 1
+	var stride := group.stride
+	for run: Array in runs:
+		var first: int = run[0]
+		var end: int = run[1]
 		ids.append_array(group.ids.slice(first, end))
 		ages.append_array(group.ages.slice(first, end))
-		blob.append_array(group.states.slice(first * group.stride, end * group.stride))
-	return _states_of(tick, group.stride, ids, ages, blob)
+		blob.append_array(group.states.slice(first * stride, end * stride))
+	return _states_of(tick, stride, ids, ages, blob)
 
 
 func _states_of(
