@@ -16,11 +16,21 @@ const STAY_S := 2.0
 const CENTRES: Array[Vector2] = [Vector2(300.0, 300.0), Vector2(1300.0, 300.0)]
 
 var client: RelayClient = RelayClient.new()
+var watcher := Watcher.new()
 var spawner: RelaySpawner = RelaySpawner.new()
 var world := Node2D.new()
 var options := {}
 var seen := []
 var ends_at := INF
+
+
+class Watcher:
+	extends Node
+	## After RelaySync has shown what it shows in this frame.
+	signal frame_shown
+
+	func _process(_delta: float) -> void:
+		frame_shown.emit()
 
 
 func _initialize() -> void:
@@ -40,6 +50,9 @@ func _initialize() -> void:
 	world.add_child(client)
 	world.add_child(spawner)
 	world.add_child(RelayMonitors.new())
+	watcher.process_priority = 2000
+	watcher.frame_shown.connect(_on_frame_shown)
+	world.add_child(watcher)
 	root.add_child.call_deferred(world)
 	process_frame.connect(_on_frame)
 	client.joined.connect(_on_joined)
@@ -56,6 +69,8 @@ func _on_joined() -> void:
 
 func _on_spawned(node: Node, player_id: int) -> void:
 	var sync: RelaySync = node.get_node("RelaySync")
+	if sync.is_local():
+		_move(node, client.server_time)
 	tell(
 		"spawned",
 		{
@@ -81,15 +96,16 @@ func _on_despawned(_node: Node, player_id: int) -> void:
 	tell("despawned", {"player_id": player_id})
 
 
-## Before the nodes' own _process: what RelaySync showed in the last frame is still there.
 func _on_frame() -> void:
-	if not client.is_joined():
-		return
+	var own := spawner.node_of(client.player_id)
+	if own != null:
+		_move(own, client.server_time)
+
+
+func _on_frame_shown() -> void:
 	for player_id: int in spawner.nodes():
 		var node: Node2D = spawner.node_of(player_id)
-		if player_id == client.player_id:
-			_move(node, client.server_time)
-		elif node.visible:
+		if player_id != client.player_id and node.visible:
 			var sync: RelaySync = node.get_node("RelaySync")
 			var at := [client.server_time, node.position.x, node.position.y, node.rotation]
 			seen.append(at + [sync.delay_s, node.energy, node.health, node.is_ready])
@@ -99,9 +115,8 @@ func _on_frame() -> void:
 
 func _move(node: Node2D, time: float) -> void:
 	var angle := fposmod(time * TURNS_PER_S, 1.0) * TAU
-	var is_resting := options.has("resting") and fposmod(time, 1.0) < 0.5
-	if is_resting:
-		return
+	if options.has("resting") and fposmod(time, 1.0) < 0.5:
+		angle = floorf(time) * TURNS_PER_S * TAU
 	node.position = CENTRES[int(time / STAY_S) % 2] + Vector2.from_angle(angle) * RADIUS
 	node.rotation = angle
 	node.energy = angle / TAU * 100.0
@@ -110,7 +125,7 @@ func _move(node: Node2D, time: float) -> void:
 
 
 func _finish() -> void:
-	process_frame.disconnect(_on_frame)
+	watcher.queue_free()
 	var monitors := {}
 	for id in Performance.get_custom_monitor_names():
 		monitors[id] = Performance.get_custom_monitor(id)
