@@ -114,9 +114,10 @@ func _on_frame_shown() -> void:
 
 
 func _move(node: Node2D, time: float) -> void:
-	var angle := fposmod(time * TURNS_PER_S, 1.0) * TAU
-	if options.has("resting") and fposmod(time, 1.0) < 0.5:
-		angle = floorf(time) * TURNS_PER_S * TAU
+	var moved_s := time
+	if options.has("resting"):  # the first half of each second
+		moved_s = floorf(time) + maxf(0.0, fposmod(time, 1.0) * 2.0 - 1.0)
+	var angle := fposmod(moved_s * TURNS_PER_S, 1.0) * TAU
 	node.position = CENTRES[int(time / STAY_S) % 2] + Vector2.from_angle(angle) * RADIUS
 	node.rotation = angle
 	node.energy = angle / TAU * 100.0
@@ -125,6 +126,7 @@ func _move(node: Node2D, time: float) -> void:
 
 
 func _finish() -> void:
+	process_frame.disconnect(_on_frame)
 	watcher.queue_free()
 	var monitors := {}
 	for id in Performance.get_custom_monitor_names():

@@ -279,6 +279,8 @@ func _take(sample_at: float, bytes: PackedByteArray, start: int) -> void:
 	if not _timeline.is_empty():
 		var step := _layout.distance(get_parent(), _timeline.newest(), numbers)
 		is_cut = step > _teleport_distance()
+	else:
+		_layout.apply(numbers)  # at once: the next _process may be in the next frame
 	_timeline.add(sample_at, numbers, client.server_time, is_cut)
 	_hide(false)
 

@@ -3,12 +3,13 @@ extends RefCounted
 ##
 ## Shown is server time minus a delay. The delay must be so long that the next sample is there when
 ## it is needed: for each sample we note how old the one before it was when it arrived, which holds
-## the interval, the way through the network, its jitter, what loss costs, and the frame. The delay
-## is what was enough for 97 of the last 100. It follows without a jump: the shown moment passes up
-## to a fifth faster or slower than time until it is right.
+## the interval, the way through the network, its jitter, the loss of one sample, and the frame. The
+## delay is what was enough for 97 of the last 100. It follows without a jump: the shown moment
+## passes up to a fifth faster or slower than time until it is right.
 ## [br][br]
-## Nothing is ever extrapolated: without a newer sample the last one stays. What comes then begins
-## at what is shown, so what is shown never jumps, except by a cut (a teleport).
+## Nothing is ever extrapolated: at the newest sample the shown moment stands still until there is a
+## newer one, then goes on from there. So what is shown never jumps, except by a cut (a teleport).
+## An entity that rests sends nothing; when it moves again, the pause is filled with its last state.
 
 const Layout := preload("relay_state_layout.gd")
 
@@ -18,8 +19,10 @@ const _ENOUGH := 3
 ## Delay until there is a window worth the name, seconds (chosen: what most games use).
 const FIRST_DELAY_S := 0.1
 const _FIRST_SAMPLES := 10
-## An entity unheard of for so many ticks rested, and then began to move (else they were lost).
-const REST_TICKS := 4
+## A longer silence was a rest, not loss, ticks: at 20 % loss of every sample that is one in 400000.
+const REST_TICKS := 8
+## The most that silence adds to a need, ticks: it may have been a short rest.
+const _NEED_TICKS := 2
 ## How much faster or slower than time the shown moment passes, at most.
 const HURRY := 0.2
 ## Share of the error that is made up for in a second, before that limit (chosen).
@@ -31,7 +34,7 @@ const _MAX_SAMPLES := 128
 
 ## Delay aimed at, seconds.
 var delay_s := FIRST_DELAY_S
-## Longest delay, seconds. Players further away in time move by glides.
+## Longest delay, seconds.
 var max_delay_s := 0.5
 ## Server time that is shown.
 var shown_at := -INF
@@ -42,7 +45,6 @@ var _states: Array[PackedFloat32Array] = []
 var _is_cut := PackedByteArray()  # 1: nothing lies between the one before and this
 var _needs := PackedFloat32Array()  # a ring
 var _num_needs := 0
-var _last_sample_at := -INF  # as it came; _times may hold a later one
 
 
 ## [param interval_s]: time between samples, a tick.
@@ -64,24 +66,16 @@ func newest() -> PackedFloat32Array:
 ## Takes a sample of server time [param sample_at] that arrived at server time [param now].
 func add(sample_at: float, state: PackedFloat32Array, now: float, is_cut: bool) -> void:
 	if _times.is_empty():
-		_last_sample_at = sample_at
+		shown_at = minf(now - delay_s, sample_at)
 		_append(sample_at, state, true)
-		shown_at = now - delay_s
 		return
-	var gap := sample_at - _last_sample_at
-	var has_rested := gap > REST_TICKS * _interval_s
-	_note_need(now - (sample_at - _interval_s if has_rested else _last_sample_at))
-	_last_sample_at = maxf(sample_at, _last_sample_at)
-	var at := sample_at
-	if at <= maxf(shown_at, _times[-1]):
-		# Too late for its time: glide to it from what is shown.
-		_restart_from_shown()
-		at = shown_at + _interval_s
-	elif has_rested and at - _interval_s > maxf(shown_at, _times[-1]):
-		_append(at - _interval_s, _states[-1], false)
-	elif shown_at > _times[-1]:
-		_append(shown_at, _states[-1], false)
-	_append(at, state, is_cut)
+	var last_at := _times[-1]
+	_note_need(now - maxf(last_at, sample_at - _NEED_TICKS * _interval_s))
+	if sample_at - last_at > REST_TICKS * _interval_s:
+		_append(sample_at - _interval_s, _states[-1], false)
+		shown_at = clampf(now - delay_s, shown_at, sample_at - _interval_s)
+	# Times only grow. (Who is more than a second away has samples moved by the relay.)
+	_append(maxf(sample_at, _times[-1] + _interval_s / 2), state, is_cut)
 
 
 ## Lets time pass: [param elapsed_s] on the game's clock, to server time [param now]. Returns what
@@ -92,6 +86,8 @@ func advance(elapsed_s: float, now: float) -> PackedFloat32Array:
 		shown_at = now - delay_s
 	else:
 		shown_at += elapsed_s * (1.0 + clampf(error * _PULL, -HURRY, HURRY))
+	if shown_at > _times[-1]:
+		shown_at = _times[-1]
 	_forget()
 	return _shown()
 
@@ -100,20 +96,12 @@ func _shown() -> PackedFloat32Array:
 	if _times.size() == 1 or shown_at <= _times[0]:
 		return _states[0]
 	var i := _times.bsearch(shown_at)
-	if i == _times.size():
-		return _states[-1]
-	if _is_cut[i] == 1 and shown_at < _times[i]:
+	if shown_at >= _times[i]:
+		return _states[i]
+	if _is_cut[i] == 1:
 		return _states[i - 1]
 	var weight := (shown_at - _times[i - 1]) / (_times[i] - _times[i - 1])
-	return _layout.blend(_states[i - 1], _states[i], clampf(weight, 0.0, 1.0))
-
-
-func _restart_from_shown() -> void:
-	var shown := _shown()
-	_times.clear()
-	_states.clear()
-	_is_cut.clear()
-	_append(shown_at, shown, false)
+	return _layout.blend(_states[i - 1], _states[i], weight)
 
 
 func _append(at: float, state: PackedFloat32Array, is_cut: bool) -> void:
