@@ -22,13 +22,18 @@ from tools.lag.proxy import LagProxy
 
 NO_ANSWER, NO_UDP, VERSION_PROBLEM = 256, 257, 258
 """RelayClient.Problem."""
-WITHIN_MS = 5_500
-"""The promise is 5 s from the call; the engine needs a moment to start."""
+SLACK_MS = 2_000
+"""How much later than promised a signal may come on a busy machine, where a frame may take long."""
 
 
 def only(told: list[dict[str, Any]], event: str) -> dict[str, Any]:
     (line,) = [line for line in told if line["event"] == event]
     return line
+
+
+def waited_ms(told: list[dict[str, Any]], event: str) -> int:
+    """Time from the call to the signal."""
+    return int(only(told, event)["ms"] - only(told, "entering")["ms"])
 
 
 async def finish(bot: Godot, seconds: float = 30.0) -> list[dict[str, Any]]:
@@ -161,15 +166,15 @@ def test_a_port_where_nobody_listens_and_one_that_is_silent(godot: str, project:
             closed_port = free.getsockname()[1]
         closed = start(godot, project, closed_port, "--code=LOBBY", "--deadline=2")
         pinging = start(godot, project, silent_port, "--mode=ping", "--deadline=1")
-        in_silence = only(silent.finish(), "join_refused")
-        at_closed = only(closed.finish(), "join_refused")
+        told_silent, told_closed = silent.finish(), closed.finish()
+        in_silence, at_closed = only(told_silent, "join_refused"), only(told_closed, "join_refused")
         no_pong = only(pinging.finish(), "disconnected")
     assert in_silence["reason"] == at_closed["reason"] == no_pong["reason"] == NO_ANSWER
     assert str(silent_port) in in_silence["text"] and "firewall" in in_silence["text"]
     assert "INTERNET permission" in in_silence["text"]
     assert "Nothing listens" in at_closed["text"] and str(closed_port) in at_closed["text"]
-    assert 4_500 < in_silence["ms"] < WITHIN_MS + 2_000
-    assert 1_900 < at_closed["ms"] < 4_500
+    assert 5_000 <= waited_ms(told_silent, "join_refused") < 5_000 + SLACK_MS
+    assert 2_000 <= waited_ms(told_closed, "join_refused") < 2_000 + SLACK_MS
 
 
 def test_a_name_that_nobody_has(godot: str, project: Path) -> None:
@@ -202,7 +207,10 @@ def test_a_server_that_stops_says_so_and_one_that_vanishes_is_missed_within_five
         gone = only(await finish(polite), "disconnected")
         assert (gone["reason"], gone["text"]) == (ByeReason.SHUTDOWN, "The server was shut down.")
 
-        async with running_relay() as server, LagProxy(("127.0.0.1", server.address[1]), LagPath()) as proxy:
+        async with (
+            running_relay(timeout_s=60.0) as server,  # its own patience must not be what ends it
+            LagProxy(("127.0.0.1", server.address[1]), LagPath()) as proxy,
+        ):
             bot = start(godot, project, proxy.address[1], "--code=LOBBY")
             while not bot.told("joined"):
                 await asyncio.sleep(0.05)
@@ -210,7 +218,7 @@ def test_a_server_that_stops_says_so_and_one_that_vanishes_is_missed_within_five
             proxy.set_path(LagPath(cut, cut))
             cut_at = time.monotonic()
             missed = only(await finish(bot), "disconnected")
-            assert time.monotonic() - cut_at < 6.5
+            assert time.monotonic() - cut_at < 5.0 + 5 * SLACK_MS / 1000
         assert (missed["reason"], missed["text"]) == (ByeReason.TIMEOUT, "The connection was lost.")
 
     run(main)

@@ -19,7 +19,7 @@ LOSSY = Conditions(latency_ms=10, loss_percent=10, duplicate_percent=2, reorder_
 
 def test_it_plays_in_a_room_over_a_bad_network(godot3: str, tmp_path: Path) -> None:
     # Without this folder and a language that it knows the engine complains before the game begins.
-    (tmp_path / "godot/app_userdata").mkdir(parents=True)
+    (tmp_path / "godot/app_userdata/tickrelay raw client for Godot 3").mkdir(parents=True)
     environment = dict(os.environ, HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path), LANG="en_US.UTF-8", LC_ALL="en_US")
 
     async def main() -> None:

@@ -63,6 +63,7 @@ func _initialize() -> void:
 func enter() -> void:
 	var code: String = options.get("code", "")
 	var password: String = options.get("password", "")
+	tell("entering")
 	match options.get("mode", "any"):
 		"create":
 			client.create_room(code, password)

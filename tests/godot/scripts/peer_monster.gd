@@ -1,0 +1,4 @@
+extends Node2D
+## Something that the host owns.
+
+var hit_points := 1000
