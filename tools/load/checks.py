@@ -24,7 +24,7 @@ class Checks:
         """Learn to know the crowd."""
         settle_ticks = int(plan.longest_delay_s * tick_rate) + 1
         self.freshness = Freshness(crowd.people, crowd.shape, plan.rooms, tick_rate, settle_ticks)
-        self.ledger = Ledger(crowd.people, crowd.shape, crowd.habits, plan.rooms)
+        self.ledger = Ledger(crowd.people, crowd.shape, crowd.habits)
 
     def on_states(self, seen: Seen) -> None:
         """Pages were applied."""

@@ -42,6 +42,8 @@ class Crowd:
         self.uplink = Uplink(self.people, self.log, habits, tick_rate)
         self._tick_rate = tick_rate
         self._keepalive_s = keepalive_s
+        self._log_of: dict[int, int] = {}  # room -> the log that it has now
+        self._num_logs = 0
         self._secrets: dict[int, tuple[bytes, bytes]] = {}  # row -> secret, reset token
         self.receive = self.downlink.receive
         self.publish = self.uplink.publish
@@ -59,6 +61,7 @@ class Crowd:
         """
         people = self.people
         row = people.add()
+        people.log[row] = self._find_log(room, welcome.log_index)
         people.session[row], people.live[row] = welcome.session, True
         people.room[row], people.player_id[row] = room, welcome.player_id
         people.shard[row] = welcome.shard
@@ -71,6 +74,15 @@ class Crowd:
         people.clock_ends_at[row] = now + WINDOW_S
         self._secrets[row] = welcome.secret, welcome.reset_token
         return row
+
+    def _find_log(self, room: int, log_index: int) -> int:
+        """Find the log that a newcomer reads: when all had left, the relay closed the room, and this is another."""
+        living = self.people.living
+        is_fresh = log_index == 0 and not (self.people.room[living] == room).any()
+        if room not in self._log_of or is_fresh:
+            self._log_of[room] = self._num_logs
+            self._num_logs += 1
+        return self._log_of[room]
 
     def end(self, row: int) -> None:
         """End a life; what it was told stays known."""

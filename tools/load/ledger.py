@@ -1,7 +1,7 @@
 """Whether every message arrived once, in one order, at its receivers only, and every signal at most once.
 
 What should have been heard follows from who said what (`audience`) and from the room's log, as far as any of its
-members has seen it. Of every entry that anybody heard, room, index and claim are kept, 32 bytes each; at the end of a
+members has seen it. Of every entry that anybody heard, log, index and claim are kept, 32 bytes each; at the end of a
 run each player's part of the log is counted against what it was handed. What stands at one index is compared among
 its receivers at once; that no message stands at two, nor before an earlier one of its sender, is seen in the end.
 """
@@ -21,7 +21,7 @@ from tools.load.reading import Shape
 from tools.load.uplink import Habits, audience_of
 
 RING = 1024
-"""Newest indexes of a room at which each entry is compared among its receivers: more than any of them can be behind
+"""Newest indexes of a log at which each entry is compared among its receivers: more than any of them can be behind
 without being ended as too slow (SPEC 13)."""
 PAIRS_AT_ONCE = 1 << 20
 """(entry, receiver) pairs that are held in memory at a time when a run is counted up."""
@@ -45,17 +45,25 @@ class _Records(Columns):
     signal_mask: Words
 
 
+class _Rings(Columns):
+    """The newest entries of each log, at index % RING."""
+
+    COLUMNS = {"index": ("i8", (RING,)), "key": ("u8", (RING,))}
+
+    index: Ints
+    key: Words
+
+
 class Ledger:
     """Takes what players are handed, and tells in the end what was wrong."""
 
-    def __init__(self, people: People, shape: Shape, habits: Habits, num_rooms: int) -> None:
+    def __init__(self, people: People, shape: Shape, habits: Habits) -> None:
         self._people = people
         self._habits = habits
         self._slots = shape.player_slots
         self._records = _Records(64, shape.player_slots)
-        self._ring_index = np.zeros((num_rooms, RING), np.int64)
-        self._ring_key = np.zeros((num_rooms, RING), np.uint64)
-        self._chronicle: list[tuple[Ints, Ints, Ints, Ints]] = []  # room, index, life, counter
+        self._rings = _Rings(1)
+        self._chronicle: list[tuple[Ints, Ints, Ints, Ints]] = []  # log, index, life, counter
         self._strays: list[tuple[Ints, Ints, Words]] = []  # row, index, key: what others heard otherwise
         self.messages: Counter[str] = Counter()
         """received, out_of_order, misdelivered, wrong; after `count_up` also missing and duplicated, which until then
@@ -106,15 +114,17 @@ class Ledger:
 
     def _compare(self, row: Ints, index: Ints, life: Ints, counter: Ints) -> Bools:
         """Hold what stands at an index for one receiver against what stood there for the others, (n,)."""
-        room, slot, key = self._people.room[row], index % RING, keys_of(life, counter)
-        new = self._ring_index[room, slot] < index
-        self._ring_index[room[new], slot[new]] = index[new]
-        self._ring_key[room[new], slot[new]] = key[new]
-        same = (self._ring_index[room, slot] != index) | (self._ring_key[room, slot] == key)
+        log, slot, key = self._people.log[row], index % RING, keys_of(life, counter)
+        self._rings.grow_to(int(log.max(initial=0)) + 1)
+        rings = self._rings
+        new = rings.index[log, slot] < index
+        rings.index[log[new], slot[new]] = index[new]
+        rings.key[log[new], slot[new]] = key[new]
+        same = (rings.index[log, slot] != index) | (rings.key[log, slot] == key)
         first_seen = np.flatnonzero(new & same)
-        _, once = np.unique(np.stack([room[first_seen], index[first_seen]]), axis=1, return_index=True)
+        _, once = np.unique(np.stack([log[first_seen], index[first_seen]]), axis=1, return_index=True)
         picked = first_seen[once]
-        self._chronicle.append((room[picked], index[picked], life[picked], counter[picked]))
+        self._chronicle.append((log[picked], index[picked], life[picked], counter[picked]))
         return same
 
     # --- signals
@@ -170,12 +180,12 @@ class Ledger:
         """
         people = self._people
         self._records.grow_to(people.used)
-        room, index, life, counter = self._read_chronicle()
-        self._tell_doubled(room, index, keys_of(life, counter))
-        order = np.argsort(room, kind="stable")
-        room, index, life, counter = room[order], index[order], life[order], counter[order]
+        log, index, life, counter = self._read_chronicle()
+        self._tell_doubled(log, index, keys_of(life, counter))
+        order = np.argsort(log, kind="stable")
+        log, index, life, counter = log[order], index[order], life[order], counter[order]
         until = np.where(people.live[: people.used], np.iinfo(np.int64).max, done)
-        expected = self._expected(room, index, life, counter, until)
+        expected = self._expected(log, index, life, counter, until)
         shortfall = expected - self._records.delivered[: people.used]
         self.messages["missing"] += int(np.maximum(shortfall, 0).sum())
         self.messages["missing"] += self._unheard_of(life, counter, index)
@@ -183,30 +193,30 @@ class Ledger:
     def _read_chronicle(self) -> tuple[Ints, Ints, Ints, Ints]:
         """Check each sender's messages, and list them once each, by sender and counter.
 
-        Returns: room, index, life and counter, (e,) each.
+        Returns: log, index, life and counter, (e,) each.
         """
         columns = [np.concatenate([np.zeros(0, np.int64), *column]) for column in zip(*self._chronicle)]
-        room, index, life, counter = columns if columns else [np.zeros(0, np.int64)] * 4
+        log, index, life, counter = columns if columns else [np.zeros(0, np.int64)] * 4
         order = np.lexsort((index, counter, life))
-        room, index, life, counter = room[order], index[order], life[order], counter[order]
+        log, index, life, counter = log[order], index[order], life[order], counter[order]
         again = np.zeros(len(life), np.bool_)
         again[1:] = (life[1:] == life[:-1]) & (counter[1:] == counter[:-1])
         self.messages["duplicated"] += int(np.count_nonzero(again))
-        room, index, life, counter = room[~again], index[~again], life[~again], counter[~again]
+        log, index, life, counter = log[~again], index[~again], life[~again], counter[~again]
         before = (life[1:] == life[:-1]) & (index[1:] < index[:-1])
         self.messages["out_of_order"] += int(np.count_nonzero(before))
-        return room, index, life, counter
+        return log, index, life, counter
 
-    def _tell_doubled(self, room: Ints, index: Ints, keys: Words) -> None:
+    def _tell_doubled(self, log: Ints, index: Ints, keys: Words) -> None:
         """Find strays that are repetitions: their receiver had heard the same at its own place, and before.
 
         Args:
-            room, index, keys: Of the chronicle, by key, (e,).
+            log, index, keys: Of the chronicle, by key, (e,).
         """
         if not any(len(row) for row, _, _ in self._strays) or not len(keys):
             return
         row, at, stray = (np.concatenate(column) for column in zip(*self._strays))
-        place, wanted = room << 32 | index, self._people.room[row] << 32 | at
+        place, wanted = log << 32 | index, self._people.log[row] << 32 | at
         by_place = np.argsort(place)
         found = by_place[np.minimum(np.searchsorted(place, wanted, sorter=by_place), len(keys) - 1)]
         lacking = set(zip(row.tolist(), np.where(place[found] == wanted, keys[found], 0).tolist()))
@@ -216,15 +226,15 @@ class Ledger:
         self.messages["out_of_order"] -= doubled
         self.messages["duplicated"] += doubled
 
-    def _expected(self, room: Ints, index: Ints, life: Ints, counter: Ints, until: Ints) -> Ints:
+    def _expected(self, log: Ints, index: Ints, life: Ints, counter: Ints, until: Ints) -> Ints:
         """Count for each life the entries that it should have been handed, (lives,)."""
         people = self._people
-        members = np.argsort(people.room[: people.used], kind="stable")
-        first, counts = _runs(people.room[: people.used][members], room)
+        members = np.argsort(people.log[: people.used], kind="stable")
+        first, counts = _runs(people.log[: people.used][members], log)
         expected = np.zeros(people.used, np.int64)
         ends = np.cumsum(counts)
         start = 0
-        while start < len(room):
+        while start < len(log):
             stop = max(start + 1, int(np.searchsorted(ends, ends[start] + PAIRS_AT_ONCE)))
             which, k = expand(counts[start:stop])
             row, entry = members[first[start:stop][which] + k], which + start
@@ -249,7 +259,7 @@ class Ledger:
             mine = life == who
             index_of = dict(zip(counter[mine].tolist(), index[mine].tolist()))
             others = people.living
-            others = others[people.room[others] == people.room[who]]
+            others = others[people.log[others] == people.log[who]]
             after = int(people.log_start[who])
             for number in range(1, int(accepted[who]) + 1):
                 after = index_of.get(number, after)

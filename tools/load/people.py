@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "session": ("u8", ()),
     "live": ("?", ()),  # joined and not ended
     "room": ("i8", ()),
+    "log": ("i8", ()),  # a room that was empty is opened anew, with another log
     "player_id": ("i8", ()),
     "shard": ("u1", ()),
     "joined_at": ("f8", ()),
@@ -93,6 +94,7 @@ class People(Columns):
     session: Masks
     live: Bools
     room: Ints
+    log: Ints
     player_id: Ints
     shard: npt.NDArray[np.uint8]
     joined_at: Times

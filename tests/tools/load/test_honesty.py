@@ -38,6 +38,7 @@ from tools.load import joining as joining_module
 from tools.load import run as run_module
 from tools.load.command import Loader
 from tools.load.plan import Movement
+from tools.load.run import Phase, Run
 
 pytestmark = pytest.mark.slow
 Figures = dict[str, Any]
@@ -71,17 +72,26 @@ def test_a_clean_relay_passes_and_everything_is_delivered() -> None:
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
-def test_one_percent_of_loss_in_one_direction_is_reported_there_and_nowhere_else(way: str) -> None:
+def test_one_percent_of_loss_in_one_direction_is_reported_there_and_nowhere_else(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Chance is drawn per datagram of a direction, so the seed fixes how many of the first N are lost: with this one 1.0
     # +- 0.13 % of any 3,500 to 11,000 from the first 600 on, both ways.
     lossy = Conditions(loss_percent=1.0)
     path = Path(up=lossy) if way == "up" else Path(down=lossy)
     with Stage(path, seed=188, tick_rate=240) as stage:
-        figures = stage.play(rate=240.0, duration_s=4.0, messages=2.0, signals=2.0)
+
+        def stop_at_enough(run: Run) -> None:
+            step(run)
+            if run.phase is Phase.LOAD and stage.proxy.counters[f"{way}_received"] > 4500:
+                run.stop()
+
+        step = Run.step
+        monkeypatch.setattr(Run, "step", stop_at_enough)
+        figures = stage.play(rate=240.0, duration_s=60.0, messages=2.0, signals=2.0)
         counters = getattr(stage.proxy, way)
         received = stage.proxy.counters[f"{way}_received"]
     other = "down" if way == "up" else "up"
-    assert received > 3500
     assert figures["loss_percent"][way] == pytest.approx(1.0, abs=0.2)
     assert figures["loss_percent"][way] == pytest.approx(100 * counters["lost"] / received, abs=0.1)
     assert figures["loss_percent"][other] == 0
@@ -132,7 +142,7 @@ def test_a_planted_fault_fails_the_run_with_its_counter(name: str) -> None:
     make, wanted = FAULTS[name]
     fault: Fault = make()  # type: ignore[operator]
     with Stage(tamper=fault) as stage:
-        figures = stage.play(settle_s=0.8)
+        figures = stage.play(settle_s=0.8, messages=20.0)
     assert fault.num_done > 0, "the fault was never planted"
     assert wanted <= blamed(figures), figures["failures"]
     assert not figures["passed"] and figures["failures"]
@@ -152,8 +162,8 @@ def test_ticks_that_the_relay_leaves_out_are_counted_as_not_delivered(monkeypatc
         overruns = stage.server.tick_overruns
     assert overruns >= 6
     # the first tick after the pause may find nothing yet: here the proxy slept with the relay
-    assert overruns / 2 <= figures["tick_overruns"] <= overruns + 1
-    assert figures["delivered_share"] < 1 - 0.5 * overruns / figures["ticks"]
+    assert 4 <= figures["tick_overruns"] <= overruns + 1
+    assert figures["delivered_share"] < 1 - 4 / figures["ticks"]
     assert figures["passed"], figures["failures"]
 
 
@@ -162,7 +172,7 @@ def test_a_generator_that_stands_still_does_not_blame_the_relay(monkeypatch: pyt
         during_load(monkeypatch, 0.3, lambda: time.sleep(0.15))
         figures = stage.play(rate=120.0)
         overruns = stage.server.tick_overruns
-    assert figures["tick_overruns"] <= overruns
+    assert figures["tick_overruns"] <= overruns + 1
     assert any("left out, because this process was late" in text for text in figures["load"]["bottlenecks"])
     assert figures["passed"], figures["failures"]
 

@@ -19,6 +19,7 @@ from tests.tools.load.made import (
 )
 from tools.load.audience import Aim
 from tools.load.claims import Use
+from tools.load.joining import made_up_welcome
 from tools.load.ledger import RING, Ledger
 from tools.load.people import REMEMBERED
 
@@ -191,6 +192,23 @@ def test_rooms_have_logs_of_their_own() -> None:
         payload = content(Use.MESSAGE, first + 1, 1)
         room.tell(row, log_range(1, 1, entry(1, 1, payload)))
     assert room.verdict() == {} and room.ledger.messages["received"] == 4
+
+
+def test_a_room_that_was_empty_in_between_has_another_log() -> None:
+    room = Room(players=2)
+    room.tell_all(log_range(1, 1, message(1, 0, 1)))
+    room.tell(0, log_range(2, 2, message(2, 1, 1)))
+    for row in (0, 1):
+        room.crowd.end(row)
+    for player in range(2):
+        row = room.crowd.adopt(made_up_welcome(plan_of(players=2), player, 10)._replace(session=player + 3), 0, 0.0)
+        room.crowd.people.said[row] = LAST
+        room.crowd.people.member[row, :2] = 1
+    assert room.crowd.people.log[:4].tolist() == [0, 0, 1, 1]
+    room.seq += [0, 0]
+    for row in (2, 3):
+        room.tell(row, log_range(1, 1, entry(1, 1, content(Use.MESSAGE, 3, 1))))
+    assert room.verdict() == {} and room.ledger.messages["received"] == 5
 
 
 def test_a_long_log_needs_no_more_than_its_newest_indexes_to_compare() -> None:
