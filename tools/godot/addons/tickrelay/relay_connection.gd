@@ -181,14 +181,16 @@ func send_message(
 	return session.outbox.queue(payload, kind, channel, target, players)
 
 
-## Queues a signal; it goes out once. [param flags]: of Wire.SignalFlag.
+## Queues a signal; it goes out once. [param flags]: of Wire.SignalFlag. [param after_message]: with
+## AFTER_LOG, the whole id of our message that it must not overtake; the last one by default.
 func send_signal(
 	payload: PackedByteArray,
 	kind: int,
 	channel: int,
 	target: int,
 	players: PackedInt32Array,
-	flags: int
+	flags: int,
+	after_message: int = -1
 ) -> Error:
 	if state() != State.JOINED:
 		return ERR_UNAVAILABLE
@@ -200,7 +202,8 @@ func send_signal(
 	header.channel = channel
 	header.target = target
 	if flags & Wire.SignalFlag.AFTER_LOG:
-		header.after_message = session.outbox.last_id & 0xFFFF
+		var last := session.outbox.last_id if after_message < 0 else after_message
+		header.after_message = last & 0xFFFF
 	return session.signals_out.queue(payload, header, players)
 
 

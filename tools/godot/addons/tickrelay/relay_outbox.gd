@@ -34,6 +34,7 @@ var _sent_id: int
 var _credit_id: int
 var _waiting := {}  # whole message id -> Waiting, ascending
 var _waiting_bytes := 0
+var _large: Array[Array] = []  # [first id, last id] of messages of many fragments
 var _messages_per_s: float
 var _budget: float
 var _budget_at := -INF
@@ -75,6 +76,8 @@ func queue(
 		return ERR_INVALID_PARAMETER
 	if _waiting_bytes + payload.size() > MAX_WAITING_BYTES:
 		return ERR_OUT_OF_MEMORY
+	if pieces.size() > LARGE_FRAGMENTS:
+		_large.append([last_id + 1, last_id + pieces.size()])
 	for number in pieces.size():
 		last_id += 1
 		var header := Wire.MessageHeader.new()
@@ -94,6 +97,13 @@ func queue(
 		_wait(body, pieces[number].size())
 	_waiting_bytes += payload.size()
 	return OK
+
+
+## Id of the last message before the oldest large one that is under way; of the last one if none is.
+func last_before_large() -> int:
+	while not _large.is_empty() and _large[0][1] <= _acked_id:
+		_large.pop_front()
+	return last_id if _large.is_empty() else _large[0][0] - 1
 
 
 ## Tells whether a `message_ack` (16 bits) is of something that was sent.
@@ -138,6 +148,12 @@ func due(now: float) -> Array[Waiting]:
 		if repeats_all or message.due_at <= now:
 			todo.append(message)
 	return todo
+
+
+## Tells whether a message that was never sent may go now.
+func has_unsent() -> bool:
+	var limit := mini(_acked_id + Wire.MESSAGE_WINDOW, _credit_id)
+	return _sent_id < mini(last_id, limit) and _budget >= 1.0
 
 
 ## Puts as many of [param todo] as fit into a DATA, in order. Returns those that did not fit.

@@ -226,6 +226,11 @@ func build_flush(now: float) -> Array[PackedByteArray]:
 	return [_build_messages_first(uploads.due(), messages, now)]
 
 
+## Tells whether messages or signals wait that have not been sent at all and may go now.
+func has_unsent() -> bool:
+	return signals_out.num_waiting() > 0 or outbox.has_unsent()
+
+
 ## Builds a DATA that only acknowledges: what is owed between ticks, and the keepalive.
 func build_word(now: float) -> PackedByteArray:
 	return _seal(_open_parcel(), now)

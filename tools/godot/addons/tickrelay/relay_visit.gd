@@ -10,6 +10,7 @@ const Line := preload("relay_line.gd")
 const Request := preload("relay_request.gd")
 const Wire := preload("generated_wire.gd")
 
+## DATA per tick that may go out, on average and at once (SPEC 5).
 const DATA_PER_TICK := 2.0
 ## Share of the relay's budget of datagrams that DATA may use: acknowledgements need some too.
 const BUDGET_SHARE := 0.7
@@ -18,10 +19,12 @@ const EARLY_S := 0.002
 
 var connection: Connection
 var line: Line
+## See [constant DATA_PER_TICK]; more where nothing may wait for the next frame.
+var data_per_tick := DATA_PER_TICK
 var _deadline_at: float
 var _deadline_s: float
 var _next_tick_at := -INF
-var _bucket := DATA_PER_TICK
+var _bucket := 0.0
 var _bucket_at := -INF
 var _wants_flush := false
 
@@ -109,10 +112,13 @@ func _build(now: float) -> Array[PackedByteArray]:
 		)
 		if _bucket >= 1.0:
 			datagrams = connection.tick(now, mini(floori(_bucket), int(DATA_PER_TICK)))
-			_wants_flush = false
+			_wants_flush = connection.session.has_unsent()
 	elif _wants_flush and _bucket >= 1.0:
 		datagrams = connection.flush(now)
-		_wants_flush = false
+		_wants_flush = connection.session.has_unsent()
+		while _wants_flush and datagrams.size() < floori(_bucket):
+			datagrams.append_array(connection.flush(now))
+			_wants_flush = connection.session.has_unsent()
 	for data in datagrams:
 		if data.size() > Wire.DataHeader.SIZE and data[0] == Wire.Kind.DATA:
 			_bucket -= 1.0
@@ -123,9 +129,9 @@ func _build(now: float) -> Array[PackedByteArray]:
 func _fill_bucket(now: float) -> void:
 	var welcome := connection.session.welcome
 	var per_second := minf(
-		DATA_PER_TICK * welcome.tick_rate, maxf(1.0, BUDGET_SHARE * welcome.datagrams_per_s)
+		data_per_tick * welcome.tick_rate, maxf(1.0, BUDGET_SHARE * welcome.datagrams_per_s)
 	)
-	_bucket = minf(DATA_PER_TICK, _bucket + (now - _bucket_at) * per_second)
+	_bucket = minf(data_per_tick, _bucket + (now - _bucket_at) * per_second)
 	_bucket_at = now
 
 

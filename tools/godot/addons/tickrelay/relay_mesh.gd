@@ -1,0 +1,312 @@
+extends RefCounted
+## Who is who in a room of RelayMultiplayerPeers, and what of its log a game must see.
+##
+## All players speak with all, and the room's log puts what they say into one order. Peer 1 is the
+## room's creator. It numbers the others in the order in which they come; numbers are not used
+## again. Three words of the host stand in the log between the packets:
+##
+## GREET(you are peer n) lets a newcomer in. It is connected to the host, and to nobody else yet.
+## The host's game now sends it what is there: spawned nodes.
+##
+## ADMIT(player is peer n; and these were here before) tells all that the newcomer has been sent
+## that. Only now the other clients and the newcomer hear of each other. For what a client sends to
+## the newcomer (its synchronizers' paths) refers to nodes that the host spawns; in the log it
+## stands behind ADMIT, and so behind the spawns. With an auth_callback the host admits whom it let
+## pass.
+##
+## KICK(player) removes one, greeted or not.
+##
+## Packets for everybody are sent to "all but me". Who came later than their sender knew would get
+## them too; so they carry the serial of the newest ADMIT that their sender had read.
+
+const Events := preload("relay_events.gd")
+const Packets := preload("relay_mesh_packets.gd")
+const Uploads := preload("relay_mesh_uploads.gd")
+const Wire := preload("generated_wire.gd")
+
+## Kinds of the host's words.
+const GREET := 96
+const ADMIT := 97
+const KICK := 98
+## Reasons of the end that are not the relay's; RelayMultiplayerPeer.Problem has them too.
+const HOST_LEFT := 259
+const NOT_ADMITTED := 261
+const HOST_LEFT_TEXT := "The host has left the game."
+const REFUSED_TEXT := "The host lets nobody in at the moment."
+
+const HOST_ID := 1
+const NOBODY := -1
+const _PAIR_BYTES := 6
+
+## Our player id, NOBODY before we are in the room.
+var me := NOBODY
+## Our peer id; 0 while unknown.
+var own_id := 0
+## Player id -> name of everybody in the room, us included.
+var members := {}
+## Player id of peer 1.
+var host := NOBODY
+## Of the newest ADMIT read, 16 bits.
+var serial := 0
+## Packets that were not taken because they were malformed or of nobody.
+var num_dropped := 0
+var _queue: Packets
+var _may_host: bool
+var _host_now := NOBODY  # as the relay says; whoever follows the host is none to us
+var _next_id := HOST_ID + 1
+var _ids := {}  # player id -> peer id, of those whose packets count
+var _admitted := {}  # player id -> peer id
+var _own_serial := NOBODY
+var _pieces := {}  # player id -> PackedByteArray; null when it became too large
+var _floors := {}  # player id << 8 | channel -> sequence of signals that came too late
+
+
+## [param may_host]: an empty room is ours; otherwise it is one that its host has left.
+func _init(queue: Packets, may_host: bool) -> void:
+	_queue = queue
+	_may_host = may_host
+
+
+## Tells whether we are the host.
+func is_host() -> bool:
+	return me != NOBODY and me == host
+
+
+## How many others there are, if all of them have been admitted; otherwise -1.
+func num_known() -> int:
+	for player: int in members:
+		if not _admitted.has(player):
+			return -1
+	return members.size() - 1
+
+
+## The player id of somebody who was announced, NOBODY if there is none.
+func player_of(peer: int) -> int:
+	var player: Variant = _ids.find_key(peer)
+	return NOBODY if player == null else player
+
+
+## The peer id of somebody who was announced, 0 if there is none.
+func peer_of(player: int) -> int:
+	return own_id if player == me else _ids.get(player, 0)
+
+
+## Takes an event of the connection.
+func take(event: RefCounted) -> void:
+	if event is Events.MessageReceived:
+		_take_message(event)
+	elif event is Events.SignalReceived:
+		_take_signal(event)
+	elif event is Events.PlayerJoined:
+		members[event.player_id] = event.player_name
+		if event.player_id == me:
+			_enter()
+		elif is_host():
+			_number(event.player_id)
+	elif event is Events.PlayerLeft:
+		_on_left(event.player_id)
+	elif event is Events.HostChanged:
+		_host_now = event.player_id
+
+
+## Host: words for somebody whom the game hears of now.
+func build_greeting(peer: int) -> PackedByteArray:
+	var word := PackedByteArray()
+	word.resize(4)
+	word.encode_u32(0, peer)
+	return word
+
+
+## Host: notes that a greeted player is in the game. Returns the word for all.
+func admit(peer: int) -> PackedByteArray:
+	var player := player_of(peer)
+	serial = (serial + 1) & 0xFFFF
+	var word := PackedByteArray()
+	word.resize(2)
+	word.encode_u16(0, serial)
+	_append_pair(word, player, peer)
+	for other: int in _admitted:
+		if other != me:
+			_append_pair(word, other, _admitted[other])
+	_admitted[player] = peer
+	return word
+
+
+## Host: the word that removes somebody.
+func build_kick(player: int) -> PackedByteArray:
+	var word := PackedByteArray()
+	word.resize(2)
+	word.encode_u16(0, player)
+	return word
+
+
+## Takes no more of somebody, whoever ended it.
+func forget(player: int) -> void:
+	_ids.erase(player)
+	_admitted.erase(player)
+	_pieces.erase(player)
+	for key: int in _floors.keys():
+		if key >> 8 == player:
+			_floors.erase(key)
+
+
+## Puts the end behind all that arrived.
+func end(reason: int, text: String) -> void:
+	var mark := _queue.push_mark(Packets.Change.ENDED)
+	mark.reason = reason
+	mark.text = text
+
+
+## We are in the room: an empty one is ours, in another one somebody must let us in.
+func _enter() -> void:
+	host = me if members.size() == 1 else _host_now
+	if not is_host():
+		return
+	if not _may_host:
+		end(HOST_LEFT, HOST_LEFT_TEXT)
+		return
+	own_id = HOST_ID
+	_own_serial = serial
+	_admitted[me] = HOST_ID
+	_queue.push_mark(Packets.Change.STARTED)
+
+
+func _number(player: int) -> void:
+	_ids[player] = _next_id
+	_queue.push_mark(Packets.Change.JOINED, _next_id, player)
+	_next_id += 1
+
+
+func _on_left(player: int) -> void:
+	members.erase(player)
+	if player == host and not is_host():
+		end(HOST_LEFT, HOST_LEFT_TEXT)
+	elif _ids.has(player):
+		_queue.push_mark(Packets.Change.LEFT, _ids[player])
+	forget(player)
+
+
+func _take_message(event: Events.MessageReceived) -> void:
+	match event.kind:
+		GREET, ADMIT, KICK:
+			if event.sender == host and not is_host():
+				_take_word(event.kind, event.payload)
+		_:
+			_take_packets(event.sender, event.kind, event.channel, event.payload, false)
+
+
+func _take_signal(event: Events.SignalReceived) -> void:
+	if event.kind & Uploads.MODE_MASK == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED:
+		var late: int = _floors.get(event.sender << 8 | event.channel, NOBODY)
+		if late != NOBODY and (event.sequence - late - 1) & 0xFFFF >= 0x8000:
+			return
+	_take_packets(event.sender, event.kind, event.channel, event.payload, true)
+
+
+func _take_word(kind: int, payload: PackedByteArray) -> void:
+	if kind == GREET and payload.size() == 4 and own_id == 0:
+		own_id = payload.decode_u32(0)
+		_ids[host] = HOST_ID
+		_queue.push_mark(Packets.Change.STARTED)
+		_queue.push_mark(Packets.Change.JOINED, HOST_ID, host)
+	elif kind == ADMIT and payload.size() >= 2 + _PAIR_BYTES and own_id != 0:
+		_take_admission(payload)
+	elif kind == KICK and payload.size() == 2:
+		_take_kick(payload.decode_u16(0))
+
+
+func _take_admission(payload: PackedByteArray) -> void:
+	serial = payload.decode_u16(0)
+	var is_about_us := payload.decode_u16(2) == me
+	if is_about_us:
+		_own_serial = serial
+		_admitted[me] = own_id
+		_admitted[host] = HOST_ID
+	elif _own_serial == NOBODY:
+		return  # we shall be told of this one when our turn comes
+	var end_at := payload.size() if is_about_us else 2 + _PAIR_BYTES
+	for at in range(2, end_at - _PAIR_BYTES + 1, _PAIR_BYTES):
+		var player := payload.decode_u16(at)
+		if player == me or player == host or _ids.has(player) or not members.has(player):
+			continue
+		_ids[player] = payload.decode_u32(at + 2)
+		_admitted[player] = _ids[player]
+		_queue.push_mark(Packets.Change.JOINED, _ids[player], player)
+
+
+func _take_kick(player: int) -> void:
+	if player == me:
+		if own_id == 0:
+			end(NOT_ADMITTED, REFUSED_TEXT)
+		else:
+			end(Wire.ByeReason.KICKED, Wire.BYE_TEXTS[Wire.ByeReason.KICKED])
+	elif _ids.has(player):
+		_queue.push_mark(Packets.Change.LEFT, _ids[player])
+		forget(player)
+
+
+func _take_packets(
+	sender: int, kind: int, channel: int, payload: PackedByteArray, is_signal: bool
+) -> void:
+	if kind < Uploads.KIND or kind >= Uploads.KIND_END:
+		return
+	var mode := kind & Uploads.MODE_MASK
+	var is_late_order := mode == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED and not is_signal
+	var prefix_bytes := (2 if kind & Uploads.TO_ALL else 0) + (2 if is_late_order else 0)
+	if not _ids.has(sender) or payload.size() < prefix_bytes:
+		num_dropped += 1
+		return
+	if kind & Uploads.TO_ALL and not _is_for_us(payload.decode_u16(0)):
+		return
+	if is_late_order:
+		_floors[sender << 8 | channel] = payload.decode_u16(prefix_bytes - 2)
+	var whole: Variant = payload.slice(prefix_bytes)
+	if not is_signal:
+		whole = _join(sender, whole, bool(kind & Uploads.MORE))
+	if whole == null:
+		return
+	if kind & Uploads.BUNDLE:
+		_unbundle(_ids[sender], whole, mode)
+	else:
+		_queue.push_packet(_ids[sender], whole, channel, mode)
+
+
+## Tells whether the sender of a packet for all knew us.
+func _is_for_us(known: int) -> bool:
+	return _own_serial != NOBODY and (known - _own_serial) & 0xFFFF < 0x8000
+
+
+## Puts pieces together. Returns a whole packet, or null if it is none yet, or too large.
+func _join(sender: int, piece: PackedByteArray, is_more: bool) -> Variant:
+	if not is_more and not _pieces.has(sender):
+		return piece
+	var pieces: Variant = _pieces.get(sender, PackedByteArray())
+	if pieces == null or pieces.size() + piece.size() > Uploads.MAX_PACKET_BYTES:
+		num_dropped += 1
+		pieces = null
+	else:
+		pieces.append_array(piece)
+	if is_more:
+		_pieces[sender] = pieces
+		return null
+	_pieces.erase(sender)
+	return pieces
+
+
+func _unbundle(peer: int, payload: PackedByteArray, mode: int) -> void:
+	var at := 0
+	while at + Uploads.BUNDLE_HEADER_BYTES <= payload.size():
+		var start := at + Uploads.BUNDLE_HEADER_BYTES
+		var end_at := start + payload.decode_u16(at + 1)
+		if end_at > payload.size():
+			num_dropped += 1
+			return
+		_queue.push_packet(peer, payload.slice(start, end_at), payload[at], mode)
+		at = end_at
+
+
+static func _append_pair(word: PackedByteArray, player: int, peer: int) -> void:
+	var at := word.size()
+	word.resize(at + _PAIR_BYTES)
+	word.encode_u16(at, player)
+	word.encode_u32(at + 2, peer)

@@ -1,0 +1,98 @@
+extends RefCounted
+## What arrived for a RelayMultiplayerPeer and was not taken yet, in the order of the room's log.
+##
+## Presence stands in the same queue as packets: what a player sent before it left is read before
+## the game hears that it left, and nobody hears of a packet whose sender was not announced.
+
+## What a [Mark] says.
+enum Change {
+	## The host let us in (or we are the host).
+	STARTED,
+	JOINED,
+	LEFT,
+	## The session is over.
+	ENDED,
+}
+
+
+class Packet:
+	extends RefCounted
+	## Peer id of the sender.
+	var peer := 0
+	var payload := PackedByteArray()
+	var channel := 0
+	var mode := MultiplayerPeer.TRANSFER_MODE_RELIABLE
+
+
+class Mark:
+	extends RefCounted
+	var change := Change.STARTED
+	## Peer id of who joined or left.
+	var peer := 0
+	## Of JOINED: its player id.
+	var player := 0
+	## Of ENDED.
+	var reason := 0
+	## Of ENDED, for the player.
+	var text := ""
+
+
+var _items := []
+var _at := 0
+
+
+## The next item: a Packet, a Mark, or null.
+func head() -> RefCounted:
+	return _items[_at] if _at < _items.size() else null
+
+
+## Removes the next item.
+func pop() -> RefCounted:
+	var item: RefCounted = _items[_at]
+	_at += 1
+	if _at == _items.size():
+		clear()
+	return item
+
+
+## Number of packets up to the next mark.
+func num_ready() -> int:
+	var count := 0
+	for at in range(_at, _items.size()):
+		if _items[at] is Mark:
+			break
+		count += 1
+	return count
+
+
+func push_packet(peer: int, payload: PackedByteArray, channel: int, mode: int) -> void:
+	var packet := Packet.new()
+	packet.peer = peer
+	packet.payload = payload
+	packet.channel = channel
+	packet.mode = mode as MultiplayerPeer.TransferMode
+	_items.append(packet)
+
+
+func push_mark(change: Change, peer: int = 0, player: int = 0) -> Mark:
+	var mark := Mark.new()
+	mark.change = change
+	mark.peer = peer
+	mark.player = player
+	_items.append(mark)
+	return mark
+
+
+## Throws away what waits of one peer.
+func purge(peer: int) -> void:
+	var kept := []
+	for at in range(_at, _items.size()):
+		if _items[at].peer != peer:
+			kept.append(_items[at])
+	_items = kept
+	_at = 0
+
+
+func clear() -> void:
+	_items.clear()
+	_at = 0

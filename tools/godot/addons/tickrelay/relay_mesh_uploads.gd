@@ -1,0 +1,228 @@
+extends RefCounted
+## What a game puts into a RelayMultiplayerPeer during a frame, made into few uploads.
+##
+## SceneMultiplayer puts a broadcast once per peer. Equal packets become one with several targets,
+## and packets of one frame for the same targets are bundled up to the size of one fragment: the
+## relay counts messages and signals, not what is in them.
+
+const Parcel := preload("relay_parcel.gd")
+const Wire := preload("generated_wire.gd")
+
+## Kinds of messages and signals with packets: this, the transfer mode in the low two bits, and
+## these bits. Kinds below are left to games that use RelayClient in the same room.
+const KIND := 64
+const MODE_MASK := 3
+## Several packets, each after its channel u8 and length u16.
+const BUNDLE := 4
+## For all but the sender. Before the payload stands a u16: the serial of the last player that the
+## sender knew. Who came later drops it.
+const TO_ALL := 8
+## A piece of a packet that is larger than a message; more follow.
+const MORE := 16
+const KIND_END := 96
+
+## Longest packet: what ENet takes by default.
+const MAX_PACKET_BYTES := 32 << 20
+## Bytes that may wait beyond what the connection takes (chosen: two of the longest packets).
+const MAX_READY_BYTES := 64 << 20
+## A piece leaves room for the numbers before it.
+const PIECE_BYTES := Wire.MAX_MESSAGE_BYTES - 1024
+## A packet is compared with so many that were put before it (chosen; a match is nearly always the
+## first).
+const MAX_COMPARED := 32
+## Before each packet of a bundle: channel and length.
+const BUNDLE_HEADER_BYTES := 3
+
+
+class Put:
+	extends RefCounted
+	var payload := PackedByteArray()
+	var channel := 0
+	var mode := MultiplayerPeer.TRANSFER_MODE_RELIABLE
+	## Player ids.
+	var players := PackedInt32Array()
+
+	## Tells whether both may share an upload. The relay drops older signals per channel.
+	func is_alike(other: Put) -> bool:
+		var is_reliable := mode == MultiplayerPeer.TRANSFER_MODE_RELIABLE
+		return (
+			mode == other.mode
+			and (is_reliable or channel == other.channel)
+			and players == other.players
+		)
+
+
+class Upload:
+	extends RefCounted
+	var is_signal := false
+	var kind := 0
+	var channel := 0
+	var target := Wire.Target.LIST
+	var players := PackedInt32Array()
+	var payload := PackedByteArray()
+
+
+## Made by [method seal], in the order in which they must be sent.
+var ready: Array[Upload] = []
+var ready_bytes := 0
+## Packets that the game put, one for each target.
+var num_put := 0
+var _puts: Array[Put] = []
+var _last_at := {}  # player id -> index in _puts of the newest packet for it
+## Signals that were made, as the connection numbers them: 16 bits.
+var _num_signals := 0
+
+
+func is_empty() -> bool:
+	return _puts.is_empty() and ready.is_empty()
+
+
+## Takes a packet for one player.
+func put(payload: PackedByteArray, channel: int, mode: int, player: int) -> Error:
+	if payload.size() > MAX_PACKET_BYTES or ready_bytes + payload.size() > MAX_READY_BYTES:
+		return ERR_OUT_OF_MEMORY
+	num_put += 1
+	# Only behind the newest one for this player: its packets must stay in order.
+	var first: int = _last_at.get(player, -1) + 1
+	for at in range(first, mini(_puts.size(), first + MAX_COMPARED)):
+		var other := _puts[at]
+		if other.channel == channel and other.mode == mode and other.payload == payload:
+			other.players.append(player)
+			_last_at[player] = at
+			return OK
+	var packet := Put.new()
+	packet.payload = payload
+	packet.channel = channel
+	packet.mode = mode as MultiplayerPeer.TransferMode
+	packet.players.append(player)
+	_last_at[player] = _puts.size()
+	_puts.append(packet)
+	return OK
+
+
+## Makes uploads of what was put. [param num_known]: how many others are in the room if all of them
+## take packets, otherwise -1; [param serial]: of the newest of them.
+func seal(me: int, num_known: int, serial: int) -> void:
+	var messages: Array[Put] = []
+	var signals: Array[Put] = []
+	for packet in _puts:
+		packet.players.sort()
+		var is_reliable := packet.mode == MultiplayerPeer.TRANSFER_MODE_RELIABLE
+		if is_reliable or packet.payload.size() > _signal_bytes(packet.players.size()):
+			messages.append(packet)
+		else:
+			signals.append(packet)
+	_puts.clear()
+	_last_at.clear()
+	for run in _runs(messages):
+		_fill(_upload_for(run[0], me, num_known), run, serial)
+	for run in _runs(signals):
+		var upload := _upload_for(run[0], me, num_known)
+		upload.is_signal = true
+		_fill(upload, run, serial)
+
+
+## Adds a message that is not the game's, behind all that was sealed.
+func add_word(kind: int, payload: PackedByteArray, target: int, players: PackedInt32Array) -> void:
+	var upload := Upload.new()
+	upload.kind = kind
+	upload.target = target as Wire.Target
+	upload.players = players
+	upload.payload = payload
+	_add(upload)
+
+
+## Removes the first upload: the connection took it.
+func pop() -> void:
+	ready_bytes -= ready.pop_front().payload.size()
+
+
+func clear() -> void:
+	_puts.clear()
+	_last_at.clear()
+	ready.clear()
+	ready_bytes = 0
+	_num_signals = 0
+
+
+## Longest packet that goes as a signal: eight fragments, less the serial.
+static func _signal_bytes(num_players: int) -> int:
+	var fragment := Parcel.fragment_bytes(Wire.SignalUpHeader.SIZE, num_players)
+	return fragment * Wire.MAX_SIGNAL_FRAGMENTS - 2
+
+
+## Groups packets that follow each other and may share an upload.
+static func _runs(puts: Array[Put]) -> Array[Array]:
+	var runs: Array[Array] = []
+	var bytes := 0
+	for packet in puts:
+		var size := BUNDLE_HEADER_BYTES + packet.payload.size()
+		var limit := Parcel.fragment_bytes(Wire.SignalUpHeader.SIZE, packet.players.size()) - 2
+		if not runs.is_empty() and packet.is_alike(runs[-1][0]) and bytes + size <= limit:
+			runs[-1].append(packet)
+			bytes += size
+		else:
+			runs.append([packet])
+			bytes = size
+	return runs
+
+
+static func _upload_for(packet: Put, me: int, num_known: int) -> Upload:
+	var upload := Upload.new()
+	upload.kind = KIND | packet.mode
+	upload.channel = packet.channel
+	upload.players = packet.players
+	if packet.players.size() == num_known:
+		upload.kind |= TO_ALL
+		upload.target = Wire.Target.ALL_BUT
+		upload.players = PackedInt32Array([me])
+	elif packet.players.size() == 1:
+		upload.target = Wire.Target.ONE
+	return upload
+
+
+func _fill(upload: Upload, run: Array, serial: int) -> void:
+	var prefix := PackedByteArray()
+	if upload.kind & TO_ALL:
+		_append_u16(prefix, serial)
+	if upload.is_signal:
+		_num_signals += 1
+	elif upload.kind & MODE_MASK == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED:
+		# A signal sent before this one must not be handed over after it.
+		_append_u16(prefix, _num_signals)
+	if run.size() == 1:
+		_cut(upload, prefix, run[0].payload)
+		return
+	upload.kind |= BUNDLE
+	upload.payload = prefix
+	for packet: Put in run:
+		upload.payload.append(packet.channel)
+		_append_u16(upload.payload, packet.payload.size())
+		upload.payload.append_array(packet.payload)
+	_add(upload)
+
+
+func _cut(upload: Upload, prefix: PackedByteArray, payload: PackedByteArray) -> void:
+	var at := 0
+	while payload.size() - at > PIECE_BYTES:
+		var piece := Upload.new()
+		piece.kind = upload.kind | MORE
+		piece.channel = upload.channel
+		piece.target = upload.target
+		piece.players = upload.players
+		piece.payload = prefix + payload.slice(at, at + PIECE_BYTES)
+		_add(piece)
+		at += PIECE_BYTES
+	upload.payload = prefix + payload.slice(at)
+	_add(upload)
+
+
+func _add(upload: Upload) -> void:
+	ready.append(upload)
+	ready_bytes += upload.payload.size()
+
+
+static func _append_u16(bytes: PackedByteArray, value: int) -> void:
+	var at := bytes.size()
+	bytes.resize(at + 2)
+	bytes.encode_u16(at, value & 0xFFFF)

@@ -1,0 +1,515 @@
+class_name RelayMultiplayerPeer
+extends MultiplayerPeerExtension
+## A [MultiplayerPeer] over a tickrelay server, in place of [ENetMultiplayerPeer].
+##
+## RPCs, [MultiplayerSpawner], [MultiplayerSynchronizer], [member SceneMultiplayer.auth_callback],
+## [method SceneMultiplayer.send_bytes] and [method MultiplayerPeer.disconnect_peer] work as they
+## are. Nobody needs an open port, for all connect to the relay.
+## [codeblock]
+## var peer := RelayMultiplayerPeer.new()
+## peer.create_host("relay.example.org", "LOBBY")  # the others: peer.join(...)
+## multiplayer.multiplayer_peer = peer
+## [/codeblock]
+## The player who created the room is the server: peer id 1. When it leaves, the others get
+## [signal MultiplayerAPI.server_disconnected]. Packets between clients take one hop over the relay,
+## not a detour by the host.
+## [br][br]
+## Reliable packets arrive once and in one order that is the same for all. Unreliable ones arrive
+## once or not at all, and never before the reliable packets that were sent before them.
+## [br][br]
+## As with ENet, only the host and a client authenticate each other; the other clients hear of a
+## newcomer when the host has let it pass.
+
+## We are in the room and the host has let us in (or we are the host). Just before
+## [signal MultiplayerAPI.connected_to_server].
+signal joined
+## Joining failed; [signal MultiplayerAPI.connection_failed] comes next. [param text] is for the
+## player; [param reason] is a RelayClient.Refusal or a [enum Problem].
+signal join_refused(reason: int, text: String)
+## The session ended; [signal MultiplayerAPI.server_disconnected] comes next. [param text] is for
+## the player; [param reason] is a RelayClient.ByeReason or a [enum Problem].
+signal disconnected(reason: int, text: String)
+
+## Reasons that are not the relay's. The first ones are those of RelayClient.Problem.
+enum Problem {
+	## Nothing answered in time, or the name of the relay is unknown.
+	NO_ANSWER = 256,
+	## The game runs where there is no UDP: in a browser.
+	NO_UDP = 257,
+	## The host has left; a room ends with its host.
+	HOST_LEFT = 259,
+	## The host did not answer in time: it hangs, or it does not use a RelayMultiplayerPeer.
+	NO_HOST = 260,
+	## The host lets nobody in: [member MultiplayerPeer.refuse_new_connections].
+	NOT_ADMITTED = 261,
+}
+
+const Connection := preload("relay_connection.gd")
+const Link := preload("relay_link.gd")
+const Room := preload("relay_mesh.gd")
+const Packets := preload("relay_mesh_packets.gd")
+const Request := preload("relay_request.gd")
+const Uploads := preload("relay_mesh_uploads.gd")
+const Visit := preload("relay_visit.gd")
+const Wire := preload("generated_wire.gd")
+
+## Everything that is put into the peer leaves in the same frame. A frame has two ends (after the
+## network's turn and after the game's), and at 60 of them and 30 ticks that makes four.
+const DATA_PER_TICK := 4.0
+const MAX_CHANNEL := 255
+
+const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
+const _NO_HOST_TEXT := "The host of this room does not answer."
+
+## Our name in the room: 1 to 32 bytes of UTF-8. Set it before joining.
+var player_name := "Player"
+## Of the room; empty for none. Set it before creating or joining.
+var password := ""
+## Players that a room takes which we create, 1 to 256; 0 = the relay's default (16).
+var max_players := 0
+## Joining fails after this many seconds.
+var join_timeout_s := 5.0
+## Silence of the relay after which the session ends, seconds. 0 = what the relay says (10).
+var silence_timeout_s := 0.0
+## Read the socket in a thread, see [member RelayClient.read_in_thread].
+var read_in_thread := false
+## Code of the room; "" while not in one. Made up by the relay if [method create_host] had none.
+var room_code: String:
+	get:
+		return Connection.Handshake.code_of(_welcome()) if _is_in_room() else ""
+## Why joining failed or the session ended, in words for the player; "" while all is well.
+var problem_text := ""
+## Peer id -> name of everybody who is connected, us included.
+var player_names: Dictionary:
+	get:
+		return _names()
+## Smoothed time to the relay and back, seconds; -1 until measured.
+var round_trip_s: float:
+	get:
+		return _visit.connection.session.flight.rtt_s if _is_in_room() else -1.0
+
+var _status := CONNECTION_DISCONNECTED
+var _host_address := ""
+var _port: int = Wire.DEFAULT_PORT
+var _code := ""
+var _mode := Wire.JoinMode.JOIN
+var _visit: Visit
+var _queue := Packets.new()
+var _room := Room.new(_queue, false)
+var _uploads := Uploads.new()
+var _connected := {}  # peer id -> player id, of those whom the game has heard of
+var _greeted: Array[int] = []  # host: peers whom the game may still be authenticating
+var _deadline_at := 0.0
+var _is_flush_planned := false
+var _target_peer := 0
+var _transfer_mode := TRANSFER_MODE_RELIABLE
+var _transfer_channel := 0
+
+
+func _notification(what: int) -> void:
+	# The engine does not call _close() when the game quits. Our own functions cannot be called any
+	# more either: there is no reference left to call them on.
+	if what == NOTIFICATION_PREDELETE and _visit != null:
+		_visit.leave_at_once(Link.clock())
+
+
+## Creates a room on a relay, as its host. [param address] is a name or an IP address, with a port
+## if it is not the usual one: [code]relay.example.org:24545[/code], [code][::1]:24545[/code].
+## Without [param code] the relay makes one up, see [member room_code].
+## [br][br]
+## Afterwards assign the peer. The status is CONNECTION_CONNECTING until [signal joined]; peer id
+## 1 is ours at once. Returns ERR_ALREADY_IN_USE if the peer is not disconnected.
+func create_host(address: String, code: String = "") -> Error:
+	return _enter_room(Wire.JoinMode.CREATE, address, code)
+
+
+## Joins a room that exists. The rest as for [method create_host].
+func join(address: String, code: String) -> Error:
+	return _enter_room(Wire.JoinMode.JOIN, address, code)
+
+
+## Joins a room; creates it if there is none with this code. Who comes first is the host: see
+## [method MultiplayerAPI.is_server] after [signal joined].
+func join_or_create(address: String, code: String) -> Error:
+	return _enter_room(Wire.JoinMode.JOIN_OR_CREATE, address, code)
+
+
+## Number of a connected peer in the room (as RelayClient has it), -1 if there is none.
+func get_player_id(peer: int) -> int:
+	return _room.me if peer == _get_unique_id() else _room.player_of(peer)
+
+
+## Counters of this session: [code]datagrams_in, datagrams_out, bytes_in, bytes_out,
+## packets_put[/code] (once per receiver)[code], uploads_waiting, messages_waiting[/code].
+func statistics() -> Dictionary:
+	if _visit == null:
+		return {}
+	var connection := _visit.connection
+	return {
+		"datagrams_in": connection.datagrams_in,
+		"datagrams_out": connection.datagrams_out,
+		"bytes_in": connection.bytes_in,
+		"bytes_out": connection.bytes_out,
+		"packets_put": _uploads.num_put,
+		"uploads_waiting": _uploads.ready.size(),
+		"messages_waiting": connection.session.outbox.num_waiting() if _is_in_room() else 0,
+	}
+
+
+func _poll() -> void:
+	var keep_alive: MultiplayerPeer = self  # a handler may drop the last reference of the game
+	if _visit != null:
+		_seal()  # for those of whom the game knew when it sent this
+		_take(_visit.receive())
+		if _status == CONNECTION_CONNECTING and _is_in_room() and Link.clock() >= _deadline_at:
+			_fail(Problem.NO_HOST, _NO_HOST_TEXT)
+	_apply_marks(true)
+	_admit_authenticated()
+	_plan_flush()
+	keep_alive = null
+
+
+func _get_available_packet_count() -> int:
+	# What comes behind news of a player is for this frame, too.
+	_apply_marks(false)
+	return _queue.num_ready() if _status == CONNECTION_CONNECTED else 0
+
+
+func _get_packet_script() -> PackedByteArray:
+	return _queue.pop().payload if _is_packet_next() else PackedByteArray()
+
+
+func _get_packet_peer() -> int:
+	return _queue.head().peer if _is_packet_next() else 0
+
+
+func _get_packet_channel() -> int:
+	return _queue.head().channel if _is_packet_next() else 0
+
+
+func _get_packet_mode() -> MultiplayerPeer.TransferMode:
+	return _queue.head().mode if _is_packet_next() else TRANSFER_MODE_RELIABLE
+
+
+func _put_packet_script(buffer: PackedByteArray) -> Error:
+	if _status != CONNECTION_CONNECTED:
+		return ERR_UNCONFIGURED
+	if _transfer_channel < 0 or _transfer_channel > MAX_CHANNEL:
+		return ERR_INVALID_PARAMETER
+	if _target_peer > 0 and not _connected.has(_target_peer):
+		return ERR_INVALID_PARAMETER
+	for peer: int in [_target_peer] if _target_peer > 0 else _connected.keys():
+		if peer == -_target_peer:
+			continue
+		var player: int = _connected[peer]
+		var error := _uploads.put(buffer, _transfer_channel, _transfer_mode, player)
+		if error != OK:
+			return error
+	_plan_flush()
+	return OK
+
+
+func _get_max_packet_size() -> int:
+	return Uploads.MAX_PACKET_BYTES
+
+
+func _set_target_peer(peer: int) -> void:
+	_target_peer = peer
+
+
+func _set_transfer_mode(mode: MultiplayerPeer.TransferMode) -> void:
+	_transfer_mode = mode
+
+
+func _get_transfer_mode() -> MultiplayerPeer.TransferMode:
+	return _transfer_mode
+
+
+func _set_transfer_channel(channel: int) -> void:
+	_transfer_channel = channel
+
+
+func _get_transfer_channel() -> int:
+	return _transfer_channel
+
+
+func _get_connection_status() -> MultiplayerPeer.ConnectionStatus:
+	return _status
+
+
+func _get_unique_id() -> int:
+	if _status == CONNECTION_CONNECTING and _mode == Wire.JoinMode.CREATE:
+		return Room.HOST_ID  # a host may spawn its level before the relay has answered
+	return _room.own_id if _status != CONNECTION_DISCONNECTED else 0
+
+
+func _is_server() -> bool:
+	return _get_unique_id() == Room.HOST_ID
+
+
+func _is_server_relay_supported() -> bool:
+	return false  # packets between clients go straight over the relay
+
+
+func _disconnect_peer(peer: int, force: bool) -> void:
+	if peer == Room.HOST_ID and not _is_server():
+		_room.end(Wire.ByeReason.LEFT, Wire.BYE_TEXTS[Wire.ByeReason.LEFT])
+	elif _connected.has(peer):
+		var player: int = _connected[peer]
+		_room.forget(player)
+		_queue.purge(peer)
+		_greeted.erase(peer)
+		if force:
+			_connected.erase(peer)
+		else:
+			_queue.push_mark(Packets.Change.LEFT, peer)
+		if _is_server():
+			_say(Room.KICK, _room.build_kick(player), Wire.Target.ALL)
+
+
+func _close() -> void:
+	_status = CONNECTION_DISCONNECTED
+	if _visit != null:
+		_seal()
+		_upload()
+		_visit.leave_at_once(Link.clock())
+		_visit = null
+	_queue.clear()
+	_uploads.clear()
+	_connected.clear()
+	_greeted.clear()
+
+
+func _is_in_room() -> bool:
+	return _visit != null and _visit.connection.state() == Connection.State.JOINED
+
+
+func _is_packet_next() -> bool:
+	return _queue.head() is Packets.Packet
+
+
+func _welcome() -> Wire.WelcomeFields:
+	return _visit.connection.session.welcome
+
+
+func _names() -> Dictionary:
+	var names := {}
+	if _status == CONNECTION_CONNECTED:
+		names[_room.own_id] = _room.members.get(_room.me, player_name)
+		for peer: int in _connected:
+			names[peer] = _room.members.get(_connected[peer], "")
+	return names
+
+
+func _enter_room(mode: Wire.JoinMode, address: String, code: String) -> Error:
+	if _status != CONNECTION_DISCONNECTED:
+		return ERR_ALREADY_IN_USE
+	_mode = mode
+	_code = code.strip_edges().to_upper()
+	_split_address(address.strip_edges())
+	_status = CONNECTION_CONNECTING
+	problem_text = ""
+	_deadline_at = Link.clock() + join_timeout_s
+	_start()
+	return OK
+
+
+## Splits a port off; a bare IPv6 address has none.
+func _split_address(address: String) -> void:
+	_host_address = address
+	_port = Wire.DEFAULT_PORT
+	var at := address.rfind(":")
+	var is_bare := address.count(":") > 1 and not address.contains("]")
+	if at > address.rfind("]") and not is_bare and address.substr(at + 1).is_valid_int():
+		_host_address = address.left(at)
+		_port = clampi(address.substr(at + 1).to_int(), 1, 65535)
+	_host_address = _host_address.trim_prefix("[").trim_suffix("]")
+
+
+func _start() -> void:
+	_queue.clear()
+	_uploads.clear()
+	_room = Room.new(_queue, _mode != Wire.JoinMode.JOIN)
+	var request := Request.new()
+	request.mode = _mode
+	request.code = _code
+	request.player_name = player_name
+	request.password = password
+	request.max_players = max_players
+	request.deadline_s = maxf(_deadline_at - Link.clock(), 0.1)
+	request.silence_s = silence_timeout_s
+	if OS.has_feature("web"):
+		_fail(Problem.NO_UDP, _WEB_TEXT)
+	elif request.problem() != 0:
+		_fail(request.problem(), Wire.REFUSAL_TEXTS[request.problem()])
+	else:
+		var nonce := Crypto.new().generate_random_bytes(Wire.NONCE_BYTES).decode_u64(0)
+		_visit = Visit.new(_host_address, _port, read_in_thread, request, nonce, Link.clock())
+		_visit.data_per_tick = DATA_PER_TICK
+		_plan_flush()
+
+
+## Ends it behind all that has arrived; nothing more is read.
+func _fail(reason: int, text: String) -> void:
+	_room.end(reason, text)
+
+
+func _take(events: Array) -> void:
+	for event: RefCounted in events:
+		if event is Connection.Events.Joined:
+			_room.me = _welcome().player_id
+		elif event is Connection.Events.Refused or event is Connection.Events.Disconnected:
+			_fail(event.reason, event.text)
+		else:
+			_room.take(event)
+
+
+## Tells the game what stands before the next packet. The end waits for [method _poll], after which
+## the engine looks at the status.
+func _apply_marks(may_end: bool) -> void:
+	var keep_alive: MultiplayerPeer = self
+	while _queue.head() is Packets.Mark:
+		var mark: Packets.Mark = _queue.head()
+		if mark.change == Packets.Change.ENDED and not may_end:
+			return
+		_queue.pop()
+		match mark.change:
+			Packets.Change.STARTED:
+				_status = CONNECTION_CONNECTED
+				joined.emit()
+			Packets.Change.JOINED:
+				_introduce(mark.peer, mark.player)
+			Packets.Change.LEFT:
+				_greeted.erase(mark.peer)
+				if _connected.erase(mark.peer):
+					peer_disconnected.emit(mark.peer)
+			Packets.Change.ENDED:
+				_finish(mark.reason, mark.text)
+	keep_alive = null
+
+
+func _introduce(peer: int, player: int) -> void:
+	if _room.player_of(peer) != player:
+		return  # it has left meanwhile
+	if _is_server():
+		if refuse_new_connections:
+			_room.forget(player)
+			_say(Room.KICK, _room.build_kick(player), Wire.Target.ALL)
+			return
+		_say(Room.GREET, _room.build_greeting(peer), Wire.Target.ONE, [player])
+		_greeted.append(peer)
+	_connected[peer] = player
+	_emit_connected(peer)
+	_admit_authenticated()
+
+
+## The host authenticates for all: to another client a newcomer is one whom the host let pass.
+func _emit_connected(peer: int) -> void:
+	var api := _api()
+	if api == null or _is_server() or peer == Room.HOST_ID or not api.auth_callback.is_valid():
+		peer_connected.emit(peer)
+		return
+	var callback := api.auth_callback
+	api.auth_callback = Callable()
+	peer_connected.emit(peer)
+	api.auth_callback = callback
+
+
+## The SceneMultiplayer that listens to us, null if another API does.
+func _api() -> SceneMultiplayer:
+	for connection in peer_connected.get_connections():
+		var api := (connection["callable"] as Callable).get_object() as SceneMultiplayer
+		if api != null:
+			return api
+	return null
+
+
+## Host: tells all of newcomers who passed, once the game has sent them what is there.
+func _admit_authenticated() -> void:
+	if _greeted.is_empty():
+		return
+	var api := _api()
+	for peer: int in _greeted.duplicate():
+		if api == null or peer in api.get_peers():
+			_greeted.erase(peer)
+			_seal()
+			_say(Room.ADMIT, _room.admit(peer), Wire.Target.ALL)
+
+
+func _finish(reason: int, text: String) -> void:
+	var was_connected := _status == CONNECTION_CONNECTED
+	var may_try_again := reason == Problem.HOST_LEFT and _mode == Wire.JoinMode.JOIN_OR_CREATE
+	if not was_connected and may_try_again and Link.clock() < _deadline_at:
+		_visit.leave_at_once(Link.clock())
+		_start()
+		return
+	if was_connected and _connected.has(Room.HOST_ID):
+		peer_disconnected.emit(Room.HOST_ID)  # as ENet does
+	_close()
+	problem_text = text
+	if was_connected:
+		disconnected.emit(reason, text)
+	else:
+		join_refused.emit(reason, text)
+
+
+## Puts a word of the host behind the packets that were put before it.
+func _say(kind: int, payload: PackedByteArray, target: int, players: PackedInt32Array = []) -> void:
+	_seal()
+	_uploads.add_word(kind, payload, target, players)
+	_plan_flush()
+
+
+func _seal() -> void:
+	_uploads.seal(_room.me, _room.num_known(), _room.serial)
+
+
+func _plan_flush() -> void:
+	if _is_flush_planned or _visit == null:
+		return
+	if not _uploads.is_empty() or _visit.is_due(Link.clock()):
+		_is_flush_planned = true
+		_flush.call_deferred()
+
+
+## Sends what this frame has brought so far.
+func _flush() -> void:
+	_is_flush_planned = false
+	if _visit == null:
+		return
+	_seal()
+	_upload()
+	_take(_visit.send(Link.clock()))
+
+
+## Hands uploads over to the connection, as many as it takes.
+func _upload() -> void:
+	if not _is_in_room():
+		return
+	var connection := _visit.connection
+	while not _uploads.ready.is_empty():
+		var upload := _uploads.ready[0]
+		var error := OK
+		if upload.is_signal:
+			# What a game sends without reliability does not wait behind a file, as with ENet.
+			var after := connection.session.outbox.last_before_large()
+			var flags := Wire.SignalFlag.AFTER_LOG
+			if upload.kind & Uploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
+				flags |= Wire.SignalFlag.NEWEST_FIRST
+			error = connection.send_signal(
+				upload.payload,
+				upload.kind,
+				upload.channel,
+				upload.target,
+				upload.players,
+				flags,
+				after
+			)
+		else:
+			error = connection.send_message(
+				upload.payload, upload.kind, upload.channel, upload.target, upload.players
+			)
+		if error == ERR_OUT_OF_MEMORY:
+			return  # the next frame tries again
+		_uploads.pop()
+		_visit.flush_soon()
