@@ -123,6 +123,7 @@ def check(reports: list[dict[str, Any]], pythons: list[Conductor]) -> None:
     for report in reports:
         me = str(report["player_id"])
         assert report["heard"] == heard
+        assert report["own"] == report["published"]
         texts = [line for line in heard if line.startswith(f"{me} {TEXT} ")]
         assert texts == [f"{me} {TEXT} {report['name']}:{i}" for i in range(1, STEPS + 1)]
         assert report["whispers"] == (report["name"] == "godot0")
@@ -150,7 +151,7 @@ def test_they_do_so_over_a_bad_network(godot: str, project: Path, num_godots: in
     async def main() -> None:
         reports, pythons = await play(godot, project, num_godots, 2, LOSSY)
         check(reports, pythons)
-        assert all(0.0 < report["round_trip_s"] < 1.0 for report in reports)
+        assert all(0.02 < report["round_trip_s"] < 5.0 for report in reports), reports
         assert sum(report["loss_up"] for report in reports) > 0
 
     run(main)

@@ -25,6 +25,7 @@ var states := {}  # "player/index" -> hex, as the signals told
 var removed := 0
 var order_of_players: Array[String] = []
 var counter := 0
+var own_state := PackedByteArray()
 var is_running := false
 var report_at := INF
 var has_reported := false
@@ -95,11 +96,11 @@ func _process(_delta: float) -> bool:
 
 
 func _step() -> void:
-	var state := PackedByteArray()
-	state.resize(8)
-	state.encode_u32(0, client.player_id)
-	state.encode_u32(4, Engine.get_process_frames())
-	client.publish_state(state)
+	# One array for all states, as a game may have: what was published must not change with it.
+	own_state.resize(8)
+	own_state.encode_u32(0, client.player_id)
+	own_state.encode_u32(4, Engine.get_process_frames())
+	client.publish_state(own_state)
 	if not is_running:
 		return
 	counter += 1
@@ -131,6 +132,7 @@ func _report() -> void:
 			"late_signals": late_signals,
 			"states": states,
 			"own": own,
+			"published": own_state.hex_encode(),
 			"players": client.players,
 			"host_id": client.host_id,
 			"statistics": client.statistics(),
@@ -216,6 +218,8 @@ func _on_states(batch: RelayClient.States) -> void:
 	for row in batch.size():
 		var key := "%d/%d" % [batch.player_id(row), batch.local_index(row)]
 		states[key] = batch.state(row).hex_encode()
+	batch.states.fill(0)  # what is the game's to do with as it likes must not reach the table
+	batch.ids.clear()
 
 
 func _on_removed(ids: PackedInt32Array) -> void:

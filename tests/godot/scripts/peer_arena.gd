@@ -2,7 +2,9 @@ extends Node
 ## The game: everybody walks and calls, the host spawns players and monsters and takes hit points.
 ##
 ## When all are there each sends its calls; then all stand still. The test compares what each one
-## tells of itself and of the others.
+## tells of itself and of the others. Options: role, port, code, name, players (how many to wait
+## for), calls, blob (bytes of one large call), stop (a file that ends it), delay and unordered (see
+## peer_delayed.gd), password, kick (peer id), refuse, empty (no nodes), silent (no calls).
 
 const DelayedPeer := preload("peer_delayed.gd")
 const PLAYER := preload("peer_player.tscn")
@@ -70,6 +72,7 @@ func _start_peer() -> void:
 	peer.delay_s = float(options.get("delay", "0"))
 	peer.is_order_kept = not options.has("unordered")
 	peer.join_timeout_s = float(options.get("deadline", "20"))
+	peer.refuse_new_connections = options.has("refuse")
 	peer.player_name = options.get("name", "Bot")
 	peer.joined.connect(_on_joined)
 	peer.join_refused.connect(
@@ -95,6 +98,8 @@ func _start_peer() -> void:
 
 
 func _set_the_stage() -> void:
+	if options.has("empty"):
+		return
 	for number in NUM_MONSTERS:
 		var monster := MONSTER.instantiate()
 		monster.name = "Monster%d" % number
@@ -120,6 +125,9 @@ func _process(delta: float) -> void:
 	if has_started and steps < num_calls:
 		steps += 1
 		_call_all()
+	elif has_started and options.has("kick"):
+		peer.disconnect_peer(int(options["kick"]))
+		options.erase("kick")
 	tell_at -= delta
 	if tell_at <= 0.0:
 		tell_at = TELL_EVERY_S
@@ -129,6 +137,8 @@ func _process(delta: float) -> void:
 
 
 func _sees_everybody(wanted: int) -> bool:
+	if options.has("empty"):
+		return true
 	return (
 		players.get_children().filter(func(node: Node) -> bool: return _is_player(node)).size()
 		== wanted
@@ -153,6 +163,12 @@ func _walk(delta: float) -> void:
 
 
 func _call_all() -> void:
+	if options.has("silent"):
+		return
+	if options.has("empty"):
+		reliable.rpc(steps)
+		unreliable.rpc(steps)
+		return
 	reliable.rpc(steps)
 	reliable_on_channel.rpc(steps)
 	unreliable.rpc(steps)
@@ -280,7 +296,7 @@ func _on_end(event: String) -> void:
 func _on_peer_connected(id: int) -> void:
 	met.append(id)
 	tell("peer_connected", {"peer": id})
-	if multiplayer.is_server():
+	if multiplayer.is_server() and not options.has("empty"):
 		_spawn_player(id)
 
 

@@ -304,7 +304,7 @@ func get_state(of_player: int, local_index: int = 0) -> PackedByteArray:
 	if not is_joined():
 		return PackedByteArray()
 	var entity_id := entity_id_of(of_player, local_index)
-	return _visit.connection.session.table.states().get(entity_id, PackedByteArray())
+	return _visit.connection.session.table.states().get(entity_id, PackedByteArray()).duplicate()
 
 
 ## Number of an entity in this room: [code]local_index * player_slots + player[/code].

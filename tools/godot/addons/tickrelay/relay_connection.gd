@@ -150,7 +150,8 @@ func publish(local_index: int, bytes: PackedByteArray, now: float) -> Error:
 	if not is_index or bytes.is_empty() or bytes.size() > session.welcome.max_state_bytes:
 		return ERR_INVALID_PARAMETER
 	var sample_ms := int(session.server_time(now) * 1000.0)
-	session.uploads.publish(entity_id(local_index), bytes, sample_ms)
+	# A copy: a game may write its next state into the same array, which is shared otherwise.
+	session.uploads.publish(entity_id(local_index), bytes.duplicate(), sample_ms)
 	return OK
 
 

@@ -19,6 +19,10 @@ class RoomShape:
 	## Consecutive entity ids of one page.
 	var page_ids := 0
 	var max_state_bytes := 0
+	## First id of a page -> bytes of the ids that its last group had, and those ids: mostly the
+	## next group has the same, and need not be read number by number.
+	var known_bytes := {}
+	var known_ids := {}
 
 
 ## States of one length within a page: columns, as they cross the wire.
@@ -150,7 +154,7 @@ static func _read_page(body: PackedByteArray, shape: RoomShape) -> Page:
 		if page.removed.size() != num_removed:
 			return null
 	for _i in body.decode_u8(Wire.PageHeader.AT_GROUP_COUNT):
-		var group := _read_group(body, at, shape.max_state_bytes, first_id, ids_end)
+		var group := _read_group(body, at, shape, first_id, ids_end)
 		if group == null:
 			return null
 		page.groups.append(group)
@@ -159,7 +163,7 @@ static func _read_page(body: PackedByteArray, shape: RoomShape) -> Page:
 
 
 static func _read_group(
-	body: PackedByteArray, at: int, max_stride: int, first_id: int, ids_end: int
+	body: PackedByteArray, at: int, shape: RoomShape, first_id: int, ids_end: int
 ) -> Group:
 	if body.size() - at < Wire.GroupHeader.SIZE:
 		return null
@@ -170,13 +174,19 @@ static func _read_group(
 	var ages_at := ids_at + 2 * count
 	var states_at := ages_at + count
 	var end := states_at + count * stride
-	var is_stride := stride >= 1 and stride <= max_stride
+	var is_stride := stride >= 1 and stride <= shape.max_state_bytes
 	if encoding != Wire.StateEncoding.WHOLE or not is_stride or end > body.size():
 		return null
 	var group := Group.new()
-	group.ids = _read_ids(body, ids_at, count, first_id, ids_end)
-	if group.ids.size() != count:
-		return null
+	var id_bytes := body.slice(ids_at, ages_at)
+	if shape.known_bytes.get(first_id) == id_bytes:
+		group.ids = shape.known_ids[first_id]
+	else:
+		group.ids = _read_ids(body, ids_at, count, first_id, ids_end)
+		if group.ids.size() != count:
+			return null
+		shape.known_bytes[first_id] = id_bytes
+		shape.known_ids[first_id] = group.ids
 	group.ages = body.slice(ages_at, states_at)
 	group.stride = stride
 	group.states = body.slice(states_at, end)

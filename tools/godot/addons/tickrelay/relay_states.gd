@@ -16,13 +16,13 @@ var tick_rate := 1
 ## Player ids are below this: [code]id % player_slots[/code] is the player.
 var player_slots := 1
 ## Entity ids.
-var ids := PackedInt32Array()
+var ids: PackedInt32Array
 ## How old each sample was at the tick, in steps of 2 ms; 255 = 510 ms or more.
-var ages := PackedByteArray()
+var ages: PackedByteArray
 ## Bytes of each state; all states of one RelayStates have this length.
 var stride := 0
 ## All states, one after the other.
-var states := PackedByteArray()
+var states: PackedByteArray
 
 
 ## Number of entities in it.

@@ -13,6 +13,8 @@ const Events := preload("relay_events.gd")
 const Records := preload("relay_records.gd")
 const States := preload("relay_states.gd")
 
+const _WORD_BYTES := 8
+
 var _states := {}  # entity id -> state; stale for those of a block that is not spread
 var _blocks := {}  # page -> Block: its last group
 var _shape: Records.RoomShape
@@ -140,17 +142,20 @@ func _apply_like_before(tick: int, page: int, group: Records.Group, changed: Arr
 	var stride := group.stride
 	var old := block.states
 	var new := group.states
-	var skipped := block.hidden
+	var hidden := block.hidden
+	var skipped := hidden
+	var is_long := stride >= _WORD_BYTES
 	var at := 0
 	for row in group.ids.size():
-		# One byte tells of most that have changed; to compare all is five times dearer.
-		if old[at] == new[at] and not block.hidden.has(row):
-			if old.slice(at, at + stride) == new.slice(at, at + stride):
-				if skipped.size() == block.hidden.size():
-					skipped = skipped.duplicate()
-				skipped.append(row)
+		# A word tells of most that they have changed; to compare all bytes is five times dearer.
+		if is_long and old.decode_u64(at) != new.decode_u64(at):
+			pass
+		elif not hidden.has(row) and old.slice(at, at + stride) == new.slice(at, at + stride):
+			if skipped.size() == hidden.size():
+				skipped = skipped.duplicate()
+			skipped.append(row)
 		at += stride
-	if skipped.size() > block.hidden.size():
+	if skipped.size() > hidden.size():
 		skipped.sort()
 	block.states = new
 	block.is_spread = false
@@ -217,7 +222,13 @@ func _forget_blocks() -> void:
 ## Appends what is news of a group: the group itself if all of it is.
 func _tell(tick: int, group: Records.Group, skipped: PackedInt32Array, changed: Array) -> void:
 	if skipped.is_empty():
-		changed.append(_states_of(tick, group.stride, group.ids, group.ages, group.states))
+		# Arrays are shared, not copied, by assignment: what the game does with its own must not
+		# change what the next group is compared with.
+		var ids := group.ids.duplicate()
+		var blob := group.states.duplicate()
+		changed.append(_states_of(tick, group.stride, ids, group.ages, blob))
+	elif skipped.size() == 1 and group.ids.size() > 1:
+		changed.append(_without_one(tick, group, skipped[0]))
 	elif skipped.size() < group.ids.size():
 		changed.append(_without(tick, group, skipped))
 
@@ -236,6 +247,18 @@ func _may_show(entity_id: int, tick: int, group: Records.Group, row: int) -> boo
 func _show(entity_id: int) -> void:
 	_shown[entity_id] = true
 	_visible[entity_id] = true
+
+
+## Copies a group but for one row, mostly that of our own entity.
+func _without_one(tick: int, group: Records.Group, row: int) -> States:
+	var ids := group.ids.duplicate()
+	var ages := group.ages.duplicate()
+	ids.remove_at(row)
+	ages.remove_at(row)
+	var stride := group.stride
+	var blob := group.states.slice(0, row * stride)
+	blob.append_array(group.states.slice((row + 1) * stride))
+	return _states_of(tick, stride, ids, ages, blob)
 
 
 ## Copies a group but for some rows, given in ascending order.
