@@ -55,8 +55,8 @@ def choose(aim: Aim, life: Ints, counter: Ints, sender_id: Ints, per_room: int) 
         per_room: Ids from 0 up to it are aimed at, whether or not somebody has them.
     """
     if aim is not Aim.MIXED:
-        target = Target.ALL if aim is Aim.ALL else Target.ALL_BUT
-        return Audience(np.full(len(life), int(target)), sender_id, sender_id)
+        always = Target.ALL if aim is Aim.ALL else Target.ALL_BUT
+        return Audience(np.full(len(life), int(always)), sender_id, sender_id)
     roll = scrambled(scrambled(keys_of(life, counter))) >> np.uint64(8)
     target = _ROLLS[(roll & np.uint64(7)).astype(np.int64)]
     first = (roll >> np.uint64(8) & np.uint64(0xFFFF)).astype(np.int64) % per_room

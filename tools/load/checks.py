@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relay.columns import Ints
+from relay.columns import Bools, Ints
 from tools.load.claims import keys_of
 from tools.load.crowd import Crowd
 from tools.load.downlink import Caught, Seen, Times
@@ -63,6 +63,6 @@ def unconverged(crowd: Crowd, num_rooms: int, unsettled_seats: Sequence[tuple[in
     truth[people.room[publishing], people.player_id[publishing]] = keys
     for room, player_id in unsettled_seats:
         compared[room, player_id] = False
-    room = people.room[living]
-    same = (people.known[living] == truth[room]) | ~compared[room]
+    room_of = people.room[living]
+    same: Bools = (people.known[living] == truth[room_of]) | ~compared[room_of]
     return living[~same.all(axis=1)]

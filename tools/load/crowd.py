@@ -21,7 +21,7 @@ from protocol.constants import ByeReason, Kind
 from protocol.drops import DropReason
 from protocol.proofs import path_proof
 from protocol.sequence import extend
-from relay.columns import Bytes, Ints
+from relay.columns import Bools, Bytes, Ints
 from tools.load.downlink import Downlink, Times, Witness
 from tools.load.log import Log
 from tools.load.people import People
@@ -133,7 +133,7 @@ class Crowd:
     def unsettled(self) -> Ints:
         """List the living whose state or messages the relay has not acknowledged."""
         rows = self.people.living
-        settled = ~self.people.state_open[rows] & (self.people.message_acked[rows] == self.people.said[rows])
+        settled: Bools = ~self.people.state_open[rows] & (self.people.message_acked[rows] == self.people.said[rows])
         return rows[~settled]
 
 

@@ -199,7 +199,7 @@ class Downlink:
         return update.where(good)
 
     def _read_pages(self, update: "_Round", sections: Sections, good: Bools) -> tuple[Ints, Sections, Bodies]:
-        pages = sections.of(UpdateSection.PAGE)
+        pages = sections.where(sections.kind == UpdateSection.PAGE)
         row = update.row[pages.datagram]
         tick = update.header["tick"][pages.datagram].astype(np.int64)
         body, bodies = read_pages(update.source, pages, self._people.room[row], tick, self._shape)
@@ -211,14 +211,14 @@ class Downlink:
         return body, pages, bodies
 
     def _read_ranges(self, update: "_Round", sections: Sections, good: Bools) -> tuple[Sections, Entries]:
-        some = sections.of(UpdateSection.LOG_RANGE)
+        some = sections.where(sections.kind == UpdateSection.LOG_RANGE)
         some = some.take(np.argsort(some.datagram, kind="stable"))
         ranges = read_ranges(update.source, some, self._shape)
         good[some.datagram[~ranges.good]] = False
         return some, ranges
 
     def _read_signals(self, update: "_Round", sections: Sections, good: Bools) -> tuple[Sections, Signals]:
-        some = sections.of(UpdateSection.SIGNAL)
+        some = sections.where(sections.kind == UpdateSection.SIGNAL)
         some = some.take(np.argsort(some.datagram, kind="stable"))
         signals = read_signals(update.source, some, self._shape)
         good[some.datagram[~signals.good]] = False
@@ -369,7 +369,7 @@ class Downlink:
         arrived = update.arrived[sections.datagram]
         caught = Caught(row, signals.sender, life, counter, proven, arrived)
         done = self._log.done(row)
-        position = extend_array(signals.position, done)
+        position = extend_array(signals.position.astype(np.uint16), done)
         position = np.where(signals.flags & SignalFlag.AFTER_LOG != 0, position, 0)
         due = kept & (position <= done) & (member == Membership.MEMBER)
         self._hand_over(caught.where(due), signals.sequence[due], signals.flags[due])
@@ -446,8 +446,8 @@ class _Round:
         if kept.all():
             return self
         ack = self.ack[kept] if len(self.ack) else self.ack
-        columns = (self.at, self.length, self.header, self.row, self.arrived, self.seq)
-        return _Round(self.source, *(column[kept] for column in columns), ack)
+        at, length, row, seq = (column[kept] for column in (self.at, self.length, self.row, self.seq))
+        return _Round(self.source, at, length, self.header[kept], row, self.arrived[kept], seq, ack)
 
 
 def _pairs(body: Ints, owner: Ints, num_bodies: int) -> tuple[Ints, Ints]:

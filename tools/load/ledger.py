@@ -4,6 +4,7 @@ What should have been heard follows from who said what (`audience`) and from the
 members has seen it. Of every entry that anybody heard, log, index and claim are kept, 32 bytes each; at the end of a
 run each player's part of the log is counted against what it was handed. What stands at one index is compared among
 its receivers at once; that no message stands at two, nor before an earlier one of its sender, is seen in the end.
+Where receivers differ the first to hear it is believed: that something is wrong is certain, with whom is not.
 """
 
 from collections import Counter
@@ -85,7 +86,8 @@ class Ledger:
         row, index, life, counter = heard.row[said], heard.index[said], heard.life[said], heard.counter[said]
         good = self._is_theirs(row, life, heard.sender[said], heard.proven[said], counter, self._people.said)
         self.messages["wrong"] += int(np.count_nonzero(~good))
-        row, index, life, counter, arrived = (c[good] for c in (row, index, life, counter, arrived[said]))
+        row, index, life, counter = (column[good] for column in (row, index, life, counter))
+        arrived = arrived[said][good]
         hears = self._hears(Use.MESSAGE, life, counter, row)
         self.messages["misdelivered"] += int(np.count_nonzero(~hears))
         same = self._compare(row, index, life, counter)
@@ -120,7 +122,7 @@ class Ledger:
         new = rings.index[log, slot] < index
         rings.index[log[new], slot[new]] = index[new]
         rings.key[log[new], slot[new]] = key[new]
-        same = (rings.index[log, slot] != index) | (rings.key[log, slot] == key)
+        same: Bools = (rings.index[log, slot] != index) | (rings.key[log, slot] == key)
         first_seen = np.flatnonzero(new & same)
         _, once = np.unique(np.stack([log[first_seen], index[first_seen]]), axis=1, return_index=True)
         picked = first_seen[once]

@@ -139,16 +139,17 @@ class Log:
         whole = [np.concatenate([column, np.array(more, np.int64)]) for column, more in columns]
         proven = np.concatenate([proven, np.array([claim[2] for claim in late], np.bool_)])
         order = np.lexsort((whole[1], whole[0])) if slow else np.arange(len(receiver))
-        whole, proven = [column[order] for column in whole], proven[order]
+        row, index, sender, kind, life, counter = (column[order] for column in whole)
+        proven = proven[order]
         payloads = {}
-        for i in np.flatnonzero(whole[3] >= FIRST_SERVER_KIND).tolist():
+        for i in np.flatnonzero(kind >= FIRST_SERVER_KIND).tolist():
             place = int(order[i])
             if place < len(entry):
                 at = ranges.at[entry[place]]
                 payloads[i] = source[at : at + ranges.length[entry[place]]].tobytes()
             else:
                 payloads[i] = slow[place - len(entry)][1].payload
-        return Heard(*whole, proven, repeated, payloads)
+        return Heard(row, index, sender, kind, life, counter, proven, repeated, payloads)
 
     def _read_claims(self, source: Bytes, at: Ints, length: Ints, is_message: Bools) -> tuple[Ints, Ints, Bools]:
         return read_claims(Use.MESSAGE, source, at, length, self._message_bytes, is_message)

@@ -147,7 +147,7 @@ def find_address(host: str, port: int, owned: bool) -> tuple[int, tuple[Any, ...
     except ValueError:  # a letter, or a length, that no name has
         raise UsageError(f"{host!r} cannot be a name") from None
     family, _, _, _, address = found[0]
-    if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback and not owned:
+    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback and not owned:
         raise UsageError(
             f"{host} is not this machine. Thousands of players at once are an attack on whoever did not ask for them; "
             "if the host is yours, say so with --yes-i-own-this-host"

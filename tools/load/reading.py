@@ -84,21 +84,26 @@ def read_pages(source: Bytes, sections: Sections, room: Ints, tick: Ints, shape:
     body_of, first = _share(source, sections, room, tick, page, since)
     heads, some = header[first], sections.take(first)
     good = _check_heads(some, heads, shape)
-    states = _read_groups(source, heads, some, shape, good)
-    removed = _read_removed(source, heads, some, good)
+    state_body, entity_id, life, counter, proven = _read_groups(source, heads, some, shape, good)
+    gone_body, gone_id = _read_removed(source, heads, some, good)
     first_id = page[first] * shape.page_ids
-    for which, entity_id in ((states[0], states[1]), removed):
+    for which, ids in ((state_body, entity_id), (gone_body, gone_id)):
         last_id = np.minimum(first_id[which] + shape.page_ids, shape.player_slots)
-        good[which[(entity_id < first_id[which]) | (entity_id >= last_id)]] = False
-    kept, kept_gone = good[states[0]], good[removed[0]]
+        good[which[(ids < first_id[which]) | (ids >= last_id)]] = False
+    kept, kept_gone = good[state_body], good[gone_body]
     return body_of, Bodies(
         good,
         room[first],
         page[first],
         tick[first],
         since[first],
-        *(column[kept] for column in states),
-        *(column[kept_gone] for column in removed),
+        state_body[kept],
+        entity_id[kept],
+        life[kept],
+        counter[kept],
+        proven[kept],
+        gone_body[kept_gone],
+        gone_id[kept_gone],
     )
 
 
@@ -133,8 +138,9 @@ def _equal_bytes(source: Bytes, sections: Sections, other: Ints) -> Bools:
 
 
 def _check_heads(sections: Sections, header: Records, shape: Shape) -> Bools:
-    fits = sections.length >= _PAGE + 2 * header["removed_count"].astype(np.int64)
-    return fits & (header["layer"] == 0) & (header["page"] < shape.num_pages)
+    fits: Bools = sections.length >= _PAGE + 2 * header["removed_count"].astype(np.int64)
+    fits &= (header["layer"] == 0) & (header["page"] < shape.num_pages)
+    return fits
 
 
 def _read_removed(source: Bytes, header: Records, sections: Sections, good: Bools) -> tuple[Ints, Ints]:
@@ -222,8 +228,7 @@ def read_ranges(source: Bytes, sections: Sections, shape: Shape) -> Entries:
         whole = (payload + length <= end[active]) & (before[active] < index) & (index <= last[active])
         whole &= ((sender < shape.player_slots) | (sender == NO_PLAYER)) & (number < MAX_MESSAGE_FRAGMENTS)
         good[active[~whole]] = False
-        columns = (entry[name].astype(np.int64) for name in ("kind", "channel", "part"))
-        kind, channel, part = columns
+        kind, channel, part = (entry[name].astype(np.int64) for name in ("kind", "channel", "part"))
         found.append(tuple(c[whole] for c in (active, index, kind, sender, channel, part, payload, length)))
         before[active], at[active] = index, payload + length
     columns = [np.concatenate(column) for column in zip(*found)] if found else [np.zeros(0, np.int64)] * 8

@@ -76,7 +76,7 @@ def _counts(counter: Counter[str], *names: str) -> dict[str, int]:
 def _measured(run: Run) -> dict[str, Any]:
     """What is counted from the end of the warm-up to the end of the load."""
     freshness, ledger = run.checks.freshness, run.checks.ledger
-    timed = {
+    timed: dict[str, Any] = {
         "state_age_ms": freshness.age.summary(),
         "message_latency_ms": ledger.message_latency.summary(),
         "signal_latency_ms": ledger.signal_latency.summary(),
@@ -87,7 +87,9 @@ def _measured(run: Run) -> dict[str, Any]:
     if run.begin is None:
         return timed
     end = run.end or run.moment(run.clock())
-    measured = timed | between(run, run.begin, end) | {"superseded_share": _superseded(run, run.begin, end)}
+    measured: dict[str, Any] = (
+        timed | between(run, run.begin, end) | {"superseded_share": _superseded(run, run.begin, end)}
+    )
     if measured["relay"] is not None:
         measured["relay"]["us_per_player_tick_thirds"] = _thirds(run)
     return measured

@@ -5,8 +5,10 @@ would begin a second. A load is built so that it fits, and then the bytes are eq
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from protocol import dtypes
 from protocol.client.outbox import DEFAULT_RTT_S, REPEAT_MAX_BYTES, RETRY_EXTRA_S, RETRY_RTTS
@@ -23,6 +25,7 @@ from protocol.constants import (
 )
 from relay.batch import ROW_BYTES
 from relay.columns import Bools, Bytes, Ints, expand, rank_in_run, windows
+from relay.ingress import Records
 from tools.load import claims
 from tools.load.audience import NUM_IDS, Aim, Audience, choose
 from tools.load.claims import Use
@@ -60,8 +63,10 @@ class Outbound:
 
 def signal_flags(counter: Ints) -> Ints:
     """Tell which flags signals have, by their counters."""
-    newest_first = np.where(counter % NEWEST_FIRST_EVERY == 0, int(SignalFlag.NEWEST_FIRST), 0)
-    return newest_first | np.where(counter % AFTER_LOG_EVERY == 0, int(SignalFlag.AFTER_LOG), 0)
+    flags = np.zeros(len(counter), np.int64)
+    flags[counter % NEWEST_FIRST_EVERY == 0] |= int(SignalFlag.NEWEST_FIRST)
+    flags[counter % AFTER_LOG_EVERY == 0] |= int(SignalFlag.AFTER_LOG)
+    return flags
 
 
 class Uplink:
@@ -210,7 +215,7 @@ class Uplink:
 
     @staticmethod
     def _put_for(
-        packing: "_Packing", some: Ints, kind: DataSection, header: Ints, audience: Audience, content: Bytes
+        packing: "_Packing", some: Ints, kind: DataSection, header: Records, audience: Audience, content: Bytes
     ) -> Ints:
         """Put sections with their player ids. Returns: the datagrams in which they fitted."""
         header["target"] = audience.target
@@ -296,7 +301,7 @@ class _Packing:
         return some
 
 
-def _rows_of(values: Ints) -> Bytes:
+def _rows_of(values: npt.NDArray[Any]) -> Bytes:
     """View records, (n,) or (n, k), as bytes, (n, bytes)."""
     values = np.ascontiguousarray(values)
     return values.view(np.uint8).reshape(len(values), values.itemsize * int(np.prod(values.shape[1:])))

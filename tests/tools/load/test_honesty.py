@@ -36,6 +36,7 @@ from tests.tools.load.stage import Stage, be_impatient, during_load, small_plan
 from tools.lag.conditions import Conditions, Path, parse_conditions
 from tools.load import joining as joining_module
 from tools.load import run as run_module
+from tools.load.audience import Aim
 from tools.load.command import Loader
 from tools.load.plan import Movement
 from tools.load.run import Phase, Run
@@ -142,7 +143,9 @@ def test_a_planted_fault_fails_the_run_with_its_counter(name: str) -> None:
     make, wanted = FAULTS[name]
     fault: Fault = make()  # type: ignore[operator]
     with Stage(tamper=fault) as stage:
-        figures = stage.play(settle_s=0.8, messages=20.0)
+        # of what only one player hears nobody else knows the place
+        aim = Aim.ALL if make is SwapMessages else Aim.MIXED
+        figures = stage.play(settle_s=0.8, messages=20.0, aim=aim)
     assert fault.num_done > 0, "the fault was never planted"
     assert wanted <= blamed(figures), figures["failures"]
     assert not figures["passed"] and figures["failures"]
