@@ -119,10 +119,11 @@ func _ready() -> void:
 		_warn("there is no RelayClient: add one to the scene or as an autoload, or set client")
 		set_process(false)
 		return
-	client.joined.connect(_start_anew)
-	client.disconnected.connect(_on_disconnected)
-	client.state_received.connect(_on_state_received)
-	client.entities_removed.connect(_on_entities_removed)
+	if not client.joined.is_connected(_start_anew):  # it is, after request_ready()
+		client.joined.connect(_start_anew)
+		client.disconnected.connect(_on_disconnected)
+		client.state_received.connect(_on_state_received)
+		client.entities_removed.connect(_on_entities_removed)
 	_start_anew()
 
 
