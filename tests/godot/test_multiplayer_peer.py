@@ -216,7 +216,7 @@ def test_without_the_order_of_the_room_that_fails(godot: str, project: Path, tmp
             await until(lambda: faults(playing.states()) not in ([], ["not all have finished"]), 20.0)
             await asyncio.sleep(5.0)  # it does not come right either
             wrong = faults(playing.states())
-            assert any(text.startswith("2 ") or text.startswith("3 ") for text in wrong), wrong
+            assert any(text.startswith(("2 ", "3 ")) for text in wrong), wrong
 
     run(main)
 
@@ -280,13 +280,8 @@ def test_the_host_removes_a_player(godot: str, project: Path, tmp_path: Path) ->
             for bot in (host, other):
                 await until(lambda bot=bot: bool(bot.told("peer_disconnected")), 10.0)
                 assert [line["peer"] for line in bot.told("peer_disconnected")] == [2]
-            await until(
-                lambda: all(
-                    set(playing.states()[i]["peers"]) == {4 - 3 * (i > 0)} - {4} | ({3} if i == 0 else {1})
-                    for i in (0, 2)
-                ),
-                10.0,
-            )
+            peers = [[3], [1]]
+            await until(lambda: [bot.told("state")[-1]["peers"] for bot in (host, other)] == peers, 10.0)
             await playing.end_all()
 
     run(main)
@@ -390,6 +385,24 @@ def test_upload_of_a_broadcast_does_not_grow_with_the_players(godot: str, projec
 
     for num_players in (2, 4, 8):
         run(lambda num_players=num_players: main(num_players))
+    # Acks and repeats depend on how the machine keeps up. An upload for each player would be 3 and 7 times as many.
     for num_players in (4, 8):
-        assert sent[num_players][0] < 1.3 * sent[2][0], sent
-        assert sent[num_players][1] < 1.3 * sent[2][1], sent
+        assert sent[num_players][0] < 2 * sent[2][0], sent
+        assert sent[num_players][1] < 2 * sent[2][1], sent
+
+
+def test_a_call_of_more_than_a_message_arrives(godot: str, project: Path, tmp_path: Path) -> None:
+    size = 1_500_000  # a message holds 1 MiB
+
+    async def main() -> None:
+        async with game(godot, project, tmp_path, messages_per_s=2000, bytes_per_s=4_000_000) as playing:
+            common = ("--players=2", "--calls=20")
+            host = playing.add("host", f"--blob={size}", *common)
+            await playing.until_told(host, "joined")
+            playing.add("join", *common)
+            await until(lambda: (playing.states()[1].get("blobs") or {}) == {"1": size}, PATIENCE_S)
+            # What came behind it is right, too.
+            await until(lambda: playing.states()[1]["heard"]["reliable"]["1"] == list(range(1, 21)), 10.0)
+            await playing.end_all()
+
+    run(main)
