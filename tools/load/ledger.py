@@ -266,7 +266,11 @@ class Ledger:
             for number in range(1, int(accepted[who]) + 1):
                 after = index_of.get(number, after)
                 if number not in index_of:
-                    there = others[people.log_start[others] <= after]
+                    # Its place is not known, but who joined before it was said is before it in the log.
+                    is_remembered = people.said[who] - number < REMEMBERED
+                    said_at = people.said_at[who, number % REMEMBERED] if is_remembered else -np.inf
+                    is_there = (people.log_start[others] <= after) | (people.joined_at[others] <= said_at)
+                    there = others[is_there]
                     hears = self._hears(Use.MESSAGE, np.full(len(there), who), np.full(len(there), number), there)
                     missing += int(np.count_nonzero(hears))
         return missing

@@ -130,6 +130,15 @@ def test_what_the_relay_accepted_and_nobody_heard_is_missing_for_all(gone: bool)
     assert room.verdict() == {"missing": 3 if gone else 4}
 
 
+def test_a_first_message_that_nobody_heard_is_missing_for_those_who_joined_before_it_was_said() -> None:
+    room = Room()
+    people = room.crowd.people
+    people.log_start[:4] = people.cursor[:4] = [0, 2, 4, 6]
+    people.joined_at[:4] = [0.0, 0.1, 0.2, 0.9]
+    people.said[0], people.said_at[0, 1], people.message_acked[0] = 1, 0.5, 1
+    assert room.verdict() == {"missing": 3}
+
+
 def test_what_the_relay_has_not_accepted_is_not_missing() -> None:
     room = Room()
     room.tell_all(log_range(1, 2, *TALK[:2]))
