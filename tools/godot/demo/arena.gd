@@ -10,6 +10,8 @@ const Style := preload("res://demo/style.gd")
 const _TILE := 48.0
 const _PULSE_CHANNEL := 1
 
+## Which of Style.PLAYERS our figure gets; -1 = by player id.
+var colour_index := -1
 var _client: Client
 @onready var _spawner: Spawner = $RelaySpawner
 
@@ -72,7 +74,8 @@ func _draw() -> void:
 func _on_spawned(node: Node, player_id: int) -> void:
 	var avatar: Avatar = node
 	if player_id == _client.player_id:
-		avatar.colour = Style.PLAYERS[player_id % Style.PLAYERS.size()]
+		var index := colour_index if colour_index >= 0 else player_id
+		avatar.colour = Style.PLAYERS[index % Style.PLAYERS.size()]
 		var around := Vector2.from_angle(player_id * 2.4) * 150.0
 		avatar.position = Field.nearest_free(Field.FLOOR.get_center() + around, Avatar.RADIUS)
 

@@ -92,6 +92,7 @@ func _on_entry_wanted() -> void:
 	client.address = title.address
 	client.port = title.port
 	client.player_name = title.player_name
+	arena.colour_index = title.colour_index
 	title.show_status("Looking for the relay ...", false, true)
 	match title.mode:
 		Title.Mode.CREATE:

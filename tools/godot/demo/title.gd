@@ -11,6 +11,8 @@ const Style := preload("res://demo/style.gd")
 const _WIDTH := 400.0
 const _NAME_LETTERS := 16
 
+## Which of Style.PLAYERS the player wants; -1 = by player id.
+var colour_index := -1
 ## How the player wants to enter.
 var mode := Mode.JOIN_OR_CREATE
 var player_name: String:
@@ -40,6 +42,7 @@ var _port := LineEdit.new()
 var _code := LineEdit.new()
 var _status := Style.label("", 15, Style.QUIET)
 var _buttons: Array[Button] = []
+var _swatches: Array[Button] = []
 
 
 func _ready() -> void:
@@ -82,6 +85,7 @@ func _fill(column: VBoxContainer) -> void:
 	_code.text_submitted.connect(func(_text: String) -> void: _want(Mode.JOIN_OR_CREATE))
 	_port.custom_minimum_size.x = 84.0
 	_add_row(column, "Name", [_name])
+	_add_swatches(column)
 	_add_row(column, "Relay", [_address, _port])
 	_add_row(column, "Room", [_code])
 	var row := HBoxContainer.new()
@@ -97,15 +101,42 @@ func _fill(column: VBoxContainer) -> void:
 
 
 func _add_row(column: VBoxContainer, text: String, fields: Array[LineEdit]) -> void:
+	var row := _captioned(column, text)
+	for field in fields:
+		row.add_child(field)
+	fields[0].size_flags_horizontal = SIZE_EXPAND_FILL
+
+
+func _add_swatches(column: VBoxContainer) -> void:
+	var row := _captioned(column, "Colour")
+	for i in Style.PLAYERS.size():
+		var swatch := Button.new()
+		swatch.custom_minimum_size = Vector2(28.0, 28.0)
+		swatch.size_flags_horizontal = SIZE_EXPAND_FILL
+		swatch.pressed.connect(_choose_colour.bind(i))
+		row.add_child(swatch)
+		_swatches.append(swatch)
+	_choose_colour(colour_index)
+
+
+func _choose_colour(index: int) -> void:
+	colour_index = index
+	for i in _swatches.size():
+		var colour := Style.PLAYERS[i]
+		var box := Style.box(colour, Style.TEXT if i == index else colour.darkened(0.4), 4)
+		box.set_border_width_all(3 if i == index else 1)
+		for state: String in ["normal", "hover", "pressed"]:
+			_swatches[i].add_theme_stylebox_override(state, box)
+
+
+func _captioned(column: VBoxContainer, text: String) -> HBoxContainer:
 	var row := HBoxContainer.new()
 	row.add_theme_constant_override("separation", 10)
 	var caption := Style.label(text, 16, Style.QUIET)
 	caption.custom_minimum_size.x = 56.0
 	row.add_child(caption)
-	for field in fields:
-		row.add_child(field)
-	fields[0].size_flags_horizontal = SIZE_EXPAND_FILL
 	column.add_child(row)
+	return row
 
 
 func _add_button(row: HBoxContainer, text: String, wanted: Mode) -> void:
