@@ -37,6 +37,7 @@ const REFUSED_TEXT := "The host lets nobody in at the moment."
 const HOST_ID := 1
 const NOBODY := -1
 const _PAIR_BYTES := 6
+const _MAX_ID := 0x7fffffff
 
 ## Our player id, NOBODY before we are in the room.
 var me := NOBODY
@@ -227,11 +228,19 @@ func _take_admission(payload: PackedByteArray) -> void:
 	var end_at := payload.size() if is_about_us else 2 + _PAIR_BYTES
 	for at in range(2, end_at - _PAIR_BYTES + 1, _PAIR_BYTES):
 		var player := payload.decode_u16(at)
-		if player == me or player == host or _ids.has(player) or not members.has(player):
-			continue
-		_ids[player] = payload.decode_u32(at + 2)
-		_admitted[player] = _ids[player]
-		_queue.push_mark(Packets.Change.JOINED, _ids[player], player)
+		var peer := payload.decode_u32(at + 2)
+		var is_other := player != me and player != host and members.has(player)
+		if is_other and peer > HOST_ID and peer <= _MAX_ID and _ids.get(player, 0) != peer:
+			_meet(player, peer)
+
+
+func _meet(player: int, peer: int) -> void:
+	if _ids.has(player):  # of one who left before it was admitted
+		_queue.push_mark(Packets.Change.LEFT, _ids[player])
+		forget(player)
+	_ids[player] = peer
+	_admitted[player] = peer
+	_queue.push_mark(Packets.Change.JOINED, peer, player)
 
 
 func _take_kick(player: int) -> void:

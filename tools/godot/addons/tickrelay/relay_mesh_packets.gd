@@ -39,6 +39,7 @@ class Mark:
 
 var _items := []
 var _at := 0
+var _marks_at: Array[int] = []
 
 
 ## The next item: a Packet, a Mark, or null.
@@ -49,6 +50,8 @@ func head() -> RefCounted:
 ## Removes the next item.
 func pop() -> RefCounted:
 	var item: RefCounted = _items[_at]
+	if item is Mark:
+		_marks_at.pop_front()
 	_at += 1
 	if _at == _items.size():
 		clear()
@@ -57,12 +60,7 @@ func pop() -> RefCounted:
 
 ## Number of packets up to the next mark.
 func num_ready() -> int:
-	var count := 0
-	for at in range(_at, _items.size()):
-		if _items[at] is Mark:
-			break
-		count += 1
-	return count
+	return (_items.size() if _marks_at.is_empty() else _marks_at[0]) - _at
 
 
 func push_packet(peer: int, payload: PackedByteArray, channel: int, mode: int) -> void:
@@ -79,20 +77,22 @@ func push_mark(change: Change, peer: int = 0, player: int = 0) -> Mark:
 	mark.change = change
 	mark.peer = peer
 	mark.player = player
+	_marks_at.append(_items.size())
 	_items.append(mark)
 	return mark
 
 
 ## Throws away what waits of one peer.
 func purge(peer: int) -> void:
-	var kept := []
-	for at in range(_at, _items.size()):
-		if _items[at].peer != peer:
-			kept.append(_items[at])
-	_items = kept
-	_at = 0
+	var kept := _items.slice(_at).filter(func(item: RefCounted) -> bool: return item.peer != peer)
+	clear()
+	for item: RefCounted in kept:
+		if item is Mark:
+			_marks_at.append(_items.size())
+		_items.append(item)
 
 
 func clear() -> void:
 	_items.clear()
+	_marks_at.clear()
 	_at = 0

@@ -1,0 +1,249 @@
+extends SceneTree
+## Random packets of players among each other, through everything of a RelayMultiplayerPeer but the
+## network: what each one gets is what was for it, in order; equal packets are uploaded once.
+
+const Events := preload("res://addons/tickrelay/relay_events.gd")
+const Packets := preload("res://addons/tickrelay/relay_mesh_packets.gd")
+const Room := preload("res://addons/tickrelay/relay_mesh.gd")
+const Uploads := preload("res://addons/tickrelay/relay_mesh_uploads.gd")
+const Wire := preload("res://addons/tickrelay/generated_wire.gd")
+
+const RELIABLE := MultiplayerPeer.TRANSFER_MODE_RELIABLE
+const UNRELIABLE := MultiplayerPeer.TRANSFER_MODE_UNRELIABLE
+const ORDERED := MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED
+const NUM_PLAYERS := 5
+const ROUNDS := 200
+
+var rooms: Array[Room] = []
+var queues: Array[Packets] = []
+var failures: Array[String] = []
+
+
+func _initialize() -> void:
+	seed(1)
+	_gather()
+	_test_everybody_knows_everybody()
+	_test_random_packets()
+	_test_what_a_broadcast_costs()
+	_test_a_packet_beyond_a_message()
+	_test_an_ordered_signal_behind_a_large_one()
+	_test_newcomers_drop_what_was_sent_before()
+	_test_garbage()
+	print("@", JSON.stringify({"event": "result", "failures": failures}))
+	quit()
+
+
+func _check(is_right: bool, what: String) -> void:
+	if not is_right:
+		failures.append(what)
+
+
+## Lets players 0 to NUM_PLAYERS - 1 meet; 0 is the host.
+func _gather() -> void:
+	for me in NUM_PLAYERS:
+		_add(me)
+
+
+func _add(me: int) -> void:
+	queues.append(Packets.new())
+	rooms.append(Room.new(queues[me], me == 0))
+	rooms[me].me = me
+	if me > 0:
+		for other in me:
+			rooms[me].take(_joined(other))
+		var host := Events.HostChanged.new()
+		rooms[me].take(host)
+	for room in rooms:
+		room.take(_joined(me))
+	if me > 0:
+		var peer := rooms[0].peer_of(me)
+		_say(Room.GREET, rooms[0].build_greeting(peer), [me])
+		_say(Room.ADMIT, rooms[0].admit(peer), range(1, rooms.size()))
+
+
+func _joined(player: int) -> Events.PlayerJoined:
+	var event := Events.PlayerJoined.new()
+	event.player_id = player
+	return event
+
+
+func _say(kind: int, payload: PackedByteArray, to: Array) -> void:
+	for player: int in to:
+		rooms[player].take(_message(0, kind, 0, payload))
+
+
+func _message(sender: int, kind: int, channel: int, payload: PackedByteArray) -> RefCounted:
+	var event := Events.MessageReceived.new()
+	event.sender = sender
+	event.kind = kind
+	event.channel = channel
+	event.payload = payload
+	return event
+
+
+## Delivers what was sealed, as the relay does. Returns the number of uploads.
+func _deliver(sender: int, uploads: Uploads) -> int:
+	var count := 0
+	while not uploads.ready.is_empty():
+		var upload := uploads.ready[0]
+		count += 1
+		var to: Array = Array(upload.players)
+		if upload.target == Wire.Target.ALL_BUT:
+			to = range(rooms.size()).filter(func(id: int) -> bool: return id != upload.players[0])
+		for player: int in to:
+			var event: RefCounted
+			event = (
+				Events.SignalReceived.new() if upload.is_signal else Events.MessageReceived.new()
+			)
+			event.sender = sender
+			event.kind = upload.kind
+			event.channel = upload.channel
+			event.payload = upload.payload
+			rooms[player].take(event)
+		uploads.pop()
+	return count
+
+
+func _read(player: int) -> Array:
+	var packets := []
+	while queues[player].head() != null:
+		var ready := queues[player].num_ready()
+		var item := queues[player].pop()
+		if item is Packets.Packet:
+			_check(ready > 0, "a packet is ready that was not counted")
+			packets.append([item.peer, item.mode, item.channel, item.payload])
+	return packets
+
+
+func _test_everybody_knows_everybody() -> void:
+	for me in NUM_PLAYERS:
+		_check(rooms[me].own_id == me + 1, "%d has the id %d" % [me, rooms[me].own_id])
+		_check(rooms[me].num_known() == NUM_PLAYERS - 1, "%d does not know all" % me)
+		for other in NUM_PLAYERS:
+			_check(rooms[me].peer_of(other) == other + 1, "%d of %d" % [other, me])
+		_read(me)
+
+
+func _test_random_packets() -> void:
+	for number in ROUNDS:
+		var sender := number % NUM_PLAYERS
+		var uploads := Uploads.new()
+		var expected := {}  # receiver -> packets
+		for _i in randi() % 12 + 1:
+			_put_random(uploads, sender, expected)
+		uploads.seal(sender, rooms[sender].num_known(), rooms[sender].serial)
+		var num_uploads := _deliver(sender, uploads)
+		_check(num_uploads <= uploads.num_put, "more uploads than packets")
+		for player in NUM_PLAYERS:
+			var got := _read(player)
+			for is_reliable: bool in [true, false]:
+				var of_class := func(packet: Array) -> bool:
+					return (packet[1] == RELIABLE) == is_reliable
+				var wanted: Array = expected.get(player, []).filter(of_class)
+				_check(got.filter(of_class) == wanted, "round %d, player %d" % [number, player])
+
+
+func _put_random(uploads: Uploads, sender: int, expected: Dictionary) -> void:
+	var payload := PackedByteArray()
+	payload.resize([1, 20, 600, 1500][randi() % 4])
+	payload.fill(randi() % 3)
+	var mode: int = [RELIABLE, UNRELIABLE, ORDERED][randi() % 3]
+	var channel := randi() % 2
+	for player in NUM_PLAYERS:
+		if player == sender or (randi() % 3 == 0):
+			continue
+		uploads.put(payload, channel, mode, player)
+		if not expected.has(player):
+			expected[player] = []
+		expected[player].append([sender + 1, mode, channel, payload])
+
+
+## A broadcast of a position and a changed value, as SceneMultiplayer puts them: peer by peer.
+func _test_what_a_broadcast_costs() -> void:
+	var uploads := Uploads.new()
+	for player in range(1, NUM_PLAYERS):
+		uploads.put(PackedByteArray([6, 1]), 0, UNRELIABLE, player)
+		uploads.put(PackedByteArray([6, 2]), 0, RELIABLE, player)
+	for player in range(1, NUM_PLAYERS):
+		uploads.put(PackedByteArray([0, 3]), 1, RELIABLE, player)
+	uploads.seal(0, rooms[0].num_known(), rooms[0].serial)
+	_check(uploads.ready.all(_is_to_all), "a list where all are meant")
+	_check(_deliver(0, uploads) == 2, "one message and one signal")
+	for player in range(1, NUM_PLAYERS):
+		_check(_read(player).size() == 3, "three packets for %d" % player)
+
+
+func _is_to_all(upload: Uploads.Upload) -> bool:
+	return upload.target == Wire.Target.ALL_BUT
+
+
+func _test_a_packet_beyond_a_message() -> void:
+	var uploads := Uploads.new()
+	var payload := PackedByteArray()
+	payload.resize(3 * Wire.MAX_MESSAGE_BYTES)
+	for at in range(0, payload.size(), 1000):
+		payload[at] = at / 1000 % 251
+	uploads.put(payload, 0, RELIABLE, 1)
+	uploads.put(PackedByteArray([1]), 0, RELIABLE, 1)
+	uploads.seal(0, rooms[0].num_known(), rooms[0].serial)
+	_check(_deliver(0, uploads) == 5, "four pieces and a small one")
+	var got := _read(1)
+	_check(got.size() == 2 and got[0][3] == payload, "a large packet is whole")
+	var too_long := PackedByteArray()
+	too_long.resize(Uploads.MAX_PACKET_BYTES + 1)
+	_check(uploads.put(too_long, 0, RELIABLE, 1) == ERR_OUT_OF_MEMORY, "too long a packet")
+
+
+func _test_an_ordered_signal_behind_a_large_one() -> void:
+	var uploads := Uploads.new()
+	uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
+	uploads.seal(0, -1, 0)
+	var late := uploads.ready[0]
+	uploads.pop()
+	var large := PackedByteArray()
+	large.resize(Wire.MAX_SIGNAL_BYTES + 1)
+	uploads.put(large, 0, ORDERED, 1)
+	uploads.seal(0, -1, 0)
+	_check(not uploads.ready[0].is_signal, "too large for a signal")
+	_deliver(0, uploads)
+	var event := Events.SignalReceived.new()
+	event.kind = late.kind
+	event.payload = late.payload
+	for sequence in [1, 2]:
+		event.sequence = sequence
+		rooms[1].take(event)
+	var got := _read(1)
+	_check(got.size() == 2, "of two signals the one sent before the large packet is dropped")
+	_check(got[0][1] == ORDERED, "a large packet keeps its mode")
+
+
+## A packet to all that was on its way while somebody came is not for the newcomer.
+func _test_newcomers_drop_what_was_sent_before() -> void:
+	var uploads := Uploads.new()
+	for player in NUM_PLAYERS:
+		if player != 1:
+			uploads.put(PackedByteArray([1]), 0, RELIABLE, player)
+	uploads.seal(1, rooms[1].num_known(), rooms[1].serial)
+	_add(NUM_PLAYERS)
+	_deliver(1, uploads)
+	_check(_read(2).size() == 1, "others get it")
+	_check(_read(NUM_PLAYERS).is_empty(), "the newcomer does not")
+
+
+func _test_garbage() -> void:
+	for kind in range(1, 128):
+		for size in [0, 1, 2, 3, 5, 9, 40]:
+			for sender: int in [0, 2, NUM_PLAYERS + 3]:
+				var payload := (
+					Crypto.new().generate_random_bytes(size) if size else PackedByteArray()
+				)
+				if kind == Room.KICK and sender == 0:
+					continue
+				rooms[1].take(_message(sender, kind, 3, payload))
+				var event := Events.SignalReceived.new()
+				event.sender = sender
+				event.kind = kind
+				event.payload = payload
+				rooms[1].take(event)
+	_read(1)
+	_check(rooms[1].own_id == 2, "nobody changes who we are")
