@@ -19,9 +19,10 @@ from typing import Any
 from relay.transport.libc import find_mmsg_calls
 from tools.bench.flood import free_port
 from tools.bench.floor import NoFloorError, compile_floor, floor_command, read_port
-from tools.bench.machine import Cores, cpu_seconds, on_core, rss_mib
+from tools.bench.machine import Cores, on_core
 from tools.bench.rows import JOINS_PER_S, Name, Spec, planned_s
 from tools.ping import ping
+from tools.process import cpu_seconds, rss_mib
 from tools.serve_settings import ENVIRONMENT_PREFIX
 
 HOST = "127.0.0.1"

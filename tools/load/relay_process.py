@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from protocol.constants import DEFAULT_PORT
-from tools.bench.machine import cpu_seconds, rss_mib
+from tools.process import cpu_seconds, rss_mib
 
 
 @dataclass(frozen=True)
