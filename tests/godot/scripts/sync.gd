@@ -1,7 +1,8 @@
 extends SceneTree
 ## A player of two: moves along a known path, and tells frame by frame what it sees of the others.
 ##
-## The path is a function of the room's time alone, so a test knows where everybody was and when.
+## The path is a straight line, there and back, so all that lies between two samples lies on it;
+## then another line, far away. A late frame is a pause, not a leap: the machine may be busy.
 
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
 const RelaySpawner := preload("res://addons/tickrelay/relay_spawner.gd")
@@ -9,11 +10,12 @@ const RelaySync := preload("res://addons/tickrelay/relay_sync.gd")
 const RelayProperty := preload("res://addons/tickrelay/relay_property.gd")
 const RelayMonitors := preload("res://addons/tickrelay/relay_monitors.gd")
 
-const RADIUS := 200.0
-const TURNS_PER_S := 0.5
-## Every so many seconds the path jumps from one circle to the other.
-const STAY_S := 2.0
-const CENTRES: Array[Vector2] = [Vector2(300.0, 300.0), Vector2(1300.0, 300.0)]
+## Where lines begin, and where they lead.
+const STARTS: Array[Vector2] = [Vector2(100.0, 300.0), Vector2(1100.0, 300.0)]
+const WAY := Vector2(400.0, 200.0)
+## Time for a line there and back, seconds.
+const ROUND_S := 2.0
+const LONGEST_FRAME_S := 0.05
 
 var client: RelayClient = RelayClient.new()
 var watcher := Watcher.new()
@@ -22,8 +24,9 @@ var world := Node2D.new()
 var options := {}
 var seen := []
 var ends_at := INF
-var began_at := 0.0
-var began_ms := 0
+var moved := []
+var phase := 0.0
+var last_usec := 0
 
 
 class Watcher:
@@ -72,7 +75,7 @@ func _on_joined() -> void:
 func _on_spawned(node: Node, player_id: int) -> void:
 	var sync: RelaySync = node.get_node("RelaySync")
 	if sync.is_local():
-		_move(node, _room_time())
+		_move(node)
 	tell(
 		"spawned",
 		{
@@ -101,7 +104,8 @@ func _on_despawned(_node: Node, player_id: int) -> void:
 func _on_frame() -> void:
 	var own := spawner.node_of(client.player_id)
 	if own != null:
-		_move(own, _room_time())
+		_move(own)
+		moved.append([client.server_time, phase])
 
 
 func _on_frame_shown() -> void:
@@ -110,29 +114,25 @@ func _on_frame_shown() -> void:
 		if player_id != client.player_id and node.visible:
 			var sync: RelaySync = node.get_node("RelaySync")
 			var at := [client.server_time, node.position.x, node.position.y, node.rotation]
-			seen.append(at + [sync.delay_s, node.energy, node.health, node.is_ready])
+			var more := [node.phase, node.energy, node.health, node.is_ready]
+			seen.append(at + [sync.delay_s] + more)
 	if Time.get_ticks_msec() / 1000.0 > ends_at:
 		_finish()
 
 
-## The room's time without the small corrections of its estimate: they would be jumps of the path.
-func _room_time() -> float:
-	if began_ms == 0:
-		began_ms = Time.get_ticks_msec()
-		began_at = client.server_time
-	return began_at + (Time.get_ticks_msec() - began_ms) / 1000.0
-
-
-func _move(node: Node2D, time: float) -> void:
-	var moved_s := time
-	if options.has("resting"):  # the first half of each second
-		moved_s = floorf(time) + maxf(0.0, fposmod(time, 1.0) * 2.0 - 1.0)
-	var angle := fposmod(moved_s * TURNS_PER_S, 1.0) * TAU
-	node.position = CENTRES[int(time / STAY_S) % 2] + Vector2.from_angle(angle) * RADIUS
-	node.rotation = angle
-	node.energy = angle / TAU * 100.0
-	node.health = int(angle / TAU * 255.0)
-	node.is_ready = angle > PI
+func _move(node: Node2D) -> void:
+	var now_usec := Time.get_ticks_usec()
+	var elapsed_s := minf((now_usec - last_usec) / 1000000.0, LONGEST_FRAME_S)
+	last_usec = now_usec
+	if not options.has("resting") or fposmod(client.server_time, 1.0) > 0.5:
+		phase += elapsed_s
+	var share := 1.0 - absf(fposmod(phase, ROUND_S) / ROUND_S * 2.0 - 1.0)
+	node.position = STARTS[int(phase / ROUND_S) % 2] + WAY * share
+	node.rotation = share * TAU
+	node.phase = phase
+	node.energy = share * 100.0
+	node.health = roundi(share * 255.0)
+	node.is_ready = share > 0.5
 
 
 func _finish() -> void:
@@ -143,6 +143,7 @@ func _finish() -> void:
 		monitors[id] = Performance.get_custom_monitor(id)
 	tell("monitors", monitors)
 	tell("seen", seen)
+	tell("moved", moved)
 	tell("children", world.get_children().map(func(child: Node) -> String: return child.name))
 	client.leave_room()
 	await process_frame
