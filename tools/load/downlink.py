@@ -268,24 +268,26 @@ class Downlink:
         row, arrived, ack, header = row[told], arrived[told], ack[told], header[told]
         behind = people.send_seq[row] - ack
         shift = np.clip(behind, 0, FLIGHT - 1).astype(np.uint64)
-        reported = header["ack_bits"].astype(np.uint64) << np.uint64(1) | np.uint64(1)
-        reported = np.where(behind < FLIGHT, reported << shift, 0).astype(np.uint64)
-        open_mask = people.open_mask[row]
-        newly = open_mask & reported
-        sampled = (newly >> shift & np.uint64(1) != 0) & (header["ack_delay"] < ACK_DELAY_MAX_MS)
+        bits = header["ack_bits"].astype(np.uint64) << np.uint64(1) | np.uint64(1)
+        reported = np.where(behind < FLIGHT, bits << shift, 0).astype(np.uint64)
+        sampled = (ack > people.told_newest[row]) & (behind < FLIGHT) & (header["ack_delay"] < ACK_DELAY_MAX_MS)
         sample = arrived - people.flight_at[row, ack % FLIGHT] - header["ack_delay"] / 1000
         sample = np.maximum(sample, 0.0)
         rtt_s = people.rtt_s[row]
         smoothed = np.where(rtt_s == UNKNOWN, sample, rtt_s + (sample - rtt_s) * RTT_SHARE)
         people.rtt_s[row] = np.where(sampled, smoothed, rtt_s)
         people.state_open[row] &= people.state_mask[row] & reported == 0
-        people.up_acked[row] += np.bitwise_count(newly)
-        # What lies more than 32 before `ack` no later ack can report.
-        beyond = behind + ACK_BITS + 1
-        older = np.where(beyond < FLIGHT, ~np.uint64(0) << np.clip(beyond, 0, FLIGHT - 1).astype(np.uint64), 0)
-        older = older.astype(np.uint64)
-        people.up_lost[row] += np.bitwise_count(open_mask & ~reported & older)
-        people.open_mask[row] = open_mask & ~reported & ~older
+        self._note_told(row, ack, bits)
+
+    def _note_told(self, row: Ints, ack: Ints, bits: npt.NDArray[np.uint64]) -> None:
+        """Note which of their own datagrams arrived; bit i of `bits`, (n,): ack - i did. See `People.count_lost`."""
+        people, recent = self._people, ACK_BITS + 1
+        step = ack - people.told_newest[row]
+        moved = people.told_mask[row] << np.clip(step, 0, recent).astype(np.uint64)
+        people.told[row] += np.bitwise_count(bits & ~moved)
+        people.untold[row] += np.maximum(step - recent, 0)
+        people.told_mask[row] = (moved | bits) & np.uint64((1 << recent) - 1)
+        people.told_newest[row] = ack
 
     def _take_message_acks(self, row: Ints, header: Records) -> None:
         people = self._people

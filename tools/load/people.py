@@ -7,6 +7,7 @@ player who leaves and comes back has two lives.
 import numpy as np
 import numpy.typing as npt
 
+from protocol.constants import ACK_BITS
 from relay.columns import Bools, Columns, Ints
 from tools.load.reading import Shape
 
@@ -47,11 +48,12 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     # sent
     "send_seq": ("i8", ()),
     "sent_at": ("f8", ()),
-    "open_mask": ("u8", ()),  # not acknowledged
+    "told_newest": ("i8", ()),  # the newest that the relay has acknowledged
+    "told_mask": ("u8", ()),  # bit i: it has told that told_newest - i arrived, ACK_BITS + 1 of them
+    "told": ("i8", ()),  # of how many it has told so
+    "untold": ("i8", ()),  # of how many no ack told anything, because UPDATEs are missing
     "flight_at": ("f8", (FLIGHT,)),
     "rtt_s": ("f8", ()),  # UNKNOWN until measured
-    "up_acked": ("i8", ()),
-    "up_lost": ("i8", ()),
     # its one entity
     "published": ("i8", ()),  # counter of its newest state
     "state_open": ("?", ()),
@@ -112,11 +114,12 @@ class People(Columns):
     clock_ends_at: Times
     send_seq: Ints
     sent_at: Times
-    open_mask: Masks
+    told_newest: Ints
+    told_mask: Masks
+    told: Ints
+    untold: Ints
     flight_at: Times
     rtt_s: Times
-    up_acked: Ints
-    up_lost: Ints
     published: Ints
     state_open: Bools
     state_mask: Masks
@@ -169,6 +172,14 @@ class People(Columns):
         """End a life: nothing more is sent or taken for it. What it knew stays."""
         self.live[row] = False
         self._is_stale = True
+
+    def count_lost(self) -> tuple[int, int]:
+        """Count own datagrams whose fate is decided, because no later ack tells of them, and the lost among them."""
+        recent = ACK_BITS + 1
+        used, is_old = self.used, self.told_newest[: self.used] > recent
+        decided = np.where(is_old, self.told_newest[:used] - recent - self.untold[:used], 0)
+        arrived = self.told[:used] - np.bitwise_count(self.told_mask[:used])
+        return int(decided.sum()), int((decided - arrived)[is_old].sum())
 
     def find(self, session: npt.NDArray[np.uint64]) -> tuple[Ints, Bools]:
         """Look sessions up, (n,): rows, and which of them are joined."""

@@ -68,7 +68,8 @@ class Moment:
     datagrams_down: int
     bytes_up: int
     bytes_down: int
-    acked_up: int
+    decided_up: int
+    """Datagrams of which it is known whether the relay got them."""
     lost_up: int
     expected_down: int
     received_down: int
@@ -188,8 +189,7 @@ class Run:
             counters["datagrams_down"],
             counters["bytes_up"],
             counters["bytes_down"],
-            int(people.up_acked[: people.used].sum()),
-            int(people.up_lost[: people.used].sum()),
+            *people.count_lost(),
             int(people.recv_newest[: people.used].sum()),
             int(people.recv_count[: people.used].sum()),
             int(people.published[: people.used].sum()),

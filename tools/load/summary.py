@@ -109,6 +109,7 @@ def between(run: Run, begin: Moment, end: Moment) -> dict[str, Any]:
     bytes_per_player_s = {way: round(rate / players, 1) for way, rate in rates["bytes"].items()}
     per_hour = sum(bytes_per_player_s.values()) * SECONDS_PER_HOUR
     ticks = seconds * run.tick_rate
+    expected = end.expected_down - begin.expected_down
     return {
         "seconds": round(seconds, 3),
         "ticks": round(ticks),
@@ -116,8 +117,8 @@ def between(run: Run, begin: Moment, end: Moment) -> dict[str, Any]:
         "bytes_per_s": rates["bytes"],
         "bytes_per_player_s": bytes_per_player_s,
         "loss_percent": {
-            "up": _share(end.lost_up - begin.lost_up, end.acked_up - begin.acked_up),
-            "down": _missing(end.expected_down - begin.expected_down, end.received_down - begin.received_down),
+            "up": _lost(end.decided_up - begin.decided_up, end.lost_up - begin.lost_up),
+            "down": _lost(expected, expected - (end.received_down - begin.received_down)),
         },
         "relay": _relay(begin, end, ticks * players),
         "load": {"cpu_percent": round((end.cpu_s - begin.cpu_s) / seconds * 100, 1)},
@@ -128,13 +129,9 @@ def between(run: Run, begin: Moment, end: Moment) -> dict[str, Any]:
     }
 
 
-def _share(lost: int, arrived: int) -> float | None:
+def _lost(expected: int, lost: int) -> float | None:
     """Return the percentage that got lost."""
-    return round(lost / (lost + arrived) * 100, 3) if lost + arrived else None
-
-
-def _missing(expected: int, received: int) -> float | None:
-    return round(max(0, expected - received) / expected * 100, 3) if expected > 0 else None
+    return round(max(0, lost) / expected * 100, 3) if expected > 0 else None
 
 
 def _superseded(run: Run, begin: Moment, end: Moment) -> float | None:

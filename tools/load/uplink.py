@@ -251,7 +251,6 @@ class Uplink:
         people.send_seq[rows] = seq
         people.sent_at[rows] = now
         people.flight_at[rows, seq % FLIGHT] = now
-        people.open_mask[rows] = people.open_mask[rows] << np.uint64(1) | np.uint64(1)
         people.state_mask[rows] = people.state_mask[rows] << np.uint64(1) | packing.has_state[kept]
         people.owed[rows] = 0
         people.ack_due_at[rows] = np.inf

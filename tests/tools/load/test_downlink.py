@@ -127,16 +127,39 @@ def test_acks_fall_due_in_time_and_at_once_when_many_wait() -> None:
 def test_loss_up_is_what_acks_pass_over() -> None:
     crowd, _ = made()
     rows = np.array([0])
-    for _ in range(50):
+    for _ in range(200):
         crowd.publish(rows, 0.0)
         crowd.build_tick(rows, 0.0)
-    # all but 10 and 11 of 1 ... 40 have arrived
-    deliver(crowd, update(0, 1, 5, flags=0, ack=12, ack_bits=0x7FC))
-    deliver(crowd, update(0, 2, 6, flags=0, ack=40, ack_bits=0x7FFFFFF))
-    assert crowd.people.up_lost[0] == 0, "34 before the newest may still be reported"
-    deliver(crowd, update(0, 3, 7, flags=0, ack=50, ack_bits=0xFFFFFFFF))
-    assert crowd.people.up_acked[0] + crowd.people.up_lost[0] == 50
-    assert crowd.people.up_lost[0] == 2
+    # all but 10 and 11 have arrived; 33 up to the newest may still be told of
+    for seq, (ack, bits, wanted) in enumerate(
+        [
+            (12, 0x7FC, (0, 0)),
+            (40, 0x7FFFFFF, (7, 0)),
+            (44, 0xFFFFFFFF, (11, 2)),
+            (50, 0xFFFFFFFF, (17, 2)),
+            (50, 0xFFFFFFFF, (17, 2)),
+            # nothing was ever told of 51 ... 57: not lost, unknown
+            (90, 0xFFFFFFFF, (50, 2)),
+            (199, 0xFFFFFFFF, (83, 2)),
+        ],
+        start=1,
+    ):
+        deliver(crowd, update(0, seq, 5, flags=0, ack=ack, ack_bits=bits))
+        assert crowd.people.count_lost() == wanted, ack
+
+
+def test_loss_up_is_known_however_long_a_round_trip_is() -> None:
+    # With more than 31 datagrams under way nothing was ever counted as lost.
+    crowd, _ = made()
+    rows = np.array([0])
+    for number in range(1, 401):
+        crowd.publish(rows, 0.0)
+        crowd.build_tick(rows, 0.0)
+        ack = number - 100
+        if ack > 0 and ack % 10:
+            bits = sum(1 << i for i in range(32) if ack - 1 - i > 0 and (ack - 1 - i) % 10)
+            deliver(crowd, update(0, number, 5, flags=0, ack=ack, ack_bits=bits))
+    assert crowd.people.count_lost() == (299 - 33, 26)
 
 
 # --- pages

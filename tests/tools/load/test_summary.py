@@ -136,9 +136,9 @@ def test_signals_that_did_not_come_are_lost_and_no_fault(wire: Wire) -> None:
 
 def test_rates_loss_and_cost_are_of_the_time_between(wire: Wire) -> None:
     run = run_of(wire)
-    begin = moment(10.0, datagrams_up=100, bytes_up=1000, acked_up=50, lost_up=5, expected_down=100, received_down=90)
+    begin = moment(10.0, datagrams_up=100, bytes_up=1000, decided_up=55, lost_up=5, expected_down=100, received_down=90)
     end = moment(
-        20.0, datagrams_up=500, bytes_up=5000, datagrams_down=800, bytes_down=16_000, acked_up=347, lost_up=8,
+        20.0, datagrams_up=500, bytes_up=5000, datagrams_down=800, bytes_down=16_000, decided_up=355, lost_up=8,
         expected_down=500, received_down=486, cpu_s=2.5,
     )  # fmt: skip
     told = between(run, begin, end)
