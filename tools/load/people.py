@@ -7,7 +7,6 @@ player who leaves and comes back has two lives.
 import numpy as np
 import numpy.typing as npt
 
-from protocol.constants import ACK_BITS
 from relay.columns import Bools, Columns, Ints
 from tools.load.reading import Shape
 
@@ -174,12 +173,12 @@ class People(Columns):
         self._is_stale = True
 
     def count_lost(self) -> tuple[int, int]:
-        """Count own datagrams whose fate is decided, because no later ack tells of them, and the lost among them."""
-        recent = ACK_BITS + 1
-        used, is_old = self.used, self.told_newest[: self.used] > recent
-        decided = np.where(is_old, self.told_newest[:used] - recent - self.untold[:used], 0)
-        arrived = self.told[:used] - np.bitwise_count(self.told_mask[:used])
-        return int(decided.sum()), int((decided - arrived)[is_old].sum())
+        """Count own datagrams of which the relay has told whether they arrived, and those of them that did not.
+
+        One that is merely late counts as lost until it is told of.
+        """
+        decided = int((self.told_newest[: self.used] - self.untold[: self.used]).sum())
+        return decided, decided - int(self.told[: self.used].sum())
 
     def find(self, session: npt.NDArray[np.uint64]) -> tuple[Ints, Bools]:
         """Look sessions up, (n,): rows, and which of them are joined."""

@@ -113,3 +113,18 @@ def during_load(patch: pytest.MonkeyPatch, after_s: float, action: Callable[[], 
             action()
 
     patch.setattr(run_module.Run, "step", stepped)
+
+
+def end_load_when(patch: pytest.MonkeyPatch, is_enough: Callable[[], bool], after_s: float = 0.0) -> None:
+    """End the load so long after something has come true: so a slow machine does as much as a fast one."""
+    step = run_module.Run.step
+    since: list[float] = []
+
+    def stepped(run: run_module.Run) -> None:
+        step(run)
+        if not since and is_enough():
+            since.append(run.clock())
+        if since and run.phase is run_module.Phase.LOAD and run.clock() - since[0] >= after_s:
+            run.stop()
+
+    patch.setattr(run_module.Run, "step", stepped)

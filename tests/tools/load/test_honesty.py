@@ -32,14 +32,13 @@ from tests.tools.load.faults import (
     flip_payload,
     relabel,
 )
-from tests.tools.load.stage import Stage, be_impatient, during_load, small_plan
+from tests.tools.load.stage import Stage, be_impatient, during_load, end_load_when, small_plan
 from tools.lag.conditions import Conditions, Path, parse_conditions
 from tools.load import joining as joining_module
 from tools.load import run as run_module
 from tools.load.audience import Aim
 from tools.load.command import Loader
 from tools.load.plan import Movement
-from tools.load.run import Phase, Run
 
 pytestmark = pytest.mark.slow
 Figures = dict[str, Any]
@@ -81,14 +80,7 @@ def test_one_percent_of_loss_in_one_direction_is_reported_there_and_nowhere_else
     lossy = Conditions(loss_percent=1.0)
     path = Path(up=lossy) if way == "up" else Path(down=lossy)
     with Stage(path, seed=188, tick_rate=240) as stage:
-
-        def stop_at_enough(run: Run) -> None:
-            step(run)
-            if run.phase is Phase.LOAD and stage.proxy.counters[f"{way}_received"] > 4500:
-                run.stop()
-
-        step = Run.step
-        monkeypatch.setattr(Run, "step", stop_at_enough)
+        end_load_when(monkeypatch, lambda: stage.proxy.counters[f"{way}_received"] > 4500)
         figures = stage.play(rate=240.0, duration_s=60.0, messages=2.0, signals=2.0)
         counters = getattr(stage.proxy, way)
         received = stage.proxy.counters[f"{way}_received"]
@@ -139,13 +131,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_fails_the_run_with_its_counter(name: str) -> None:
+def test_a_planted_fault_fails_the_run_with_its_counter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, wanted = FAULTS[name]
     fault: Fault = make()  # type: ignore[operator]
-    with Stage(tamper=fault) as stage:
-        # of what only one player hears nobody else knows the place
-        aim = Aim.ALL if make is SwapMessages else Aim.MIXED
-        figures = stage.play(settle_s=0.8, messages=20.0, aim=aim)
+    # of what only one player hears nobody else knows the place
+    aim = Aim.ALL if make is SwapMessages else Aim.MIXED
+    end_load_when(monkeypatch, lambda: fault.num_done > 0, after_s=0.4)
+    with Stage(tamper=fault, tick_rate=30) as stage:
+        figures = stage.play(rooms=1, duration_s=20.0, messages=15.0, signals=15.0, aim=aim)
     assert fault.num_done > 0, "the fault was never planted"
     assert wanted <= blamed(figures), figures["failures"]
     assert not figures["passed"] and figures["failures"]
