@@ -157,8 +157,8 @@ def test_ticks_that_the_relay_leaves_out_are_counted_as_not_delivered(monkeypatc
         figures = stage.play(rate=120.0)
         overruns = stage.server.tick_overruns
     assert overruns >= 6
-    # the first tick after the pause may find nothing yet: here the proxy slept with the relay
-    assert 4 <= figures["tick_overruns"] <= overruns + 1
+    # ticks right after the pause may find nothing yet: here the proxy slept with the relay
+    assert 4 <= figures["tick_overruns"] <= 2 * overruns
     assert figures["delivered_share"] < 1 - 4 / figures["ticks"]
     assert figures["passed"], figures["failures"]
 

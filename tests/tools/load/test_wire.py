@@ -129,6 +129,14 @@ def test_arrival_is_when_the_kernel_had_it_and_not_when_it_was_read(echo: Echo) 
     wire.close()
 
 
+def test_clocks_are_compared_in_a_quiet_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The process was put aside between the two clocks, and everything seemed to have come 16 ms before it was sent.
+    moments = iter([5.0, 5.5, 6.0, 7.0, 7.001, 7.002, 8.0, 8.4, 8.5])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(module.time, "time", lambda: next(moments) + 1000.0)
+    assert module.clocks_apart_s() == pytest.approx(1000.0)
+
+
 @on_linux
 @pytest.mark.skipif(find_mmsg_calls() is None, reason="this system has no recvmmsg")
 def test_where_the_kernel_gives_no_time_it_is_that_of_reading(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
