@@ -1,7 +1,7 @@
 """RelayMultiplayerPeer under Godot's own high-level multiplayer: real games, good and bad networks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -164,10 +164,10 @@ def faults_of_calls(state: State, sender: str) -> list[str]:
     return wrong
 
 
-async def play(playing: Game, num_players: int, *of_second: str) -> None:
-    """Start a host and, when it is there, the others; the second one first and alone."""
+async def play(playing: Game, num_players: int, *of_second: str, of_host: Sequence[str] = ()) -> None:
+    """Start a host and, when it is there, the others; the second one first and alone if it has options."""
     common = (f"--players={num_players}", f"--calls={CALLS}")
-    host = playing.add("host", f"--blob={BLOB_BYTES}", *common)
+    host = playing.add("host", f"--blob={BLOB_BYTES}", *common, *of_host)
     await playing.until_told(host, "joined")
     second = playing.add("join", *common, *of_second)
     if of_second:
@@ -248,14 +248,18 @@ def test_a_late_joiner_sees_everything(godot: str, project: Path, tmp_path: Path
     run(main)
 
 
-def test_the_game_is_over_when_the_host_leaves(godot: str, project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_host", [(), ("--abrupt",)], ids=["closes", "quits"])
+def test_the_game_is_over_when_the_host_leaves(
+    godot: str, project: Path, tmp_path: Path, of_host: tuple[str, ...]
+) -> None:
     async def main() -> None:
         async with game(godot, project, tmp_path) as playing:
-            await play(playing, 3)
+            await play(playing, 3, of_host=of_host)
             await playing.until_right()
             await playing.end(playing.bots[0])
             for bot in playing.bots[1:]:
-                told = await asyncio.to_thread(bot.finish, 10.0)
+                # Sooner than the relay would notice that the host is silent.
+                told = await asyncio.to_thread(bot.finish, 8.0)
                 events = [line["event"] for line in told if line["event"] != "state"]
                 assert events[-3:] == ["peer_disconnected", "disconnected", "server_disconnected"]
                 (end,) = bot.told("disconnected")

@@ -4,7 +4,8 @@ extends Node
 ## When all are there each sends its calls; then all stand still. The test compares what each one
 ## tells of itself and of the others. Options: role, port, code, name, players (how many to wait
 ## for), calls, blob (bytes of one large call), stop (a file that ends it), delay and unordered (see
-## peer_delayed.gd), password, kick (peer id), refuse, empty (no nodes), silent (no calls).
+## peer_delayed.gd), password, kick (peer id), refuse, empty (no nodes), silent (no calls), abrupt
+## (quits without closing the peer).
 
 const DelayedPeer := preload("peer_delayed.gd")
 const PLAYER := preload("peer_player.tscn")
@@ -277,8 +278,9 @@ func _leave() -> void:
 		return
 	is_over = true
 	tell("left")
-	peer.close()
-	multiplayer.multiplayer_peer = null
+	if not options.has("abrupt"):
+		peer.close()
+		multiplayer.multiplayer_peer = null
 	get_tree().quit()
 
 

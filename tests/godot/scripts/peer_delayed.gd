@@ -8,10 +8,10 @@ var _late := []  # [due, event], as they arrived
 
 
 func _take(events: Array) -> void:
-	var now := Link.clock()
+	var now := RelayLink.clock()
 	for event: RefCounted in events:
 		var is_of_player := (
-			event is Connection.Events.MessageReceived or event is Connection.Events.SignalReceived
+			event is RelayEvents.MessageReceived or event is RelayEvents.SignalReceived
 		)
 		var is_late: bool = is_of_player and event.sender == 0
 		_late.append([now + (delay_s if is_late else 0.0), event])

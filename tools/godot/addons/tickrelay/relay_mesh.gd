@@ -19,10 +19,10 @@ extends RefCounted
 ## Packets for everybody are sent to "all but me". Who came later than their sender knew would get
 ## them too; so they carry the serial of the newest ADMIT that their sender had read.
 
-const Events := preload("relay_events.gd")
-const Packets := preload("relay_mesh_packets.gd")
-const Uploads := preload("relay_mesh_uploads.gd")
-const Wire := preload("generated_wire.gd")
+const RelayEvents := preload("relay_events.gd")
+const RelayMeshPackets := preload("relay_mesh_packets.gd")
+const RelayMeshUploads := preload("relay_mesh_uploads.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Kinds of the host's words.
 const GREET := 96
@@ -51,7 +51,7 @@ var host := NOBODY
 var serial := 0
 ## Packets that were not taken because they were malformed or of nobody.
 var num_dropped := 0
-var _queue: Packets
+var _queue: RelayMeshPackets
 var _may_host: bool
 var _host_now := NOBODY  # as the relay says; whoever follows the host is none to us
 var _next_id := HOST_ID + 1
@@ -63,7 +63,7 @@ var _floors := {}  # player id << 8 | channel -> sequence of signals that came t
 
 
 ## [param may_host]: an empty room is ours; otherwise it is one that its host has left.
-func _init(queue: Packets, may_host: bool) -> void:
+func _init(queue: RelayMeshPackets, may_host: bool) -> void:
 	_queue = queue
 	_may_host = may_host
 
@@ -94,19 +94,19 @@ func peer_of(player: int) -> int:
 
 ## Takes an event of the connection.
 func take(event: RefCounted) -> void:
-	if event is Events.MessageReceived:
+	if event is RelayEvents.MessageReceived:
 		_take_message(event)
-	elif event is Events.SignalReceived:
+	elif event is RelayEvents.SignalReceived:
 		_take_signal(event)
-	elif event is Events.PlayerJoined:
+	elif event is RelayEvents.PlayerJoined:
 		members[event.player_id] = event.player_name
 		if event.player_id == me:
 			_enter()
 		elif is_host():
 			_number(event.player_id)
-	elif event is Events.PlayerLeft:
+	elif event is RelayEvents.PlayerLeft:
 		_on_left(event.player_id)
-	elif event is Events.HostChanged:
+	elif event is RelayEvents.HostChanged:
 		_host_now = event.player_id
 
 
@@ -153,7 +153,7 @@ func forget(player: int) -> void:
 
 ## Puts the end behind all that arrived.
 func end(reason: int, text: String) -> void:
-	var mark := _queue.push_mark(Packets.Change.ENDED)
+	var mark := _queue.push_mark(RelayMeshPackets.Change.ENDED)
 	mark.reason = reason
 	mark.text = text
 
@@ -169,12 +169,12 @@ func _enter() -> void:
 	own_id = HOST_ID
 	_own_serial = serial
 	_admitted[me] = HOST_ID
-	_queue.push_mark(Packets.Change.STARTED)
+	_queue.push_mark(RelayMeshPackets.Change.STARTED)
 
 
 func _number(player: int) -> void:
 	_ids[player] = _next_id
-	_queue.push_mark(Packets.Change.JOINED, _next_id, player)
+	_queue.push_mark(RelayMeshPackets.Change.JOINED, _next_id, player)
 	_next_id += 1
 
 
@@ -183,11 +183,11 @@ func _on_left(player: int) -> void:
 	if player == host and not is_host():
 		end(HOST_LEFT, HOST_LEFT_TEXT)
 	elif _ids.has(player):
-		_queue.push_mark(Packets.Change.LEFT, _ids[player])
+		_queue.push_mark(RelayMeshPackets.Change.LEFT, _ids[player])
 	forget(player)
 
 
-func _take_message(event: Events.MessageReceived) -> void:
+func _take_message(event: RelayEvents.MessageReceived) -> void:
 	match event.kind:
 		GREET, ADMIT, KICK:
 			if event.sender == host and not is_host():
@@ -196,8 +196,8 @@ func _take_message(event: Events.MessageReceived) -> void:
 			_take_packets(event.sender, event.kind, event.channel, event.payload, false)
 
 
-func _take_signal(event: Events.SignalReceived) -> void:
-	if event.kind & Uploads.MODE_MASK == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED:
+func _take_signal(event: RelayEvents.SignalReceived) -> void:
+	if event.kind & RelayMeshUploads.MODE_MASK == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED:
 		var late: int = _floors.get(event.sender << 8 | event.channel, NOBODY)
 		if late != NOBODY and (event.sequence - late - 1) & 0xFFFF >= 0x8000:
 			return
@@ -208,8 +208,8 @@ func _take_word(kind: int, payload: PackedByteArray) -> void:
 	if kind == GREET and payload.size() == 4 and own_id == 0:
 		own_id = payload.decode_u32(0)
 		_ids[host] = HOST_ID
-		_queue.push_mark(Packets.Change.STARTED)
-		_queue.push_mark(Packets.Change.JOINED, HOST_ID, host)
+		_queue.push_mark(RelayMeshPackets.Change.STARTED)
+		_queue.push_mark(RelayMeshPackets.Change.JOINED, HOST_ID, host)
 	elif kind == ADMIT and payload.size() >= 2 + _PAIR_BYTES and own_id != 0:
 		_take_admission(payload)
 	elif kind == KICK and payload.size() == 2:
@@ -236,11 +236,11 @@ func _take_admission(payload: PackedByteArray) -> void:
 
 func _meet(player: int, peer: int) -> void:
 	if _ids.has(player):  # of one who left before it was admitted
-		_queue.push_mark(Packets.Change.LEFT, _ids[player])
+		_queue.push_mark(RelayMeshPackets.Change.LEFT, _ids[player])
 		forget(player)
 	_ids[player] = peer
 	_admitted[player] = peer
-	_queue.push_mark(Packets.Change.JOINED, peer, player)
+	_queue.push_mark(RelayMeshPackets.Change.JOINED, peer, player)
 
 
 func _take_kick(player: int) -> void:
@@ -248,33 +248,33 @@ func _take_kick(player: int) -> void:
 		if own_id == 0:
 			end(NOT_ADMITTED, REFUSED_TEXT)
 		else:
-			end(Wire.ByeReason.KICKED, Wire.BYE_TEXTS[Wire.ByeReason.KICKED])
+			end(RelayWire.ByeReason.KICKED, RelayWire.BYE_TEXTS[RelayWire.ByeReason.KICKED])
 	elif _ids.has(player):
-		_queue.push_mark(Packets.Change.LEFT, _ids[player])
+		_queue.push_mark(RelayMeshPackets.Change.LEFT, _ids[player])
 		forget(player)
 
 
 func _take_packets(
 	sender: int, kind: int, channel: int, payload: PackedByteArray, is_signal: bool
 ) -> void:
-	if kind < Uploads.KIND or kind >= Uploads.KIND_END:
+	if kind < RelayMeshUploads.KIND or kind >= RelayMeshUploads.KIND_END:
 		return
-	var mode := kind & Uploads.MODE_MASK
+	var mode := kind & RelayMeshUploads.MODE_MASK
 	var is_late_order := mode == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED and not is_signal
-	var prefix_bytes := (2 if kind & Uploads.TO_ALL else 0) + (2 if is_late_order else 0)
+	var prefix_bytes := (2 if kind & RelayMeshUploads.TO_ALL else 0) + (2 if is_late_order else 0)
 	if not _ids.has(sender) or payload.size() < prefix_bytes:
 		num_dropped += 1
 		return
-	if kind & Uploads.TO_ALL and not _is_for_us(payload.decode_u16(0)):
+	if kind & RelayMeshUploads.TO_ALL and not _is_for_us(payload.decode_u16(0)):
 		return
 	if is_late_order:
 		_floors[sender << 8 | channel] = payload.decode_u16(prefix_bytes - 2)
 	var whole: Variant = payload.slice(prefix_bytes)
 	if not is_signal:
-		whole = _join(sender, whole, bool(kind & Uploads.MORE))
+		whole = _join(sender, whole, bool(kind & RelayMeshUploads.MORE))
 	if whole == null:
 		return
-	if kind & Uploads.BUNDLE:
+	if kind & RelayMeshUploads.BUNDLE:
 		_unbundle(_ids[sender], whole, mode)
 	else:
 		_queue.push_packet(_ids[sender], whole, channel, mode)
@@ -290,7 +290,7 @@ func _join(sender: int, piece: PackedByteArray, is_more: bool) -> Variant:
 	if not is_more and not _pieces.has(sender):
 		return piece
 	var pieces: Variant = _pieces.get(sender, PackedByteArray())
-	if pieces == null or pieces.size() + piece.size() > Uploads.MAX_PACKET_BYTES:
+	if pieces == null or pieces.size() + piece.size() > RelayMeshUploads.MAX_PACKET_BYTES:
 		num_dropped += 1
 		pieces = null
 	else:
@@ -304,8 +304,8 @@ func _join(sender: int, piece: PackedByteArray, is_more: bool) -> Variant:
 
 func _unbundle(peer: int, payload: PackedByteArray, mode: int) -> void:
 	var at := 0
-	while at + Uploads.BUNDLE_HEADER_BYTES <= payload.size():
-		var start := at + Uploads.BUNDLE_HEADER_BYTES
+	while at + RelayMeshUploads.BUNDLE_HEADER_BYTES <= payload.size():
+		var start := at + RelayMeshUploads.BUNDLE_HEADER_BYTES
 		var end_at := start + payload.decode_u16(at + 1)
 		if end_at > payload.size():
 			num_dropped += 1

@@ -5,8 +5,8 @@ extends RefCounted
 ## and packets of one frame for the same targets are bundled up to the size of one fragment: the
 ## relay counts messages and signals, not what is in them.
 
-const Parcel := preload("relay_parcel.gd")
-const Wire := preload("generated_wire.gd")
+const RelayParcel := preload("relay_parcel.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Kinds of messages and signals with packets: this, the transfer mode in the low two bits, and
 ## these bits. Kinds below are left to games that use RelayClient in the same room.
@@ -26,7 +26,7 @@ const MAX_PACKET_BYTES := 32 << 20
 ## Bytes that may wait beyond what the connection takes (chosen: two of the longest packets).
 const MAX_READY_BYTES := 64 << 20
 ## A piece leaves room for the numbers before it.
-const PIECE_BYTES := Wire.MAX_MESSAGE_BYTES - 1024
+const PIECE_BYTES := RelayWire.MAX_MESSAGE_BYTES - 1024
 ## A packet is compared with so many that were put before it (chosen; a match is nearly always the
 ## first).
 const MAX_COMPARED := 32
@@ -57,7 +57,7 @@ class Upload:
 	var is_signal := false
 	var kind := 0
 	var channel := 0
-	var target := Wire.Target.LIST
+	var target := RelayWire.Target.LIST
 	var players := PackedInt32Array()
 	var payload := PackedByteArray()
 
@@ -126,7 +126,7 @@ func seal(me: int, num_known: int, serial: int) -> void:
 func add_word(kind: int, payload: PackedByteArray, target: int, players: PackedInt32Array) -> void:
 	var upload := Upload.new()
 	upload.kind = kind
-	upload.target = target as Wire.Target
+	upload.target = target as RelayWire.Target
 	upload.players = players
 	upload.payload = payload
 	_add(upload)
@@ -147,8 +147,8 @@ func clear() -> void:
 
 ## Longest packet that goes as a signal: eight fragments, less the serial.
 static func _signal_bytes(num_players: int) -> int:
-	var fragment := Parcel.fragment_bytes(Wire.SignalUpHeader.SIZE, num_players)
-	return fragment * Wire.MAX_SIGNAL_FRAGMENTS - 2
+	var fragment := RelayParcel.fragment_bytes(RelayWire.SignalUpHeader.SIZE, num_players)
+	return fragment * RelayWire.MAX_SIGNAL_FRAGMENTS - 2
 
 
 ## Groups packets that follow each other and may share an upload.
@@ -157,7 +157,9 @@ static func _runs(puts: Array[Put]) -> Array[Array]:
 	var bytes := 0
 	for packet in puts:
 		var size := BUNDLE_HEADER_BYTES + packet.payload.size()
-		var limit := Parcel.fragment_bytes(Wire.SignalUpHeader.SIZE, packet.players.size()) - 2
+		var limit := (
+			RelayParcel.fragment_bytes(RelayWire.SignalUpHeader.SIZE, packet.players.size()) - 2
+		)
 		if not runs.is_empty() and packet.is_alike(runs[-1][0]) and bytes + size <= limit:
 			runs[-1].append(packet)
 			bytes += size
@@ -174,10 +176,10 @@ static func _upload_for(packet: Put, me: int, num_known: int) -> Upload:
 	upload.players = packet.players
 	if packet.players.size() == num_known:
 		upload.kind |= TO_ALL
-		upload.target = Wire.Target.ALL_BUT
+		upload.target = RelayWire.Target.ALL_BUT
 		upload.players = PackedInt32Array([me])
 	elif packet.players.size() == 1:
-		upload.target = Wire.Target.ONE
+		upload.target = RelayWire.Target.ONE
 	return upload
 
 

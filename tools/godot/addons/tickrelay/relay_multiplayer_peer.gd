@@ -15,7 +15,8 @@ extends MultiplayerPeerExtension
 ## not a detour by the host.
 ## [br][br]
 ## Reliable packets arrive once and in one order that is the same for all. Unreliable ones arrive
-## once or not at all, and never before the reliable packets that were sent before them.
+## once or not at all, and not before the reliable packets that were sent before them; only large
+## ones, of more than about 16 KiB, they pass.
 ## [br][br]
 ## As with ENet, only the host and a client authenticate each other; the other clients hear of a
 ## newcomer when the host has let it pass.
@@ -44,14 +45,15 @@ enum Problem {
 	NOT_ADMITTED = 261,
 }
 
-const Connection := preload("relay_connection.gd")
-const Link := preload("relay_link.gd")
-const Room := preload("relay_mesh.gd")
-const Packets := preload("relay_mesh_packets.gd")
-const Request := preload("relay_request.gd")
-const Uploads := preload("relay_mesh_uploads.gd")
-const Visit := preload("relay_visit.gd")
-const Wire := preload("generated_wire.gd")
+const RelayConnection := preload("relay_connection.gd")
+const RelayEvents := preload("relay_events.gd")
+const RelayLink := preload("relay_link.gd")
+const RelayMesh := preload("relay_mesh.gd")
+const RelayMeshPackets := preload("relay_mesh_packets.gd")
+const RelayRequest := preload("relay_request.gd")
+const RelayMeshUploads := preload("relay_mesh_uploads.gd")
+const RelayVisit := preload("relay_visit.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Everything that is put into the peer leaves in the same frame. A frame has two ends (after the
 ## network's turn and after the game's), and at 60 of them and 30 ticks that makes four.
@@ -76,7 +78,7 @@ var read_in_thread := false
 ## Code of the room; "" while not in one. Made up by the relay if [method create_host] had none.
 var room_code: String:
 	get:
-		return Connection.Handshake.code_of(_welcome()) if _is_in_room() else ""
+		return RelayConnection.Handshake.code_of(_welcome()) if _is_in_room() else ""
 ## Why joining failed or the session ended, in words for the player; "" while all is well.
 var problem_text := ""
 ## Peer id -> name of everybody who is connected, us included.
@@ -90,13 +92,13 @@ var round_trip_s: float:
 
 var _status := CONNECTION_DISCONNECTED
 var _host_address := ""
-var _port: int = Wire.DEFAULT_PORT
+var _port: int = RelayWire.DEFAULT_PORT
 var _code := ""
-var _mode := Wire.JoinMode.JOIN
-var _visit: Visit
-var _queue := Packets.new()
-var _room := Room.new(_queue, false)
-var _uploads := Uploads.new()
+var _mode := RelayWire.JoinMode.JOIN
+var _visit: RelayVisit
+var _queue := RelayMeshPackets.new()
+var _room := RelayMesh.new(_queue, false)
+var _uploads := RelayMeshUploads.new()
 var _connected := {}  # peer id -> player id, of those whom the game has heard of
 var _greeted: Array[int] = []  # host: peers whom the game may still be authenticating
 var _deadline_at := 0.0
@@ -110,7 +112,7 @@ func _notification(what: int) -> void:
 	# The engine does not call _close() when the game quits. Our own functions cannot be called any
 	# more either: there is no reference left to call them on.
 	if what == NOTIFICATION_PREDELETE and _visit != null:
-		_visit.leave_at_once(Link.clock())
+		_visit.leave_at_once(RelayLink.clock())
 
 
 ## Creates a room on a relay, as its host. [param address] is a name or an IP address, with a port
@@ -120,18 +122,18 @@ func _notification(what: int) -> void:
 ## Afterwards assign the peer. The status is CONNECTION_CONNECTING until [signal joined]; peer id
 ## 1 is ours at once. Returns ERR_ALREADY_IN_USE if the peer is not disconnected.
 func create_host(address: String, code: String = "") -> Error:
-	return _enter_room(Wire.JoinMode.CREATE, address, code)
+	return _enter_room(RelayWire.JoinMode.CREATE, address, code)
 
 
 ## Joins a room that exists. The rest as for [method create_host].
 func join(address: String, code: String) -> Error:
-	return _enter_room(Wire.JoinMode.JOIN, address, code)
+	return _enter_room(RelayWire.JoinMode.JOIN, address, code)
 
 
 ## Joins a room; creates it if there is none with this code. Who comes first is the host: see
 ## [method MultiplayerAPI.is_server] after [signal joined].
 func join_or_create(address: String, code: String) -> Error:
-	return _enter_room(Wire.JoinMode.JOIN_OR_CREATE, address, code)
+	return _enter_room(RelayWire.JoinMode.JOIN_OR_CREATE, address, code)
 
 
 ## Number of a connected peer in the room (as RelayClient has it), -1 if there is none.
@@ -161,7 +163,7 @@ func _poll() -> void:
 	if _visit != null:
 		_seal()  # for those of whom the game knew when it sent this
 		_take(_visit.receive())
-		if _status == CONNECTION_CONNECTING and _is_in_room() and Link.clock() >= _deadline_at:
+		if _status == CONNECTION_CONNECTING and _is_in_room() and RelayLink.clock() >= _deadline_at:
 			_fail(Problem.NO_HOST, _NO_HOST_TEXT)
 	_apply_marks(true)
 	_admit_authenticated()
@@ -210,7 +212,7 @@ func _put_packet_script(buffer: PackedByteArray) -> Error:
 
 
 func _get_max_packet_size() -> int:
-	return Uploads.MAX_PACKET_BYTES
+	return RelayMeshUploads.MAX_PACKET_BYTES
 
 
 func _set_target_peer(peer: int) -> void:
@@ -238,13 +240,13 @@ func _get_connection_status() -> MultiplayerPeer.ConnectionStatus:
 
 
 func _get_unique_id() -> int:
-	if _status == CONNECTION_CONNECTING and _mode == Wire.JoinMode.CREATE:
-		return Room.HOST_ID  # a host may spawn its level before the relay has answered
+	if _status == CONNECTION_CONNECTING and _mode == RelayWire.JoinMode.CREATE:
+		return RelayMesh.HOST_ID  # a host may spawn its level before the relay has answered
 	return _room.own_id if _status != CONNECTION_DISCONNECTED else 0
 
 
 func _is_server() -> bool:
-	return _get_unique_id() == Room.HOST_ID
+	return _get_unique_id() == RelayMesh.HOST_ID
 
 
 func _is_server_relay_supported() -> bool:
@@ -252,8 +254,8 @@ func _is_server_relay_supported() -> bool:
 
 
 func _disconnect_peer(peer: int, force: bool) -> void:
-	if peer == Room.HOST_ID and not _is_server():
-		_room.end(Wire.ByeReason.LEFT, Wire.BYE_TEXTS[Wire.ByeReason.LEFT])
+	if peer == RelayMesh.HOST_ID and not _is_server():
+		_room.end(RelayWire.ByeReason.LEFT, RelayWire.BYE_TEXTS[RelayWire.ByeReason.LEFT])
 	elif _connected.has(peer):
 		var player: int = _connected[peer]
 		_room.forget(player)
@@ -262,9 +264,9 @@ func _disconnect_peer(peer: int, force: bool) -> void:
 		if force:
 			_connected.erase(peer)
 		else:
-			_queue.push_mark(Packets.Change.LEFT, peer)
+			_queue.push_mark(RelayMeshPackets.Change.LEFT, peer)
 		if _is_server():
-			_say(Room.KICK, _room.build_kick(player), Wire.Target.ALL)
+			_say(RelayMesh.KICK, _room.build_kick(player), RelayWire.Target.ALL)
 
 
 func _close() -> void:
@@ -272,7 +274,7 @@ func _close() -> void:
 	if _visit != null:
 		_seal()
 		_upload()
-		_visit.leave_at_once(Link.clock())
+		_visit.leave_at_once(RelayLink.clock())
 		_visit = null
 	_queue.clear()
 	_uploads.clear()
@@ -281,14 +283,14 @@ func _close() -> void:
 
 
 func _is_in_room() -> bool:
-	return _visit != null and _visit.connection.state() == Connection.State.JOINED
+	return _visit != null and _visit.connection.state() == RelayConnection.State.JOINED
 
 
 func _is_packet_next() -> bool:
-	return _queue.head() is Packets.Packet
+	return _queue.head() is RelayMeshPackets.Packet
 
 
-func _welcome() -> Wire.WelcomeFields:
+func _welcome() -> RelayWire.WelcomeFields:
 	return _visit.connection.session.welcome
 
 
@@ -301,7 +303,7 @@ func _names() -> Dictionary:
 	return names
 
 
-func _enter_room(mode: Wire.JoinMode, address: String, code: String) -> Error:
+func _enter_room(mode: RelayWire.JoinMode, address: String, code: String) -> Error:
 	if _status != CONNECTION_DISCONNECTED:
 		return ERR_ALREADY_IN_USE
 	_mode = mode
@@ -309,7 +311,7 @@ func _enter_room(mode: Wire.JoinMode, address: String, code: String) -> Error:
 	_split_address(address.strip_edges())
 	_status = CONNECTION_CONNECTING
 	problem_text = ""
-	_deadline_at = Link.clock() + join_timeout_s
+	_deadline_at = RelayLink.clock() + join_timeout_s
 	_start()
 	return OK
 
@@ -317,7 +319,7 @@ func _enter_room(mode: Wire.JoinMode, address: String, code: String) -> Error:
 ## Splits a port off; a bare IPv6 address has none.
 func _split_address(address: String) -> void:
 	_host_address = address
-	_port = Wire.DEFAULT_PORT
+	_port = RelayWire.DEFAULT_PORT
 	var at := address.rfind(":")
 	var is_bare := address.count(":") > 1 and not address.contains("]")
 	if at > address.rfind("]") and not is_bare and address.substr(at + 1).is_valid_int():
@@ -329,22 +331,24 @@ func _split_address(address: String) -> void:
 func _start() -> void:
 	_queue.clear()
 	_uploads.clear()
-	_room = Room.new(_queue, _mode != Wire.JoinMode.JOIN)
-	var request := Request.new()
+	_room = RelayMesh.new(_queue, _mode != RelayWire.JoinMode.JOIN)
+	var request := RelayRequest.new()
 	request.mode = _mode
 	request.code = _code
 	request.player_name = player_name
 	request.password = password
 	request.max_players = max_players
-	request.deadline_s = maxf(_deadline_at - Link.clock(), 0.1)
+	request.deadline_s = maxf(_deadline_at - RelayLink.clock(), 0.1)
 	request.silence_s = silence_timeout_s
 	if OS.has_feature("web"):
 		_fail(Problem.NO_UDP, _WEB_TEXT)
 	elif request.problem() != 0:
-		_fail(request.problem(), Wire.REFUSAL_TEXTS[request.problem()])
+		_fail(request.problem(), RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
-		var nonce := Crypto.new().generate_random_bytes(Wire.NONCE_BYTES).decode_u64(0)
-		_visit = Visit.new(_host_address, _port, read_in_thread, request, nonce, Link.clock())
+		var nonce := Crypto.new().generate_random_bytes(RelayWire.NONCE_BYTES).decode_u64(0)
+		_visit = RelayVisit.new(
+			_host_address, _port, read_in_thread, request, nonce, RelayLink.clock()
+		)
 		_visit.data_per_tick = DATA_PER_TICK
 		_plan_flush()
 
@@ -356,9 +360,9 @@ func _fail(reason: int, text: String) -> void:
 
 func _take(events: Array) -> void:
 	for event: RefCounted in events:
-		if event is Connection.Events.Joined:
+		if event is RelayEvents.Joined:
 			_room.me = _welcome().player_id
-		elif event is Connection.Events.Refused or event is Connection.Events.Disconnected:
+		elif event is RelayEvents.Refused or event is RelayEvents.Disconnected:
 			_fail(event.reason, event.text)
 		else:
 			_room.take(event)
@@ -368,22 +372,22 @@ func _take(events: Array) -> void:
 ## the engine looks at the status.
 func _apply_marks(may_end: bool) -> void:
 	var keep_alive: MultiplayerPeer = self
-	while _queue.head() is Packets.Mark:
-		var mark: Packets.Mark = _queue.head()
-		if mark.change == Packets.Change.ENDED and not may_end:
+	while _queue.head() is RelayMeshPackets.Mark:
+		var mark: RelayMeshPackets.Mark = _queue.head()
+		if mark.change == RelayMeshPackets.Change.ENDED and not may_end:
 			return
 		_queue.pop()
 		match mark.change:
-			Packets.Change.STARTED:
+			RelayMeshPackets.Change.STARTED:
 				_status = CONNECTION_CONNECTED
 				joined.emit()
-			Packets.Change.JOINED:
+			RelayMeshPackets.Change.JOINED:
 				_introduce(mark.peer, mark.player)
-			Packets.Change.LEFT:
+			RelayMeshPackets.Change.LEFT:
 				_greeted.erase(mark.peer)
 				if _connected.erase(mark.peer):
 					peer_disconnected.emit(mark.peer)
-			Packets.Change.ENDED:
+			RelayMeshPackets.Change.ENDED:
 				_finish(mark.reason, mark.text)
 	keep_alive = null
 
@@ -394,9 +398,9 @@ func _introduce(peer: int, player: int) -> void:
 	if _is_server():
 		if refuse_new_connections:
 			_room.forget(player)
-			_say(Room.KICK, _room.build_kick(player), Wire.Target.ALL)
+			_say(RelayMesh.KICK, _room.build_kick(player), RelayWire.Target.ALL)
 			return
-		_say(Room.GREET, _room.build_greeting(peer), Wire.Target.ONE, [player])
+		_say(RelayMesh.GREET, _room.build_greeting(peer), RelayWire.Target.ONE, [player])
 		_greeted.append(peer)
 	_connected[peer] = player
 	_emit_connected(peer)
@@ -406,7 +410,7 @@ func _introduce(peer: int, player: int) -> void:
 ## The host authenticates for all: to another client a newcomer is one whom the host let pass.
 func _emit_connected(peer: int) -> void:
 	var api := _api()
-	if api == null or _is_server() or peer == Room.HOST_ID or not api.auth_callback.is_valid():
+	if api == null or _is_server() or peer == RelayMesh.HOST_ID or not api.auth_callback.is_valid():
 		peer_connected.emit(peer)
 		return
 	var callback := api.auth_callback
@@ -433,18 +437,18 @@ func _admit_authenticated() -> void:
 		if api == null or peer in api.get_peers():
 			_greeted.erase(peer)
 			_seal()
-			_say(Room.ADMIT, _room.admit(peer), Wire.Target.ALL)
+			_say(RelayMesh.ADMIT, _room.admit(peer), RelayWire.Target.ALL)
 
 
 func _finish(reason: int, text: String) -> void:
 	var was_connected := _status == CONNECTION_CONNECTED
-	var may_try_again := reason == Problem.HOST_LEFT and _mode == Wire.JoinMode.JOIN_OR_CREATE
-	if not was_connected and may_try_again and Link.clock() < _deadline_at:
-		_visit.leave_at_once(Link.clock())
+	var may_try_again := reason == Problem.HOST_LEFT and _mode == RelayWire.JoinMode.JOIN_OR_CREATE
+	if not was_connected and may_try_again and RelayLink.clock() < _deadline_at:
+		_visit.leave_at_once(RelayLink.clock())
 		_start()
 		return
-	if was_connected and _connected.has(Room.HOST_ID):
-		peer_disconnected.emit(Room.HOST_ID)  # as ENet does
+	if was_connected and _connected.has(RelayMesh.HOST_ID):
+		peer_disconnected.emit(RelayMesh.HOST_ID)  # as ENet does
 	_close()
 	problem_text = text
 	if was_connected:
@@ -467,7 +471,7 @@ func _seal() -> void:
 func _plan_flush() -> void:
 	if _is_flush_planned or _visit == null:
 		return
-	if not _uploads.is_empty() or _visit.is_due(Link.clock()):
+	if not _uploads.is_empty() or _visit.is_due(RelayLink.clock()):
 		_is_flush_planned = true
 		_flush.call_deferred()
 
@@ -479,7 +483,7 @@ func _flush() -> void:
 		return
 	_seal()
 	_upload()
-	_take(_visit.send(Link.clock()))
+	_take(_visit.send(RelayLink.clock()))
 
 
 ## Hands uploads over to the connection, as many as it takes.
@@ -493,9 +497,9 @@ func _upload() -> void:
 		if upload.is_signal:
 			# What a game sends without reliability does not wait behind a file, as with ENet.
 			var after := connection.session.outbox.last_before_large()
-			var flags := Wire.SignalFlag.AFTER_LOG
-			if upload.kind & Uploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
-				flags |= Wire.SignalFlag.NEWEST_FIRST
+			var flags := RelayWire.SignalFlag.AFTER_LOG
+			if upload.kind & RelayMeshUploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
+				flags |= RelayWire.SignalFlag.NEWEST_FIRST
 			error = connection.send_signal(
 				upload.payload,
 				upload.kind,
