@@ -58,8 +58,8 @@ def ack_bit_of_the_server_off_by_one() -> Any:
     """The same on the other side."""
 
     def build(original: Any) -> Any:
-        def build_headers(session: Any, table: Any, *rest: Any) -> Any:
-            headers = original(session, table, *rest)
+        def build_headers(session: Any, rank: Any, table: Any, *rest: Any) -> Any:
+            headers = original(session, rank, table, *rest)
             headers["ack_bits"] = table.recv_mask[session] & np.uint64(0xFFFFFFFF)
             return headers
 

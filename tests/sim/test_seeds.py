@@ -19,8 +19,8 @@ SECONDS = 60.0 if FULL else 20.0
 STORMY = Conditions(delay_s=(0.020, 0.250), jitter_s=0.230, loss=0.25, burst=0.005, duplication=0.05, reordering=0.2)
 """Worse than standard: a quarter is lost, whole bursts too, and every datagram has a delay of its own."""
 JOIN_S = {STANDARD: 10.0, STORMY: 30.0}
-"""How long all may take to join. In a storm an attempt's few datagrams may all be lost, and the next one's too: storm 24
-lost 14 of 23, and its last player was not in after 10 s. Nothing promises that; a join that comes late is still right."""
+"""How long all may take to join. In a storm an attempt's few datagrams may all be lost, and the next one's too: storm
+24 lost 14 of 23, and its last player was not in after 10 s. Nothing promises that; a late join is still right."""
 
 
 def play(
