@@ -28,7 +28,7 @@ MODES = ("reliable", "unreliable")
 RELAY, BY_SERVER, SERVER_ITSELF = "relay", "enet, by the server", "enet, the server itself"
 USEC_PER_MS = 1000.0
 START_S = 30.0
-CALL_S = 0.08
+CALL_S = 0.1
 """A call takes two frames at most, with what is between calls; twice that and more for a busy machine."""
 
 Trips = dict[str, list[float]]
@@ -38,7 +38,7 @@ Trips = dict[str, list[float]]
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.rpc", description=__doc__)
-    parser.add_argument("--calls", type=int, default=500, help="calls of each kind (default 500: about a minute)")
+    parser.add_argument("--calls", type=int, default=500, help="calls of each kind (default 500: two to three minutes)")
     parser.add_argument("--godot", default=find_godot(), help="a Godot 4 (default: GODOT4, or what is in the PATH)")
     options = parser.parse_args()
     if options.godot is None or options.calls < 2:

@@ -25,6 +25,8 @@ const KINDS := [
 ## Calls after which frames are moved: each kind twice.
 const MOVE_EVERY := 12
 const TIMEOUT_S := 1.0
+## Frames of the others stand still while they move; nobody calls then.
+const PAUSE_USEC := 200_000
 
 var options := {}
 var relay: Calls = Calls.new()
@@ -33,6 +35,7 @@ var started_usec := 0
 var number := 0
 var num_lost := 0
 var is_waiting := false
+var moved_usec := -PAUSE_USEC
 var trips_usec := {}  # kind -> of each call
 var partner := {}  # the other client: name of the API -> peer id
 
@@ -92,18 +95,26 @@ func _process(_delta: float) -> bool:
 		if number >= int(options["calls"]) * KINDS.size():
 			_report()
 			return true
-		_call_next()
+		if number % MOVE_EVERY == 0 and moved_usec < 0:
+			_move()
+		elif Time.get_ticks_usec() - moved_usec > PAUSE_USEC:
+			_call_next()
 	return false
 
 
+func _move() -> void:
+	enet.move.rpc_id(1)
+	enet.move.rpc_id(partner["Enet"])
+	moved_usec = Time.get_ticks_usec()
+
+
 func _call_next() -> void:
-	if number % MOVE_EVERY == 0:
-		enet.move.rpc_id(1)
-		enet.move.rpc_id(partner["Enet"])
 	var kind: Array = KINDS[number % KINDS.size()]
 	var calls := relay if kind[0] == "relay" else enet
 	var to: int = 1 if kind[0].ends_with("itself") else partner[str(calls.name)]
 	number += 1
+	if number % MOVE_EVERY == 0:
+		moved_usec = -PAUSE_USEC
 	is_waiting = true
 	started_usec = Time.get_ticks_usec()
 	if kind[1] == "reliable":

@@ -44,7 +44,7 @@ func answer_unreliably(number: int) -> void:
 	answered.emit(number)
 
 
-## Moves this process' frames by a random part of one.
+## Moves this process' frames by a random part of one. The engine makes up for a shorter delay.
 @rpc("any_peer", "reliable")
 func move() -> void:
-	OS.delay_usec(randi() % FRAME_USEC)
+	OS.delay_usec(3 * FRAME_USEC + randi() % FRAME_USEC)
