@@ -24,6 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+OWN_GROUP = 0
+"""For `process_group` of what the bench starts: a Ctrl-C is for the bench alone, which then ends the others.
+
+Not a session of its own: Linux shares a core evenly among sessions (sched_autogroup), whatever the class of what runs in
+them. A spinner in another session than the load took half of its core: 4,000 players were held up at 49.9 % CPU."""
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 _SPIN = """
 import os, sys
@@ -110,9 +115,8 @@ def kept_awake(cores: Cores) -> Iterator[str]:
     try:
         for core in sorted({cores.relay, cores.load}):
             with on_core(core):
-                # in a session of its own: a Ctrl-C is for whoever measures, which then ends them
                 command = [sys.executable, "-c", _SPIN, str(os.getpid())]
-                spinners.append(subprocess.Popen(command, start_new_session=True))
+                spinners.append(subprocess.Popen(command, process_group=OWN_GROUP))
         yield "idle cores are kept from halting by a spinner of class SCHED_IDLE on each, in all rows"
     finally:
         for spinner in spinners:

@@ -19,7 +19,7 @@ from typing import Any
 from relay.transport.libc import find_mmsg_calls
 from tools.bench.flood import free_port
 from tools.bench.floor import NoFloorError, compile_floor, floor_command, read_port
-from tools.bench.machine import Cores, on_core
+from tools.bench.machine import OWN_GROUP, Cores, on_core
 from tools.bench.rows import JOINS_PER_S, Name, Spec, planned_s
 from tools.ping import ping
 from tools.process import cpu_seconds, rss_mib
@@ -106,8 +106,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _started(self, command: list[str]) -> Iterator["subprocess.Popen[str]"]:
-        # In a session of its own, for a Ctrl-C is meant for the bench, which then ends what it started.
-        options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "process_group": OWN_GROUP}
         with on_core(self._cores.relay):
             process = subprocess.Popen(command, env=self._environ, **options)
         with process:
@@ -125,7 +124,7 @@ class Runner:
         options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         with on_core(self._cores.load):
             process = subprocess.Popen(
-                load_command(spec, port, pid), env=self._environ, start_new_session=True, **options
+                load_command(spec, port, pid), env=self._environ, process_group=OWN_GROUP, **options
             )
         with process:
             try:
