@@ -27,8 +27,8 @@ import numpy as np
 OWN_GROUP = 0
 """For `process_group` of what the bench starts: a Ctrl-C is for the bench alone, which then ends the others.
 
-Not a session of its own: Linux shares a core evenly among sessions (sched_autogroup), whatever the class of what runs in
-them. A spinner in another session than the load took half of its core: 4,000 players were held up at 49.9 % CPU."""
+Not a session of its own: Linux shares a core evenly among sessions (sched_autogroup), whatever the class of what runs
+in them. A spinner in another session than the load took half of its core: 4,000 players were held up at 49.9 % CPU."""
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 _SPIN = """
 import os, sys
