@@ -134,8 +134,11 @@ func _process(_delta: float) -> void:
 		_start_anew()  # this client was joined before this node was told whose it is
 	elif is_local():
 		_publish()
-	elif _timeline != null and not _timeline.is_empty():
-		_show()
+	elif _timeline != null:
+		if _timeline.is_empty():
+			_take_known()
+		if not _timeline.is_empty():
+			_show()
 
 
 func _exit_tree() -> void:
@@ -210,9 +213,19 @@ func _start_anew() -> void:
 	_timeline = Timeline.new(_layout, 1.0 / client.tick_rate)
 	_clock = _now()
 	var known := client.get_state(player_id, local_index)
-	if known.is_empty():
-		_hide(hide_until_known)
-	else:
+	var numbers := (
+		_layout.decode(known, 0) if known.size() >= _layout.size else PackedFloat32Array()
+	)
+	if not numbers.is_empty():
+		_layout.apply(numbers)
+	_hide(numbers.is_empty() and hide_until_known)
+
+
+## Begins with what the room knows, if nothing was heard since. Not earlier: of packets that came in
+## one frame the table holds the newest state already, and older ones are still to be told.
+func _take_known() -> void:
+	var known := client.get_state(player_id, local_index)
+	if not known.is_empty():
 		_take(client.server_time, known, 0)
 
 
