@@ -152,8 +152,7 @@ def test_they_do_so_over_a_bad_network(godot: str, project: Path, num_godots: in
         reports, pythons = await play(godot, project, num_godots, 2, LOSSY)
         check(reports, pythons)
         assert all(0.02 < report["round_trip_s"] < 5.0 for report in reports), reports
-        # Loss on the way up is known only 32 datagrams later, and a short game may end before.
-        assert sum(report["loss_up"] + report["loss_down"] for report in reports) > 0
+        assert sum(report["loss_up"] for report in reports) > 0
 
     run(main)
 
