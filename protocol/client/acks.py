@@ -113,7 +113,7 @@ class Flight:
 
     @property
     def loss(self) -> float:
-        """Share of our datagrams that did not arrive at the server, 0 ... 1."""
+        """Share of our datagrams that did not arrive at the server, 0 ... 1; one that is late counts until it comes."""
         return self._loss.loss
 
     def add(self, now: float, states: Sequence[StateVersion]) -> int:
@@ -137,6 +137,9 @@ class Flight:
         ack = extend(header.ack, self.newest)
         if ack in self._open and header.ack_delay < ACK_DELAY_MAX_MS:
             self._add_rtt(now - self._open[ack].at - header.ack_delay / 1000)
+        # An ack names itself and ACK_BITS before it. What left that range between two acks is unknown, not lost.
+        self._loss.add(min(max(0, ack - self._newest_acked), 1 + ACK_BITS), 0)
+        self._newest_acked = max(self._newest_acked, ack)
         reported = header.ack_bits << 1 | 1  # bit i: ack - i
         states: list[StateVersion] = []
         for seq in list(self._open):
@@ -145,10 +148,9 @@ class Flight:
                 break  # numbers ascend: nothing from here on can be meant
             if reported >> behind & 1:
                 states.extend(self._open.pop(seq).states)
-                self._loss.add(1, 1)
+                self._loss.add(0, 1)
             elif behind > ACK_BITS:
-                self._forget(seq)
-        self._newest_acked = max(self._newest_acked, ack)
+                del self._open[seq]
         return states
 
     def _add_rtt(self, sample_s: float) -> None:
@@ -157,9 +159,3 @@ class Flight:
             self.rtt_s = sample_s
         else:
             self.rtt_s += (sample_s - self.rtt_s) * RTT_SHARE
-
-    def _forget(self, seq: int) -> None:
-        """Forget what no later ack can report: lost if an earlier ack could have named it, else unknown."""
-        del self._open[seq]
-        if seq < self._newest_acked:
-            self._loss.add(1, 0)

@@ -10,6 +10,7 @@ import pytest
 
 from protocol.client import ByeReason
 from protocol.constants import Refusal
+from relay.server import RelayServer
 from tests.godot.engine import FULL, Godot, complaints
 from tests.godot.test_rooms import LOSSY
 from tests.loopback.relays import player, run, running_relay
@@ -37,7 +38,9 @@ State = dict[str, Any]
 class Game:
     """Godot processes of one game on one relay."""
 
-    def __init__(self, godot: str, project: Path, port: int, folder: Path) -> None:
+    def __init__(self, godot: str, project: Path, server: RelayServer, folder: Path, port: int | None = None) -> None:
+        self._server = server
+        port = port or server.address[1]
         self._start: Callable[..., Godot] = lambda *arguments: Godot.start(
             godot, project, "peer_game.gd", f"--port={port}", *arguments, seconds=2.5 * PATIENCE_S
         )
@@ -74,6 +77,15 @@ class Game:
         """What each player told last, in the order of joining; {} for who has not said anything."""
         return [(bot.told("state") or [{}])[-1] for bot in self.bots]
 
+    def evidence(self) -> list[str]:
+        """List what may tell why a game went wrong: what the relay and the players counted, and errors in logs."""
+        stats = self._server.engine.stats
+        return [
+            f"relay: {dict(stats.dropped)} {dict(stats.counters)}",
+            *(f"{state.get('me')}: {state.get('statistics')}" for state in self.states()),
+            *(line for bot in self.bots for line in complaints(bot.log)[:3]),
+        ]
+
     async def until_right(self, seconds: float = PATIENCE_S) -> list[State]:
         """Wait until everything is as it must be, or fail with what is not."""
         wrong: list[str] = ["nothing has been told"]
@@ -83,7 +95,7 @@ class Game:
             return not wrong
 
         await until(is_right, seconds, every_s=0.5, fail=False)
-        assert wrong == [], [complaints(bot.log)[:3] for bot in self.bots]
+        assert wrong == [], self.evidence()
         return self.states()
 
 
@@ -108,8 +120,7 @@ async def game(
         running_relay(**config) as server,
         LagProxy(("127.0.0.1", server.address[1]), LagPath(bad, bad), seed=seed) as proxy,
     ):
-        port = server.address[1] if conditions is None else proxy.address[1]
-        result = Game(godot, project, port, folder)
+        result = Game(godot, project, server, folder, None if conditions is None else proxy.address[1])
         try:
             yield result
         finally:
@@ -339,7 +350,7 @@ def test_a_player_who_is_not_let_in_reads_why(godot: str, project: Path, tmp_pat
 def test_a_room_whose_host_plays_something_else_is_given_up(godot: str, project: Path, tmp_path: Path) -> None:
     async def main() -> None:
         async with running_relay() as server, player(server, "Ada", code="ARENA"):
-            playing = Game(godot, project, server.address[1], tmp_path)
+            playing = Game(godot, project, server, tmp_path)
             bot = playing.add("join", "--deadline=1")
             told = await asyncio.to_thread(bot.finish, 20.0)
             assert [line["event"] for line in told] == ["join_refused", "connection_failed"]

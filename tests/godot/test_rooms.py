@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from protocol.client import Message, Target
+from protocol.client import Message, PlayerJoined, Target
 from relay.client import RelayClient
 from tests.godot.engine import FULL, Godot, complaints
-from tests.loopback.relays import run, running_relay
+from tests.loopback.relays import hear, player, run, running_relay
 from tools.lag.conditions import Conditions
 from tools.lag.conditions import Path as LagPath
 from tools.lag.proxy import LagProxy
@@ -60,6 +60,7 @@ async def play(
 ) -> tuple[list[dict[str, Any]], list[Conductor]]:
     """Let all of them play one game. Returns: the Godots' reports, and the Python players."""
     path = LagPath(conditions, conditions)
+    is_bad = conditions.loss_percent > 0
     async with running_relay() as server, LagProxy(("127.0.0.1", server.address[1]), path, seed=1) as proxy:
         port = proxy.address[1]
         pythons = [
@@ -84,6 +85,8 @@ async def play(
                 task.cancel()
             for conductor in pythons:
                 await conductor.client.close(0.0)
+        for fates in (proxy.up, proxy.down):
+            assert (fates["lost"] > 0) == is_bad, fates
     return [next(line for line in lines if line["event"] == "report") for lines in told], pythons
 
 
@@ -152,7 +155,36 @@ def test_they_do_so_over_a_bad_network(godot: str, project: Path, num_godots: in
         reports, pythons = await play(godot, project, num_godots, 2, LOSSY)
         check(reports, pythons)
         assert all(0.02 < report["round_trip_s"] < 5.0 for report in reports), reports
-        assert sum(report["loss_up"] for report in reports) > 0
+
+    run(main)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_player_is_told_how_much_gets_lost_in_which_direction(godot: str, project: Path, direction: str) -> None:
+    steps = 240  # four seconds: some 120 datagrams each way
+
+    async def main() -> None:
+        async with (
+            running_relay() as server,
+            LagProxy(
+                ("127.0.0.1", server.address[1]),
+                LagPath(**{direction: Conditions(loss_percent=20)}),
+                seed=1,
+            ) as proxy,
+            player(server, "Zoe") as zoe,
+        ):
+            arguments = (f"--port={proxy.address[1]}", "--code=LOBBY", f"--steps={steps}")
+            bot = Godot.start(godot, project, "bot.gd", *arguments)
+            await hear(zoe, PlayerJoined, lambda event: event.name == "Bot")
+            zoe.send_message(b"", kind=GO)
+            await hear(zoe, Message, lambda event: event.kind == DONE, seconds=PATIENCE_S)
+            zoe.send_message(b"", kind=REPORT)
+            zoe.send_message(b"", kind=LEAVE)
+            told = await asyncio.to_thread(bot.finish, PATIENCE_S)
+        report = next(line for line in told if line["event"] == "report")
+        loss = {"up": report["loss_up"], "down": report["loss_down"]}
+        assert 0.1 < loss.pop(direction) < 0.3, report
+        assert loss.popitem()[1] < 0.02, report  # one that is late counts until it comes
 
     run(main)
 

@@ -37,9 +37,11 @@ def player(server: RelayServer, name: str, host: str = "127.0.0.1", **options: A
     return RelayClient(host, server.address[1], name=name, **({"code": "LOBBY"} | options))
 
 
-async def hear(client: RelayClient, kind: type[E], where: Callable[[E], bool] = lambda event: True) -> E:
+async def hear(
+    client: RelayClient, kind: type[E], where: Callable[[E], bool] = lambda event: True, seconds: float = PATIENCE_S
+) -> E:
     """Read a client's events up to the first of a kind for which `where` holds."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(seconds):
         async for event in client:
             if isinstance(event, kind) and where(event):
                 return event

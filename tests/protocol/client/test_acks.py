@@ -150,13 +150,17 @@ def test_a_round_trip_is_never_negative() -> None:
     assert flight.rtt_s == 0.0
 
 
-def test_what_an_ack_could_have_named_and_did_not_is_lost() -> None:
+def test_what_an_ack_passes_over_counts_as_lost_until_it_comes() -> None:
     flight = Flight()
     for _ in range(40):
         flight.add(1.0, ())
     flight.on_acked(header(2), 1.1)  # 1 is missing
-    assert flight.loss == 0.0
-    flight.on_acked(header(35, 0xFFFFFFFF), 1.2)  # names 3..35; 1 can never be named again
+    assert flight.loss == pytest.approx(1 / 2)
+    flight.on_acked(header(4, 0b10), 1.2)  # and 3; nobody waits until neither can be named again
+    assert flight.loss == pytest.approx(2 / 4)
+    flight.on_acked(header(4, 0b11), 1.2)  # 3 was only late
+    assert flight.loss == pytest.approx(1 / 4)
+    flight.on_acked(header(35, 0xFFFFFFFF), 1.3)
     assert flight.loss == pytest.approx(1 / 35)
 
 

@@ -114,6 +114,10 @@ class Flight:
 		var ack := Sequence.extend(header.ack, newest)
 		if _sent_at.has(ack) and header.ack_delay < Wire.ACK_DELAY_MAX_MS:
 			_add_rtt(now - _sent_at[ack] - header.ack_delay / 1000.0)
+		# An ack names itself and ACK_BITS before it. What left that range between two acks is
+		# unknown, not lost.
+		loss_meter.add(clampi(ack - _newest_acked, 0, 1 + Wire.ACK_BITS), 0)
+		_newest_acked = maxi(_newest_acked, ack)
 		var reported := header.ack_bits << 1 | 1  # bit i: ack - i
 		for seq: int in _sent_at.keys():
 			var behind := ack - seq
@@ -123,12 +127,9 @@ class Flight:
 				if _states.has(seq):
 					states.append(_states[seq])
 				_drop(seq)
-				loss_meter.add(1, 1)
+				loss_meter.add(0, 1)
 			elif behind > Wire.ACK_BITS:
 				_drop(seq)
-				if seq < _newest_acked:
-					loss_meter.add(1, 0)  # an earlier ack could have named it; else it is unknown
-		_newest_acked = maxi(_newest_acked, ack)
 		return states
 
 	func _drop(seq: int) -> void:

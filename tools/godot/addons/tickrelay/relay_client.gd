@@ -337,21 +337,7 @@ func room_limits() -> Dictionary:
 ## messages_waiting, messages_resent, signals_unsent, dropped[/code] (reason -> count of what was
 ## not taken).
 func statistics() -> Dictionary:
-	if _visit == null:
-		return {}
-	var connection := _visit.connection
-	var result := {
-		"datagrams_in": connection.datagrams_in,
-		"datagrams_out": connection.datagrams_out,
-		"bytes_in": connection.bytes_in,
-		"bytes_out": connection.bytes_out,
-		"dropped": connection.dropped.duplicate(),
-	}
-	if connection.session != null:
-		result["messages_waiting"] = connection.session.outbox.num_waiting()
-		result["messages_resent"] = connection.session.outbox.num_resent
-		result["signals_unsent"] = connection.session.signals_out.num_dropped
-	return result
+	return {} if _visit == null else _visit.statistics()
 
 
 ## Reads the network, emits signals, and plans what is to be sent for the end of the frame. In the

@@ -141,21 +141,15 @@ func get_player_id(peer: int) -> int:
 	return _room.me if peer == _get_unique_id() else _room.player_of(peer)
 
 
-## Counters of this session: [code]datagrams_in, datagrams_out, bytes_in, bytes_out,
-## packets_put[/code] (once per receiver)[code], uploads_waiting, messages_waiting[/code].
+## Counters of this session, as [method RelayClient.statistics], and [code]packets_put[/code] (once
+## per receiver) and [code]uploads_waiting[/code].
 func statistics() -> Dictionary:
 	if _visit == null:
 		return {}
-	var connection := _visit.connection
-	return {
-		"datagrams_in": connection.datagrams_in,
-		"datagrams_out": connection.datagrams_out,
-		"bytes_in": connection.bytes_in,
-		"bytes_out": connection.bytes_out,
-		"packets_put": _uploads.num_put,
-		"uploads_waiting": _uploads.ready.size(),
-		"messages_waiting": connection.session.outbox.num_waiting() if _is_in_room() else 0,
-	}
+	var result := _visit.statistics()
+	result["packets_put"] = _uploads.num_put
+	result["uploads_waiting"] = _uploads.ready.size()
+	return result
 
 
 func _poll() -> void:

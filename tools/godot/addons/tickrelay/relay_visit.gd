@@ -69,6 +69,22 @@ func is_due(now: float) -> bool:
 	return now >= _next_tick_at - EARLY_S or _wants_flush
 
 
+## Counters of the session; what the relay has not acknowledged yet counts as waiting.
+func statistics() -> Dictionary:
+	var result := {
+		"datagrams_in": connection.datagrams_in,
+		"datagrams_out": connection.datagrams_out,
+		"bytes_in": connection.bytes_in,
+		"bytes_out": connection.bytes_out,
+		"dropped": connection.dropped.duplicate(),
+	}
+	if connection.session != null:
+		result["messages_waiting"] = connection.session.outbox.num_waiting()
+		result["messages_resent"] = connection.session.outbox.num_resent
+		result["signals_unsent"] = connection.session.signals_out.num_dropped
+	return result
+
+
 ## Lets messages and signals go without waiting for the tick.
 func flush_soon() -> void:
 	_wants_flush = true
