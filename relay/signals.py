@@ -21,8 +21,8 @@ from relay.stats import Stats
 
 MAX_WAITING = 1024
 """Signals on the whole relay that wait for a message of their sender (chosen: 1.1 MB)."""
-MAX_WAITING_OF_SESSION = 32
-"""Signals of one session that wait (chosen: a tenth of a second's budget)."""
+MAX_WAITING_OF_SESSION = 64
+"""Signals of one session that wait (chosen: one a frame during the resend of a message over 300 ms, three times)."""
 WAIT_S = 1.0
 """How long a signal waits for its sender's message, then it is dropped (SPEC 10)."""
 MAX_QUEUED = 8192

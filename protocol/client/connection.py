@@ -237,6 +237,8 @@ class ClientConnection(ConnectionView):
             return DropReason.TOO_LONG
         if data[0] == Kind.UPDATE:
             if self._session is None or self._is_closed:
+                if self._is_joining():
+                    self._handshake.handle_update(now)
                 return DropReason.UNKNOWN_SESSION
             return self._session.handle_update(data, now)
         handle = _COLD_HANDLERS.get(data[0])

@@ -32,7 +32,7 @@ RETRY_AFTER_S = (0.25, 0.5, 1.0)
 MAX_JOINS = 3
 """JOINs without an answer before HELLO is sent again (SPEC 4)."""
 JOIN_INTERVAL_S = 0.050
-"""Least time between JOINs that fresh cookies cause: a hostile server that challenges for ever gets 20 a second."""
+"""Least time between JOINs that the server causes: a hostile one that challenges for ever gets 20 a second."""
 FEATURES = 0
 """Feature bits that this client has; none are defined yet."""
 
@@ -114,12 +114,17 @@ class Handshake:
         self.server_fingerprint = value.fingerprint
         self._join = self._build_join(value)
         if self.state is ClientState.JOINING:
-            self._next_at = max(now, self._sent_at + JOIN_INTERVAL_S)
+            self._join_again(now)
         else:
             self._next_at = now
             self.state = ClientState.JOINING
-        self._num_sent = 0
+            self._num_sent = 0
         return None
+
+    def handle_update(self, now: float) -> None:
+        """An UPDATE means that we are in, and WELCOME is lost or late: ask again before others speak to nobody."""
+        if self.state is ClientState.JOINING:
+            self._join_again(now)
 
     def handle_welcome(self, value: Any) -> Welcome | DropReason:
         """Check a WELCOME. It is taken in GREETING too: it may come late, after we went back to HELLO."""
@@ -138,6 +143,11 @@ class Handshake:
             and min(fields.keepalive_ms, fields.timeout_ms) >= 1
         )
         return _welcome_of(fields, code) if fits else DropReason.MALFORMED
+
+    def _join_again(self, now: float) -> None:
+        """Plan another JOIN soon, to a server that is there."""
+        self._next_at = min(self._next_at, max(now, self._sent_at + JOIN_INTERVAL_S))
+        self._num_sent = 0
 
     def is_own(self, nonce: int) -> bool:
         """Tell whether an answer belongs to this attempt."""

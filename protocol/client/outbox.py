@@ -64,6 +64,11 @@ class Outbox:
         """Messages (and fragments) that are not acknowledged."""
         return len(self._waiting)
 
+    @property
+    def newest_permitted(self) -> int:
+        """Id up to which the server takes messages now."""
+        return min(self._acked_id + MESSAGE_WINDOW, self._credit_id)
+
     def queue(self, payload: bytes, kind: int, channel: int, target: Target, players: Sequence[int]) -> None:
         """Cut a message into fragments and queue them.
 
@@ -108,7 +113,7 @@ class Outbox:
         """List what one tick has to send, in order: inside the window and the credit."""
         if not self._waiting:
             return []
-        limit = min(self._acked_id + MESSAGE_WINDOW, self._credit_id)
+        limit = self.newest_permitted
         repeats_all = self._waiting_bytes <= REPEAT_MAX_BYTES
         inside = takewhile(lambda message: message.message_id <= limit, self._waiting.values())
         return [message for message in inside if repeats_all or message.due_at <= now]

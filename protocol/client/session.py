@@ -167,20 +167,21 @@ class Session:
         """Pack what is due into at most two DATA; none if nothing is due and no acknowledgement is owed."""
         states = self.uploads.due()
         messages = self.outbox.due(now)
+        newest_message = self.outbox.newest_permitted
         rtt_s = self.flight.rtt_s
         datagrams: list[bytes] = []
 
         first = self._open_parcel()
         states = self.uploads.pack(states, first, self.flight.newest + 1)
-        self.signals_out.pack(first)
+        self.signals_out.pack(first, newest_message)
         messages = self.outbox.pack(messages, first, now, rtt_s)
         if not first.is_empty or self.receipts.is_owed:
             datagrams.append(self._seal(first, now))
 
-        if states or messages or self.signals_out.num_waiting:
+        if states or messages or self.signals_out.has_due(newest_message):
             second = self._open_parcel()
             self.outbox.pack(messages, second, now, rtt_s)
-            self.signals_out.pack(second)
+            self.signals_out.pack(second, newest_message)
             self.uploads.pack(states, second, self.flight.newest + 1)
             datagrams.append(self._seal(second, now))
         return datagrams

@@ -23,13 +23,21 @@ MAX_UNFINISHED = 64
 """Fragmented signals being put together; then the oldest is dropped (chosen)."""
 
 
+@dataclass(slots=True)
+class _Unsent:
+    after: int
+    """Whole id of the message that it follows; 0 = none."""
+    bodies: deque[bytes]
+    """Fragments that are left to send."""
+
+
 class SignalOutbox:
     """Signals that the game has queued and no DATA has carried yet."""
 
     def __init__(self) -> None:
         self.num_dropped = 0
         """Signals that were dropped because the queue was full."""
-        self._queue: deque[deque[bytes]] = deque()  # per signal the bodies that are left to send
+        self._queue: deque[_Unsent] = deque()
         self._num_bodies = 0
         self._sequence = 0
 
@@ -50,6 +58,7 @@ class SignalOutbox:
     ) -> None:
         """Cut a signal into fragments and queue them; the oldest signals give way when too many wait.
 
+        `after_message`: whole id of the message before it, with AFTER_LOG.
         Raises: ValueError for a number out of range or a payload that needs more than 8 fragments.
         """
         targets = encode_targets(kind, channel, target, players)
@@ -72,19 +81,35 @@ class SignalOutbox:
                 after_message=after_message & 0xFFFF,
             )
             bodies.append(header + targets + piece)
-        self._queue.append(bodies)
+        self._queue.append(_Unsent(after_message, bodies))
         self._num_bodies += len(bodies)
         while self._num_bodies > MAX_QUEUED:
-            self._num_bodies -= len(self._queue.popleft())
+            self._num_bodies -= len(self._queue.popleft().bodies)
             self.num_dropped += 1
 
-    def pack(self, parcel: Parcel) -> None:
-        """Move what fits into a DATA, in order; it is never sent again."""
-        while self._queue and parcel.fits(len(self._queue[0][0])):
-            parcel.add(DataSection.SIGNAL, self._queue[0].popleft())
-            self._num_bodies -= 1
-            if not self._queue[0]:
-                self._queue.popleft()
+    def has_due(self, newest_message: int) -> bool:
+        """Tell whether `pack` has anything to send."""
+        return any(signal.after <= newest_message for signal in self._queue)
+
+    def pack(self, parcel: Parcel, newest_message: int) -> None:
+        """Move what fits into a DATA, in order; it is never sent again.
+
+        `newest_message`: the newest that the server takes now. What follows a later one waits for that here: the
+        server would drop it (SPEC 10).
+        """
+        waiting = deque[_Unsent]()
+        while self._queue:
+            signal = self._queue[0]
+            if signal.after <= newest_message:
+                while signal.bodies and parcel.fits(len(signal.bodies[0])):
+                    parcel.add(DataSection.SIGNAL, signal.bodies.popleft())
+                    self._num_bodies -= 1
+                if signal.bodies:
+                    break
+            else:
+                waiting.append(signal)
+            self._queue.popleft()
+        self._queue.extendleft(reversed(waiting))
 
 
 @dataclass(slots=True)

@@ -346,7 +346,7 @@ def test_signals_that_wait_for_a_message_of_their_sender() -> None:
     desk = desk_with(**ROOMY)
     for number in range(signals.MAX_WAITING // signals.MAX_WAITING_OF_SESSION):
         client = RawClient(desk, number).join(code=f"ROOM-{number // 8}")
-        for _ in range(2):
+        for _ in range(signals.MAX_WAITING_OF_SESSION // 16):
             client.say(*[client.signal(b"x", flags=2, after_message=1) for _ in range(16)])
     assert desk.dropped(DropReason.SIGNAL_QUEUE_FULL) == 0
     client = RawClient(desk, 999).join(code="ONE-MORE")
@@ -358,8 +358,8 @@ def test_signals_that_wait_for_a_message_of_their_sender() -> None:
 def test_signals_of_one_session_that_wait_for_a_message() -> None:
     desk = desk_with(**ROOMY)
     client = RawClient(desk, 0).join()
-    for _ in range(2):
-        client.say(*[client.signal(b"x", flags=2, after_message=1) for _ in range(17)])
+    for count in (16,) * (signals.MAX_WAITING_OF_SESSION // 16) + (2,):
+        client.say(*[client.signal(b"x", flags=2, after_message=1) for _ in range(count)])
     assert desk.dropped(DropReason.SIGNAL_QUEUE_FULL) == 2
     other = RawClient(desk, 1).join()
     other.say(other.signal(b"x", flags=2, after_message=1))

@@ -7,6 +7,7 @@ import pytest
 
 from protocol import dtypes
 from protocol.constants import DataSection, Kind, Target, UpdateSection
+from protocol.drops import DropReason
 from tests.sim.network import PERFECT, Conditions
 from tests.sim.raw import Desk, RawClient
 from tests.sim.scale import scaled
@@ -211,6 +212,24 @@ def test_who_joins_while_a_large_message_is_on_its_way_sees_nothing_of_it() -> N
     assert message is not None
     assert message.uid in world.witness.lives[1].handed_at
     assert message.uid not in world.witness.lives[2].handed_at
+
+
+def test_signals_behind_messages_that_may_not_be_sent_yet_wait_for_them_and_none_is_lost() -> None:
+    world = World("backlog", conditions=PERFECT, num_players=2)
+    world.join_all()
+    world.run(1.0)
+    receiver = world.players[1].life
+    world.send_message(0, 60_000)  # as much as the log takes of one player
+    pairs = []
+    for _ in range(30):
+        pairs.append((world.send_message(0, LONG), world.send_signal(0, after_log=True)))
+        world.run(1 / 60)
+    world.settle(within_s=5.0)
+    assert receiver is not None
+    assert world.engine.stats.dropped[DropReason.SIGNAL_LATE] == 0
+    for message, signal in pairs:
+        assert message is not None and signal is not None
+        assert receiver.handed_at[message.uid] <= receiver.signals_handed[signal.uid]
 
 
 def test_a_signal_whose_message_never_comes_is_dropped_after_a_second() -> None:

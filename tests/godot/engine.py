@@ -18,6 +18,8 @@ PROJECT = ROOT / "tools/godot"
 SCRIPTS = Path(__file__).parent / "scripts"
 CACHED = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "godot4-deb/godot4"
 """Where `.ci/install-godot4.sh` puts the engine."""
+NOT_THE_REPOS = shutil.ignore_patterns(".godot", "*.uid", "*.import")
+"""What the engine leaves in a project."""
 FULL = os.environ.get("TICKRELAY_FULL") == "1"
 
 ALLOWED: list[tuple[str, str]] = []
@@ -58,7 +60,7 @@ def find_godot3() -> str:
 def make_project(folder: Path) -> Path:
     """Copy the add-on's project and the tests' scripts: a run leaves files behind that are not the repo's."""
     project = folder / "project"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(".godot", "*.uid", "*.import"))
+    shutil.copytree(PROJECT, project, ignore=NOT_THE_REPOS)
     shutil.copytree(SCRIPTS, project / "tests")
     return project
 

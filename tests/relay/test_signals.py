@@ -325,8 +325,8 @@ def test_waiting_signals_beyond_their_cap_are_dropped_and_counted() -> None:
     bench = Bench(signals_per_s=2000, datagrams_per_s=1000, bytes_per_s=2**31)
     senders = [bench.join(code=f"R{n}") for n in range(MAX_WAITING // MAX_WAITING_OF_SESSION + 1)]
     for sender in senders:
-        for _ in range(2):
-            sender.say(*[sender.signal(b"x", flags=AFTER, after_message=1) for _ in range(MAX_WAITING_OF_SESSION // 2)])
+        for _ in range(MAX_WAITING_OF_SESSION // 16):
+            sender.say(*[sender.signal(b"x", flags=AFTER, after_message=1) for _ in range(16)])
     assert bench.engine.gauges()["waiting_signals"] == (MAX_WAITING, MAX_WAITING)
     assert bench.dropped() == {"SIGNAL_QUEUE_FULL": MAX_WAITING_OF_SESSION}
     bench.receive(*[sender.data(sender.message(b"at last")) for sender in senders])
@@ -340,8 +340,8 @@ def test_one_session_has_a_small_part_of_what_may_wait_and_gets_it_back() -> Non
     one, two = bench.join_all(2)
     for round_ in range(2):
         for _ in range(2):
-            count = MAX_WAITING_OF_SESSION // 2 + 1
-            one.say(*[one.signal(b"x", flags=AFTER, after_message=round_ + 1) for _ in range(count)])
+            for count in (16, MAX_WAITING_OF_SESSION // 2 - 15):
+                one.say(*[one.signal(b"x", flags=AFTER, after_message=round_ + 1) for _ in range(count)])
         two.say(two.signal(b"y", flags=AFTER, after_message=round_ + 1))
         assert bench.engine.gauges()["waiting_signals"][0] == MAX_WAITING_OF_SESSION + 1
         assert bench.dropped() == {"SIGNAL_QUEUE_FULL": 2 * (round_ + 1)}

@@ -43,7 +43,8 @@ SCHEMAS = [
     "PLAYER_LEFT_PAYLOAD",
     "HOST_CHANGED_PAYLOAD",
 ]
-"""Each becomes a class with the schema's name in PascalCase."""
+"""Each becomes a class: Relay and the schema's name in PascalCase. GDScript has one space for names of classes, and a
+game may have its own Challenge."""
 
 HOT = {"SECTION_HEADER", "PAGE_HEADER", "GROUP_HEADER"}
 """Read thousands of times a second: their offsets are constants too, for an object costs a microsecond."""
@@ -134,7 +135,7 @@ def _kind_of(part: Renamed) -> tuple[str, int]:
 
 def _class_of(schema_name: str) -> str:
     fields, ends = _fields_of(getattr(schemas, schema_name))
-    name = "".join(word.capitalize() for word in schema_name.split("_"))
+    name = "Relay" + "".join(word.capitalize() for word in schema_name.split("_"))
     lines = ["", f"class {name}:", "\textends RefCounted"]
     lines += [f"\tconst SIZE := {sum(field.size for field in fields)}"]
     if schema_name in HOT:

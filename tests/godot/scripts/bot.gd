@@ -6,6 +6,7 @@ extends SceneTree
 ## report is out: who leaves takes its states along, and others want to tell of them.
 
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
+const RelayStates := preload("res://addons/tickrelay/relay_states.gd")
 
 const GO := 2
 const DONE := 3
@@ -214,7 +215,7 @@ func _on_signal(sender: int, payload: PackedByteArray, channel: int, _kind: int)
 		late_signals += 1
 
 
-func _on_states(batch: RelayClient.States) -> void:
+func _on_states(batch: RelayStates) -> void:
 	for row in batch.size():
 		var key := "%d/%d" % [batch.player_id(row), batch.local_index(row)]
 		states[key] = batch.state(row).hex_encode()

@@ -51,7 +51,7 @@ func _add(me: int) -> void:
 	if me > 0:
 		for other in me:
 			rooms[me].take(_joined(other))
-		var host := Events.HostChanged.new()
+		var host := Events.RelayHostChanged.new()
 		rooms[me].take(host)
 	for room in rooms:
 		room.take(_joined(me))
@@ -61,8 +61,8 @@ func _add(me: int) -> void:
 		_say(Room.ADMIT, rooms[0].admit(peer), range(1, rooms.size()))
 
 
-func _joined(player: int) -> Events.PlayerJoined:
-	var event := Events.PlayerJoined.new()
+func _joined(player: int) -> Events.RelayPlayerJoined:
+	var event := Events.RelayPlayerJoined.new()
 	event.player_id = player
 	return event
 
@@ -73,7 +73,7 @@ func _say(kind: int, payload: PackedByteArray, to: Array) -> void:
 
 
 func _message(sender: int, kind: int, channel: int, payload: PackedByteArray) -> RefCounted:
-	var event := Events.MessageReceived.new()
+	var event := Events.RelayMessageReceived.new()
 	event.sender = sender
 	event.kind = kind
 	event.channel = channel
@@ -93,7 +93,9 @@ func _deliver(sender: int, uploads: Uploads) -> int:
 		for player: int in to:
 			var event: RefCounted
 			event = (
-				Events.SignalReceived.new() if upload.is_signal else Events.MessageReceived.new()
+				Events.RelaySignalReceived.new()
+				if upload.is_signal
+				else Events.RelayMessageReceived.new()
 			)
 			event.sender = sender
 			event.kind = upload.kind
@@ -109,7 +111,7 @@ func _read(player: int) -> Array:
 	while queues[player].head() != null:
 		var ready := queues[player].num_ready()
 		var item := queues[player].pop()
-		if item is Packets.Packet:
+		if item is Packets.RelayPacket:
 			_check(ready > 0, "a packet is ready that was not counted")
 			packets.append([item.peer, item.mode, item.channel, item.payload])
 	return packets
@@ -173,7 +175,7 @@ func _test_what_a_broadcast_costs() -> void:
 		_check(_read(player).size() == 3, "three packets for %d" % player)
 
 
-func _is_to_all(upload: Uploads.Upload) -> bool:
+func _is_to_all(upload: Uploads.RelayUpload) -> bool:
 	return upload.target == Wire.Target.ALL_BUT
 
 
@@ -206,7 +208,7 @@ func _test_an_ordered_signal_behind_a_large_one() -> void:
 	uploads.seal(0, -1, 0)
 	_check(not uploads.ready[0].is_signal, "too large for a signal")
 	_deliver(0, uploads)
-	var event := Events.SignalReceived.new()
+	var event := Events.RelaySignalReceived.new()
 	event.kind = late.kind
 	event.payload = late.payload
 	for sequence in [1, 2]:
@@ -240,7 +242,7 @@ func _test_garbage() -> void:
 				if kind == Room.KICK and sender == 0:
 					continue
 				rooms[1].take(_message(sender, kind, 3, payload))
-				var event := Events.SignalReceived.new()
+				var event := Events.RelaySignalReceived.new()
 				event.sender = sender
 				event.kind = kind
 				event.payload = payload

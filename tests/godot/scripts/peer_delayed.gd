@@ -11,7 +11,7 @@ func _take(events: Array) -> void:
 	var now := RelayLink.clock()
 	for event: RefCounted in events:
 		var is_of_player := (
-			event is RelayEvents.MessageReceived or event is RelayEvents.SignalReceived
+			event is RelayEvents.RelayMessageReceived or event is RelayEvents.RelaySignalReceived
 		)
 		var is_late: bool = is_of_player and event.sender == 0
 		_late.append([now + (delay_s if is_late else 0.0), event])

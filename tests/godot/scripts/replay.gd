@@ -125,27 +125,27 @@ func _described(event: RefCounted) -> Array:
 				var ms := roundi(event.sample_time(row) * 1000)
 				return ["state", event.ids[row], event.state(row).hex_encode(), ms]
 		)
-	if event is Events.EntitiesRemoved:
+	if event is Events.RelayEntitiesRemoved:
 		return [["removed", Array(event.ids)]]
-	if event is Events.MessageReceived:
+	if event is Events.RelayMessageReceived:
 		var text: String = event.payload.hex_encode()
 		return [["message", event.sender, event.kind, event.channel, text, event.index]]
-	if event is Events.SignalReceived:
+	if event is Events.RelaySignalReceived:
 		var text: String = event.payload.hex_encode()
 		return [["signal", event.sender, event.kind, event.channel, text, event.sequence]]
 	return [_described_rare(event)]
 
 
 func _described_rare(event: RefCounted) -> Array:
-	if event is Events.PlayerJoined:
+	if event is Events.RelayPlayerJoined:
 		return ["player_joined", event.player_id, event.player_name]
-	if event is Events.PlayerLeft:
+	if event is Events.RelayPlayerLeft:
 		return ["player_left", event.player_id, event.reason]
-	if event is Events.HostChanged:
+	if event is Events.RelayHostChanged:
 		return ["host_changed", event.player_id]
-	if event is Events.Joined:
+	if event is Events.RelayJoined:
 		return ["joined"]
-	if event is Events.Refused:
+	if event is Events.RelayRefused:
 		var is_local: bool = event.reason == Connection.NO_ANSWER
 		return ["refused", event.reason] if is_local else ["refused", event.reason, event.text]
 	return ["disconnected", event.reason, event.text]

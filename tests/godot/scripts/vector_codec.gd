@@ -4,19 +4,19 @@ extends RefCounted
 const Wire := preload("res://addons/tickrelay/generated_wire.gd")
 
 const FLAT := {
-	"CHALLENGE": Wire.Challenge,
-	"REFUSE": Wire.Refuse,
-	"REDIRECT": Wire.Redirect,
-	"PONG": Wire.Pong,
-	"BYE": Wire.Bye,
-	"RESET": Wire.Reset,
-	"PATH_CHALLENGE": Wire.PathChallenge,
-	"PATH_RESPONSE": Wire.PathResponse,
+	"CHALLENGE": Wire.RelayChallenge,
+	"REFUSE": Wire.RelayRefuse,
+	"REDIRECT": Wire.RelayRedirect,
+	"PONG": Wire.RelayPong,
+	"BYE": Wire.RelayBye,
+	"RESET": Wire.RelayReset,
+	"PATH_CHALLENGE": Wire.RelayPathChallenge,
+	"PATH_RESPONSE": Wire.RelayPathResponse,
 }
-const PADDED := {"HELLO": Wire.HelloFields, "PING": Wire.PingFields}
+const PADDED := {"HELLO": Wire.RelayHelloFields, "PING": Wire.RelayPingFields}
 const PADDED_BYTES := {"HELLO": Wire.HELLO_BYTES, "PING": Wire.PING_BYTES}
-const WITH_OPTIONS := {"JOIN": Wire.JoinFields, "WELCOME": Wire.WelcomeFields}
-const WITH_SECTIONS := {"DATA": Wire.DataHeader, "UPDATE": Wire.UpdateHeader}
+const WITH_OPTIONS := {"JOIN": Wire.RelayJoinFields, "WELCOME": Wire.RelayWelcomeFields}
+const WITH_SECTIONS := {"DATA": Wire.RelayDataHeader, "UPDATE": Wire.RelayUpdateHeader}
 
 
 ## Reads a datagram. Returns its value, or the number of a Wire.DropReason.
@@ -59,7 +59,7 @@ static func encode(kind: String, value: Dictionary) -> PackedByteArray:
 		return data
 	var data: PackedByteArray = from_value(WITH_SECTIONS[kind], value.header).encode()
 	for section: Dictionary in value.sections:
-		var header := Wire.SectionHeader.new()
+		var header := Wire.RelaySectionHeader.new()
 		header.type = int(section.type)
 		var body := encode_section(kind == "DATA", header.type, section.body)
 		header.length = body.size()
@@ -143,10 +143,10 @@ static func _decode_with_sections(data: PackedByteArray, kind: String) -> Varian
 	var sections := []
 	var at: int = header.SIZE
 	while at < data.size():
-		var section := Wire.SectionHeader.decode(data, at)
-		if section == null or data.size() - at - Wire.SectionHeader.SIZE < section.length:
+		var section := Wire.RelaySectionHeader.decode(data, at)
+		if section == null or data.size() - at - Wire.RelaySectionHeader.SIZE < section.length:
 			return Wire.DropReason.BAD_SECTION
-		at += Wire.SectionHeader.SIZE
+		at += Wire.RelaySectionHeader.SIZE
 		var body: Variant = decode_section(
 			kind == "DATA", section.type, data.slice(at, at + section.length)
 		)
@@ -168,9 +168,9 @@ static func decode_section(is_data: bool, type: int, body: PackedByteArray) -> V
 			Wire.DataSection.LOG_BITS:
 				return _decode_words(body)
 			Wire.DataSection.MESSAGE:
-				return _decode_targeted(Wire.MessageHeader.decode(body), body)
+				return _decode_targeted(Wire.RelayMessageHeader.decode(body), body)
 			Wire.DataSection.SIGNAL:
-				return _decode_targeted(Wire.SignalUpHeader.decode(body), body)
+				return _decode_targeted(Wire.RelaySignalUpHeader.decode(body), body)
 		return body.hex_encode()
 	match type:
 		Wire.UpdateSection.PAGE:
@@ -178,22 +178,22 @@ static func decode_section(is_data: bool, type: int, body: PackedByteArray) -> V
 		Wire.UpdateSection.LOG_RANGE:
 			return _decode_range(body)
 		Wire.UpdateSection.SIGNAL:
-			var header := Wire.SignalDownHeader.decode(body)
-			var payload := body.slice(Wire.SignalDownHeader.SIZE).hex_encode()
+			var header := Wire.RelaySignalDownHeader.decode(body)
+			var payload := body.slice(Wire.RelaySignalDownHeader.SIZE).hex_encode()
 			return null if header == null else {"header": to_value(header), "payload": payload}
 	return body.hex_encode()
 
 
 static func _decode_states(body: PackedByteArray) -> Variant:
-	var header := Wire.StateHeader.decode(body)
+	var header := Wire.RelayStateHeader.decode(body)
 	if header == null:
 		return null
 	var size := 2 + header.stride
-	if body.size() != Wire.StateHeader.SIZE + header.count * size:
+	if body.size() != Wire.RelayStateHeader.SIZE + header.count * size:
 		return null
 	var states := []
 	for i in header.count:
-		var at := Wire.StateHeader.SIZE + i * size
+		var at := Wire.RelayStateHeader.SIZE + i * size
 		var state := body.slice(at + 2, at + size).hex_encode()
 		states.append({"entity_id": body.decode_u16(at), "state": state})
 	return {"header": to_value(header), "states": states}
@@ -219,17 +219,17 @@ static func _decode_targeted(header: RefCounted, body: PackedByteArray) -> Varia
 
 
 static func _decode_page(body: PackedByteArray) -> Variant:
-	var header := Wire.PageHeader.decode(body)
-	if header == null or body.size() < Wire.PageHeader.SIZE + 2 * header.removed_count:
+	var header := Wire.RelayPageHeader.decode(body)
+	if header == null or body.size() < Wire.RelayPageHeader.SIZE + 2 * header.removed_count:
 		return null
-	var removed := _decode_u16s(body, Wire.PageHeader.SIZE, header.removed_count)
-	var at := Wire.PageHeader.SIZE + 2 * header.removed_count
+	var removed := _decode_u16s(body, Wire.RelayPageHeader.SIZE, header.removed_count)
+	var at := Wire.RelayPageHeader.SIZE + 2 * header.removed_count
 	var groups := []
 	for _i in header.group_count:
-		var group := Wire.GroupHeader.decode(body, at)
+		var group := Wire.RelayGroupHeader.decode(body, at)
 		if group == null:
 			return null
-		at += Wire.GroupHeader.SIZE
+		at += Wire.RelayGroupHeader.SIZE
 		var end := at + group.count * (3 + group.stride)
 		if end > body.size():
 			return null
@@ -256,16 +256,16 @@ static func _decode_page(body: PackedByteArray) -> Variant:
 
 
 static func _decode_range(body: PackedByteArray) -> Variant:
-	var header := Wire.RangeHeader.decode(body)
+	var header := Wire.RelayRangeHeader.decode(body)
 	if header == null:
 		return null
 	var entries := []
-	var at := Wire.RangeHeader.SIZE
+	var at := Wire.RelayRangeHeader.SIZE
 	while at < body.size():
-		var entry := Wire.EntryHeader.decode(body, at)
-		if entry == null or body.size() - at - Wire.EntryHeader.SIZE < entry.length:
+		var entry := Wire.RelayEntryHeader.decode(body, at)
+		if entry == null or body.size() - at - Wire.RelayEntryHeader.SIZE < entry.length:
 			return null
-		at += Wire.EntryHeader.SIZE
+		at += Wire.RelayEntryHeader.SIZE
 		var payload := body.slice(at, at + entry.length).hex_encode()
 		entries.append({"header": to_value(entry), "payload": payload})
 		at += entry.length
@@ -289,13 +289,13 @@ static func encode_section(is_data: bool, type: int, value: Variant) -> PackedBy
 	body.append_array(_encode_u16s(value.get("targets", [])))
 	body.append_array(_encode_u16s(value.get("removed", [])))
 	for group: Dictionary in value.get("groups", []):
-		body.append_array(from_value(Wire.GroupHeader, group.header).encode())
+		body.append_array(from_value(Wire.RelayGroupHeader, group.header).encode())
 		body.append_array(_encode_u16s(group.ids))
 		body.append_array(PackedByteArray(group.ages))
 		for state: String in group.states:
 			body.append_array(state.hex_decode())
 	for entry: Dictionary in value.get("entries", []):
-		body.append_array(from_value(Wire.EntryHeader, entry.header).encode())
+		body.append_array(from_value(Wire.RelayEntryHeader, entry.header).encode())
 		body.append_array(entry.payload.hex_decode())
 	body.append_array(value.get("payload", "").hex_decode())
 	return body
@@ -305,16 +305,16 @@ static func _header_class(is_data: bool, type: int) -> GDScript:
 	if is_data:
 		match type:
 			Wire.DataSection.STATE:
-				return Wire.StateHeader
+				return Wire.RelayStateHeader
 			Wire.DataSection.MESSAGE:
-				return Wire.MessageHeader
-		return Wire.SignalUpHeader
+				return Wire.RelayMessageHeader
+		return Wire.RelaySignalUpHeader
 	match type:
 		Wire.UpdateSection.PAGE:
-			return Wire.PageHeader
+			return Wire.RelayPageHeader
 		Wire.UpdateSection.LOG_RANGE:
-			return Wire.RangeHeader
-	return Wire.SignalDownHeader
+			return Wire.RelayRangeHeader
+	return Wire.RelaySignalDownHeader
 
 
 static func _encode_u16s(numbers: Array) -> PackedByteArray:

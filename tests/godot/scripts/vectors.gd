@@ -65,8 +65,8 @@ func _initialize() -> void:
 
 func _shape(
 	page_ids: int = 27, slots: int = 32, entities: int = 4, most: int = 32
-) -> Records.RoomShape:
-	var shape := Records.RoomShape.new()
+) -> Records.RelayRoomShape:
+	var shape := Records.RelayRoomShape.new()
 	shape.player_slots = slots
 	shape.num_ids = slots * entities
 	shape.page_ids = page_ids
@@ -75,9 +75,9 @@ func _shape(
 
 
 ## An UPDATE with one section, whose header does not matter.
-func _sections_of(type: Wire.UpdateSection, body: PackedByteArray) -> Records.Sections:
-	var data := Wire.UpdateHeader.new().encode()
-	var header := Wire.SectionHeader.new()
+func _sections_of(type: Wire.UpdateSection, body: PackedByteArray) -> Records.RelaySections:
+	var data := Wire.RelayUpdateHeader.new().encode()
+	var header := Wire.RelaySectionHeader.new()
 	header.type = type
 	header.length = body.size()
 	data.append_array(header.encode())
@@ -102,16 +102,16 @@ func _reads_as(data: PackedByteArray, value: Dictionary) -> bool:
 	if sections == null:
 		return false
 	var found := []
-	for page: Records.Page in sections.pages:
-		for group: Records.Group in page.groups:
+	for page: Records.RelayPage in sections.pages:
+		for group: Records.RelayGroup in page.groups:
 			for row in group.ids.size():
 				var at := row * group.stride
 				var state := group.states.slice(at, at + group.stride).hex_encode()
 				found.append([group.ids[row], group.ages[row], state])
-	for part: Records.LogRange in sections.ranges:
-		for entry: Records.Entry in part.entries:
+	for part: Records.RelayLogRange in sections.ranges:
+		for entry: Records.RelayEntry in part.entries:
 			found.append([entry.log_index & 0xFFFF, entry.kind, entry.payload.hex_encode()])
-	for part: Records.SignalPart in sections.signal_parts:
+	for part: Records.RelaySignalPart in sections.signal_parts:
 		found.append([part.sequence, part.flags, part.payload.hex_encode()])
 	return Codec.equals(found, _expected_reading(value))
 
@@ -139,7 +139,7 @@ func _check_refused_datagrams(case: Dictionary) -> bool:
 	var result: Variant = Codec.decode(data)
 	if not result is int or Wire.DropReason.find_key(result) != case.reason:
 		return false
-	var is_update := data.size() >= Wire.UpdateHeader.SIZE and data[0] == Wire.Kind.UPDATE
+	var is_update := data.size() >= Wire.RelayUpdateHeader.SIZE and data[0] == Wire.Kind.UPDATE
 	return not is_update or Records.read_sections(data, _shape()) == null
 
 
@@ -148,31 +148,31 @@ func _check_sequence_extend(case: Dictionary) -> bool:
 
 
 func _check_receive_windows(case: Dictionary) -> bool:
-	var window := Sequence.ReceiveWindow.new()
+	var window := Sequence.RelayReceiveWindow.new()
 	for arrival: Dictionary in case.arrivals:
 		var verdict := window.check(int(arrival.seq))
-		if Sequence.ReceiveWindow.Verdict.find_key(verdict).to_lower() != arrival.result:
+		if Sequence.RelayReceiveWindow.RelayVerdict.find_key(verdict).to_lower() != arrival.result:
 			return false
-		if verdict == Sequence.ReceiveWindow.Verdict.NEW:
+		if verdict == Sequence.RelayReceiveWindow.RelayVerdict.NEW:
 			window.accept(int(arrival.seq))
 	return window.newest == int(case.ack_whole) and window.ack_bits() == int(case.ack_bits)
 
 
 func _check_ack_bits(case: Dictionary) -> bool:
-	var receipts := Acks.Receipts.new()
+	var receipts := Acks.RelayReceipts.new()
 	for seq: float in case.received:
 		receipts.accept(int(seq), 0.0, false)
-	var header := Wire.DataHeader.new()
+	var header := Wire.RelayDataHeader.new()
 	receipts.report(header, 0.0)
 	return header.ack == int(case.ack) and header.ack_bits == int(case.ack_bits)
 
 
 func _check_acked(case: Dictionary) -> bool:
-	var flight := Acks.Flight.new()
+	var flight := Acks.RelayFlight.new()
 	flight.newest = maxi(0, int(case.newest_sent) - 40)
 	while flight.newest < case.newest_sent:
 		flight.add(0.0, {flight.newest + 1: 1})
-	var header := Wire.UpdateHeader.new()
+	var header := Wire.RelayUpdateHeader.new()
 	header.ack = int(case.ack)
 	header.ack_bits = int(case.ack_bits)
 	var found := []
@@ -183,9 +183,9 @@ func _check_acked(case: Dictionary) -> bool:
 
 
 func _check_ack_delays(case: Dictionary) -> bool:
-	var flight := Acks.Flight.new()
+	var flight := Acks.RelayFlight.new()
 	flight.add(case.sent_ms / 1000.0, {})
-	var header := Wire.UpdateHeader.new()
+	var header := Wire.RelayUpdateHeader.new()
 	header.ack = 1
 	header.ack_delay = int(case.ack_delay)
 	flight.on_acked(header, case.ack_arrived_ms / 1000.0)
@@ -210,7 +210,7 @@ func _check_message_bits(case: Dictionary) -> bool:
 func _check_log_bits(case: Dictionary) -> bool:
 	var inbox := Log.new(int(case.cursor))
 	for index: float in case.complete:
-		var part := Records.LogRange.new()
+		var part := Records.RelayLogRange.new()
 		part.first = int(index)
 		part.last = int(index)
 		part.after = int(index) - 1
@@ -264,7 +264,7 @@ func _check_entity_ids(case: Dictionary) -> bool:
 ## An id is read in the page that it belongs to, and in no other.
 func _check_page_of(case: Dictionary) -> bool:
 	for offset in [0, 1]:
-		var header := Wire.PageHeader.new()
+		var header := Wire.RelayPageHeader.new()
 		header.page = int(case.page) + offset
 		header.removed_count = 1
 		var body := header.encode()
@@ -289,21 +289,21 @@ func _check_parts(case: Dictionary) -> bool:
 
 
 func _check_signal_fragments(case: Dictionary) -> bool:
-	var header := Wire.SignalDownHeader.new()
+	var header := Wire.RelaySignalDownHeader.new()
 	header.fragment = int(case.fragment)
 	var sections := _sections_of(Wire.UpdateSection.SIGNAL, header.encode())
 	if (sections != null) != case.valid:
 		return false
 	if sections == null:
 		return true
-	var part: Records.SignalPart = sections.signal_parts[0]
+	var part: Records.RelaySignalPart = sections.signal_parts[0]
 	return part.number == int(case.number) and part.last == int(case.last)
 
 
 func _signal(
 	sender: int, channel: int, sequence: int, flags: int, position: int
-) -> Records.SignalPart:
-	var part := Records.SignalPart.new()
+) -> Records.RelaySignalPart:
+	var part := Records.RelaySignalPart.new()
 	part.sender = sender
 	part.channel = channel
 	part.sequence = sequence
@@ -313,7 +313,7 @@ func _signal(
 
 
 func _check_newest_first(case: Dictionary) -> bool:
-	var signals := Signals.Incoming.new({}, {1: "", 2: ""})
+	var signals := Signals.RelayIncoming.new({}, {1: "", 2: ""})
 	for arrival: Dictionary in case.arrivals:
 		var events := []
 		var part := _signal(
@@ -326,7 +326,7 @@ func _check_newest_first(case: Dictionary) -> bool:
 
 
 func _check_signal_positions(case: Dictionary) -> bool:
-	var signals := Signals.Incoming.new({}, {1: ""})
+	var signals := Signals.RelayIncoming.new({}, {1: ""})
 	var events := []
 	var part := _signal(1, 0, 1, int(case.flags), int(case.position))
 	signals.take(part, int(case.done), 0.0, events)
@@ -357,9 +357,9 @@ func _check_logs(case: Dictionary) -> bool:
 	var inbox := Log.new(int(case.log_index))
 	for step: Dictionary in case.steps:
 		var sections := _sections_of(Wire.UpdateSection.LOG_RANGE, step.section.hex_decode())
-		var part: Records.LogRange = sections.ranges[0]
+		var part: Records.RelayLogRange = sections.ranges[0]
 		var handed := inbox.take(part).map(
-			func(entry: Records.Entry) -> Dictionary:
+			func(entry: Records.RelayEntry) -> Dictionary:
 				return {"index": entry.log_index, "payload": entry.payload.hex_encode()}
 		)
 		if not Codec.equals(handed, step.handed_over) or inbox.cursor != int(step.cursor):

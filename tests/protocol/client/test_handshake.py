@@ -109,6 +109,27 @@ def test_a_server_that_challenges_for_ever_gets_no_more_than_20_joins_a_second()
     assert num_joins <= 21
 
 
+def test_an_update_before_welcome_brings_another_join_soon_and_hello_no_more() -> None:
+    handshake = joining()
+    assert kinds_sent(handshake, 0.0, 0.01) == [(0.0, Kind.JOIN)]
+    handshake.handle_update(0.03)
+    assert handshake.next_at() == 0.05, "not within 50 ms of the last"
+    sent = kinds_sent(handshake, 0.05, 0.06)
+    handshake.handle_update(0.2)
+    sent += kinds_sent(handshake, 0.2, 0.21)
+    assert sent == [(0.05, Kind.JOIN), (0.2, Kind.JOIN)]
+    for tick in range(10, 40):  # three JOINs without an answer go back to HELLO; here there are answers
+        handshake.handle_update(tick / 30)
+        assert {kind for _, kind in kinds_sent(handshake, tick / 30, (tick + 1) / 30)} <= {Kind.JOIN}
+
+
+def test_an_update_while_greeting_changes_nothing() -> None:
+    handshake = make()
+    handshake.poll(0.0)
+    handshake.handle_update(0.1)
+    assert (handshake.state, handshake.next_at()) == (ClientState.GREETING, 0.25)
+
+
 def test_answers_to_another_nonce_are_stale() -> None:
     handshake = make()
     assert handshake.handle_challenge(challenge(nonce=8), 0.0) is DropReason.STALE_JOIN

@@ -20,9 +20,9 @@ def queue(outbox: SignalOutbox, payload: bytes, target: Target = Target.ALL, pla
     outbox.queue(payload, 1, 0, target, players, AFTER, 65537)
 
 
-def send(outbox: SignalOutbox) -> list[Any]:
+def send(outbox: SignalOutbox, newest_message: int = 65537) -> list[Any]:
     parcel = Parcel()
-    outbox.pack(parcel)
+    outbox.pack(parcel, newest_message)
     body = parcel.body()
     sections = []
     while body:
@@ -86,8 +86,18 @@ def test_a_fragment_that_does_not_fit_waits_for_the_next_datagram() -> None:
     queue(outbox, bytes(1000))
     parcel = Parcel()
     parcel.add(DataSection.MESSAGE, bytes(200))
-    outbox.pack(parcel)
+    outbox.pack(parcel, 65537)
     assert outbox.num_waiting == 1
+
+
+def test_what_follows_a_message_that_may_not_be_sent_yet_waits_and_nothing_else_does() -> None:
+    outbox = SignalOutbox()
+    for payload, after in ((b"first", 3), (b"early", 5), (b"free", 0), (b"early too", 5), (b"later", 6)):
+        outbox.queue(payload, 1, 0, Target.ALL, (), AFTER if after else SignalFlag(0), after)
+    assert [section.payload for section in send(outbox, 4)] == [b"first", b"free"]
+    assert not outbox.has_due(4) and outbox.has_due(5) and outbox.num_waiting == 3
+    assert [section.payload for section in send(outbox, 6)] == [b"early", b"early too", b"later"]
+    assert not outbox.has_due(6)
 
 
 @pytest.fixture

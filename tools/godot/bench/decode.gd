@@ -8,6 +8,7 @@ extends SceneTree
 
 const Connection := preload("res://addons/tickrelay/relay_connection.gd")
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
+const RelayStates := preload("res://addons/tickrelay/relay_states.gd")
 const Session := preload("res://addons/tickrelay/relay_session.gd")
 const Wire := preload("res://addons/tickrelay/generated_wire.gd")
 
@@ -38,11 +39,11 @@ func _print(what: String, usec: float) -> void:
 	print("%5.1f us per UPDATE: %s" % [usec, what])
 
 
-func _handle_whole(states: RelayClient.States) -> void:
+func _handle_whole(states: RelayStates) -> void:
 	handled += states.states.to_float32_array().size()
 
 
-func _handle_each(states: RelayClient.States) -> void:
+func _handle_each(states: RelayStates) -> void:
 	var floats := states.states.to_float32_array()
 	for row in states.ids.size():
 		var at := row * 6
@@ -73,8 +74,8 @@ func _measure(with_own: bool, handler: Callable) -> float:
 	return best
 
 
-func _welcome() -> Wire.WelcomeFields:
-	var welcome := Wire.WelcomeFields.new()
+func _welcome() -> Wire.RelayWelcomeFields:
+	var welcome := Wire.RelayWelcomeFields.new()
 	welcome.code = "BENCH".to_ascii_buffer()
 	welcome.player_slots = SLOTS
 	welcome.entities_per_player = 1
@@ -87,14 +88,14 @@ func _welcome() -> Wire.WelcomeFields:
 
 
 func _update(tick: int, with_own: bool) -> PackedByteArray:
-	var update := Wire.UpdateHeader.new()
+	var update := Wire.RelayUpdateHeader.new()
 	update.seq = tick & 0xFFFF
 	update.tick = tick
 	update.flags = Wire.AckFlag.NOTHING_RECEIVED
-	var page := Wire.PageHeader.new()
+	var page := Wire.RelayPageHeader.new()
 	page.since = tick - 1 if tick > 2 else 0
 	page.group_count = 1
-	var group := Wire.GroupHeader.new()
+	var group := Wire.RelayGroupHeader.new()
 	var first := 0 if with_own else 1
 	group.count = NUM_OTHERS + 1 - first
 	group.stride = STRIDE
@@ -104,9 +105,9 @@ func _update(tick: int, with_own: bool) -> PackedByteArray:
 		columns.encode_u16(2 * row, first + row)
 		for at in range(0, STRIDE, 4):
 			columns.encode_float(3 * group.count + row * STRIDE + at, tick + row + at)
-	var section := Wire.SectionHeader.new()
+	var section := Wire.RelaySectionHeader.new()
 	section.type = Wire.UpdateSection.PAGE
-	section.length = Wire.PageHeader.SIZE + Wire.GroupHeader.SIZE + columns.size()
+	section.length = Wire.RelayPageHeader.SIZE + Wire.RelayGroupHeader.SIZE + columns.size()
 	var data := update.encode()
 	for part: PackedByteArray in [section.encode(), page.encode(), group.encode(), columns]:
 		data.append_array(part)

@@ -201,7 +201,7 @@ const BYE_TEXTS := {
 }
 
 
-class HelloFields:
+class RelayHelloFields:
 	extends RefCounted
 	const SIZE := 66
 	var kind := 0
@@ -215,10 +215,10 @@ class HelloFields:
 	var client_name := PackedByteArray()
 	var client_release := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> HelloFields:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayHelloFields:
 		if data.size() - at < SIZE:
 			return null
-		var value := HelloFields.new()
+		var value := RelayHelloFields.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.magic = data.slice(at + 2, at + 6)
@@ -250,7 +250,7 @@ class HelloFields:
 		return data
 
 
-class Challenge:
+class RelayChallenge:
 	extends RefCounted
 	const SIZE := 40
 	var kind := 0
@@ -261,10 +261,10 @@ class Challenge:
 	var fingerprint := 0
 	var cookie := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> Challenge:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayChallenge:
 		if data.size() - at != SIZE:
 			return null
-		var value := Challenge.new()
+		var value := RelayChallenge.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.nonce = data.decode_u64(at + 2)
@@ -288,7 +288,7 @@ class Challenge:
 		return data
 
 
-class JoinFields:
+class RelayJoinFields:
 	extends RefCounted
 	const SIZE := 85
 	var kind := 0
@@ -301,10 +301,10 @@ class JoinFields:
 	var code := PackedByteArray()
 	var name := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> JoinFields:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayJoinFields:
 		if data.size() - at < SIZE:
 			return null
-		var value := JoinFields.new()
+		var value := RelayJoinFields.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.nonce = data.decode_u64(at + 2)
@@ -334,7 +334,7 @@ class JoinFields:
 		return data
 
 
-class WelcomeFields:
+class RelayWelcomeFields:
 	extends RefCounted
 	const SIZE := 104
 	var kind := 0
@@ -362,10 +362,10 @@ class WelcomeFields:
 	var signals_per_s := 0
 	var bytes_per_s := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> WelcomeFields:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayWelcomeFields:
 		if data.size() - at < SIZE:
 			return null
-		var value := WelcomeFields.new()
+		var value := RelayWelcomeFields.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.nonce = data.decode_u64(at + 2)
@@ -425,7 +425,7 @@ class WelcomeFields:
 		return data
 
 
-class Refuse:
+class RelayRefuse:
 	extends RefCounted
 	const SIZE := 16
 	var kind := 0
@@ -436,12 +436,12 @@ class Refuse:
 	var revision_max := 0
 	var text := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> Refuse:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRefuse:
 		if data.size() - at < SIZE:
 			return null
 		if data.size() - at != SIZE + data[at + 15]:
 			return null
-		var value := Refuse.new()
+		var value := RelayRefuse.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.nonce = data.decode_u64(at + 2)
@@ -465,7 +465,7 @@ class Refuse:
 		return data
 
 
-class Redirect:
+class RelayRedirect:
 	extends RefCounted
 	const SIZE := 29
 	var kind := 0
@@ -475,10 +475,10 @@ class Redirect:
 	var port := 0
 	var new_shard := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> Redirect:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRedirect:
 		if data.size() - at != SIZE:
 			return null
-		var value := Redirect.new()
+		var value := RelayRedirect.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.nonce = data.decode_u64(at + 2)
@@ -500,7 +500,7 @@ class Redirect:
 		return data
 
 
-class PingFields:
+class RelayPingFields:
 	extends RefCounted
 	const SIZE := 14
 	var kind := 0
@@ -508,10 +508,10 @@ class PingFields:
 	var magic := PackedByteArray()
 	var nonce := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> PingFields:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPingFields:
 		if data.size() - at < SIZE:
 			return null
-		var value := PingFields.new()
+		var value := RelayPingFields.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.magic = data.slice(at + 2, at + 6)
@@ -529,7 +529,7 @@ class PingFields:
 		return data
 
 
-class Pong:
+class RelayPong:
 	extends RefCounted
 	const SIZE := 45
 	var kind := 0
@@ -545,10 +545,10 @@ class Pong:
 	var rooms := 0
 	var later := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> Pong:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPong:
 		if data.size() - at < SIZE:
 			return null
-		var value := Pong.new()
+		var value := RelayPong.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.nonce = data.decode_u64(at + 2)
@@ -582,7 +582,7 @@ class Pong:
 		return data
 
 
-class Bye:
+class RelayBye:
 	extends RefCounted
 	const SIZE := 12
 	var kind := 0
@@ -591,12 +591,12 @@ class Bye:
 	var reason := 0
 	var text := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> Bye:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayBye:
 		if data.size() - at < SIZE:
 			return null
 		if data.size() - at != SIZE + data[at + 11]:
 			return null
-		var value := Bye.new()
+		var value := RelayBye.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.session = data.decode_u64(at + 2)
@@ -616,7 +616,7 @@ class Bye:
 		return data
 
 
-class Reset:
+class RelayReset:
 	extends RefCounted
 	const SIZE := 26
 	var kind := 0
@@ -624,10 +624,10 @@ class Reset:
 	var session := 0
 	var reset_token := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> Reset:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayReset:
 		if data.size() - at != SIZE:
 			return null
-		var value := Reset.new()
+		var value := RelayReset.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.session = data.decode_u64(at + 2)
@@ -645,7 +645,7 @@ class Reset:
 		return data
 
 
-class PathChallenge:
+class RelayPathChallenge:
 	extends RefCounted
 	const SIZE := 18
 	var kind := 0
@@ -653,10 +653,10 @@ class PathChallenge:
 	var session := 0
 	var challenge := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> PathChallenge:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPathChallenge:
 		if data.size() - at != SIZE:
 			return null
-		var value := PathChallenge.new()
+		var value := RelayPathChallenge.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.session = data.decode_u64(at + 2)
@@ -673,7 +673,7 @@ class PathChallenge:
 		return data
 
 
-class PathResponse:
+class RelayPathResponse:
 	extends RefCounted
 	const SIZE := 34
 	var kind := 0
@@ -682,10 +682,10 @@ class PathResponse:
 	var challenge := 0
 	var proof := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> PathResponse:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPathResponse:
 		if data.size() - at != SIZE:
 			return null
-		var value := PathResponse.new()
+		var value := RelayPathResponse.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.session = data.decode_u64(at + 2)
@@ -705,7 +705,7 @@ class PathResponse:
 		return data
 
 
-class DataHeader:
+class RelayDataHeader:
 	extends RefCounted
 	const SIZE := 26
 	var kind := 0
@@ -719,10 +719,10 @@ class DataHeader:
 	var log_cursor := 0
 	var reserved := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> DataHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayDataHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := DataHeader.new()
+		var value := RelayDataHeader.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.seq = data.decode_u16(at + 2)
@@ -751,7 +751,7 @@ class DataHeader:
 		return data
 
 
-class UpdateHeader:
+class RelayUpdateHeader:
 	extends RefCounted
 	const SIZE := 32
 	var kind := 0
@@ -767,10 +767,10 @@ class UpdateHeader:
 	var message_bits := 0
 	var message_credit := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> UpdateHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayUpdateHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := UpdateHeader.new()
+		var value := RelayUpdateHeader.new()
 		value.kind = data.decode_u8(at)
 		value.shard = data.decode_u8(at + 1)
 		value.seq = data.decode_u16(at + 2)
@@ -803,7 +803,7 @@ class UpdateHeader:
 		return data
 
 
-class SectionHeader:
+class RelaySectionHeader:
 	extends RefCounted
 	const SIZE := 3
 	const AT_TYPE := 0
@@ -811,10 +811,10 @@ class SectionHeader:
 	var type := 0
 	var length := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> SectionHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelaySectionHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := SectionHeader.new()
+		var value := RelaySectionHeader.new()
 		value.type = data.decode_u8(at)
 		value.length = data.decode_u16(at + 1)
 		return value
@@ -827,17 +827,17 @@ class SectionHeader:
 		return data
 
 
-class StateHeader:
+class RelayStateHeader:
 	extends RefCounted
 	const SIZE := 4
 	var sample_ms := 0
 	var count := 0
 	var stride := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> StateHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayStateHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := StateHeader.new()
+		var value := RelayStateHeader.new()
 		value.sample_ms = data.decode_u16(at)
 		value.count = data.decode_u8(at + 2)
 		value.stride = data.decode_u8(at + 3)
@@ -852,7 +852,7 @@ class StateHeader:
 		return data
 
 
-class MessageHeader:
+class RelayMessageHeader:
 	extends RefCounted
 	const SIZE := 8
 	var message_id := 0
@@ -863,10 +863,10 @@ class MessageHeader:
 	var target_count := 0
 	var more := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> MessageHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayMessageHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := MessageHeader.new()
+		var value := RelayMessageHeader.new()
 		value.message_id = data.decode_u16(at)
 		value.kind = data.decode_u8(at + 2)
 		value.flags = data.decode_u8(at + 3)
@@ -889,7 +889,7 @@ class MessageHeader:
 		return data
 
 
-class SignalUpHeader:
+class RelaySignalUpHeader:
 	extends RefCounted
 	const SIZE := 10
 	var kind := 0
@@ -901,10 +901,10 @@ class SignalUpHeader:
 	var sequence := 0
 	var after_message := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> SignalUpHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelaySignalUpHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := SignalUpHeader.new()
+		var value := RelaySignalUpHeader.new()
 		value.kind = data.decode_u8(at)
 		value.flags = data.decode_u8(at + 1)
 		value.channel = data.decode_u8(at + 2)
@@ -929,7 +929,7 @@ class SignalUpHeader:
 		return data
 
 
-class SignalDownHeader:
+class RelaySignalDownHeader:
 	extends RefCounted
 	const SIZE := 10
 	var kind := 0
@@ -940,10 +940,10 @@ class SignalDownHeader:
 	var sequence := 0
 	var position := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> SignalDownHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelaySignalDownHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := SignalDownHeader.new()
+		var value := RelaySignalDownHeader.new()
 		value.kind = data.decode_u8(at)
 		value.flags = data.decode_u8(at + 1)
 		value.channel = data.decode_u8(at + 2)
@@ -966,7 +966,7 @@ class SignalDownHeader:
 		return data
 
 
-class PageHeader:
+class RelayPageHeader:
 	extends RefCounted
 	const SIZE := 13
 	const AT_PAGE := 0
@@ -982,10 +982,10 @@ class PageHeader:
 	var removed_count := 0
 	var group_count := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> PageHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPageHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := PageHeader.new()
+		var value := RelayPageHeader.new()
 		value.page = data.decode_u16(at)
 		value.layer = data.decode_u8(at + 2)
 		value.since = data.decode_u32(at + 3)
@@ -1006,7 +1006,7 @@ class PageHeader:
 		return data
 
 
-class GroupHeader:
+class RelayGroupHeader:
 	extends RefCounted
 	const SIZE := 3
 	const AT_ENCODING := 0
@@ -1016,10 +1016,10 @@ class GroupHeader:
 	var count := 0
 	var stride := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> GroupHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayGroupHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := GroupHeader.new()
+		var value := RelayGroupHeader.new()
 		value.encoding = data.decode_u8(at)
 		value.count = data.decode_u8(at + 1)
 		value.stride = data.decode_u8(at + 2)
@@ -1034,17 +1034,17 @@ class GroupHeader:
 		return data
 
 
-class RangeHeader:
+class RelayRangeHeader:
 	extends RefCounted
 	const SIZE := 12
 	var first := 0
 	var last := 0
 	var after := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> RangeHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRangeHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := RangeHeader.new()
+		var value := RelayRangeHeader.new()
 		value.first = data.decode_u32(at)
 		value.last = data.decode_u32(at + 4)
 		value.after = data.decode_u32(at + 8)
@@ -1059,7 +1059,7 @@ class RangeHeader:
 		return data
 
 
-class EntryHeader:
+class RelayEntryHeader:
 	extends RefCounted
 	const SIZE := 11
 	var index := 0
@@ -1070,10 +1070,10 @@ class EntryHeader:
 	var part := 0
 	var length := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> EntryHeader:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayEntryHeader:
 		if data.size() - at < SIZE:
 			return null
-		var value := EntryHeader.new()
+		var value := RelayEntryHeader.new()
 		value.index = data.decode_u16(at)
 		value.kind = data.decode_u8(at + 2)
 		value.flags = data.decode_u8(at + 3)
@@ -1096,16 +1096,16 @@ class EntryHeader:
 		return data
 
 
-class PlayerJoinedPayload:
+class RelayPlayerJoinedPayload:
 	extends RefCounted
 	const SIZE := 2
 	var player_id := 0
 	var name := PackedByteArray()
 
-	static func decode(data: PackedByteArray, at: int = 0) -> PlayerJoinedPayload:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPlayerJoinedPayload:
 		if data.size() - at < SIZE:
 			return null
-		var value := PlayerJoinedPayload.new()
+		var value := RelayPlayerJoinedPayload.new()
 		value.player_id = data.decode_u16(at)
 		value.name = data.slice(at + 2)
 		return value
@@ -1118,16 +1118,16 @@ class PlayerJoinedPayload:
 		return data
 
 
-class PlayerLeftPayload:
+class RelayPlayerLeftPayload:
 	extends RefCounted
 	const SIZE := 3
 	var player_id := 0
 	var reason := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> PlayerLeftPayload:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPlayerLeftPayload:
 		if data.size() - at != SIZE:
 			return null
-		var value := PlayerLeftPayload.new()
+		var value := RelayPlayerLeftPayload.new()
 		value.player_id = data.decode_u16(at)
 		value.reason = data.decode_u8(at + 2)
 		return value
@@ -1140,15 +1140,15 @@ class PlayerLeftPayload:
 		return data
 
 
-class HostChangedPayload:
+class RelayHostChangedPayload:
 	extends RefCounted
 	const SIZE := 2
 	var player_id := 0
 
-	static func decode(data: PackedByteArray, at: int = 0) -> HostChangedPayload:
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayHostChangedPayload:
 		if data.size() - at != SIZE:
 			return null
-		var value := HostChangedPayload.new()
+		var value := RelayHostChangedPayload.new()
 		value.player_id = data.decode_u16(at)
 		return value
 

@@ -1,8 +1,8 @@
 extends RefCounted
 ## Acknowledgements both ways: what arrived and is owed a word, and the fate of ours (SPEC 5).
 
-const Sequence := preload("relay_sequence.gd")
-const Wire := preload("generated_wire.gd")
+const RelaySequence := preload("relay_sequence.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Sent datagrams whose fate is still open. What an older one carried is sent again.
 const REMEMBERED_DATAGRAMS := 256
@@ -15,7 +15,7 @@ const UNKNOWN_S := -1.0
 
 
 ## Share of datagrams that got lost, over the last few hundred.
-class LossMeter:
+class RelayLossMeter:
 	extends RefCounted
 	var _num_expected := 0.0
 	var _num_arrived := 0.0
@@ -35,12 +35,12 @@ class LossMeter:
 
 
 ## What arrived of the server's datagrams, and the acknowledgement that is owed for it.
-class Receipts:
+class RelayReceipts:
 	extends RefCounted
-	var window := Sequence.ReceiveWindow.new()
+	var window := RelaySequence.RelayReceiveWindow.new()
 	## When an acknowledgement must be sent at the latest, seconds; INF = none is owed.
 	var due_at := INF
-	var loss_meter := LossMeter.new()
+	var loss_meter := RelayLossMeter.new()
 	var _newest_at := 0.0
 	var _num_owed := 0
 
@@ -59,31 +59,31 @@ class Receipts:
 			return
 		_num_owed += 1
 		if _num_owed == 1:
-			due_at = now + Wire.ACK_WITHIN_S
-		elif _num_owed >= Wire.ACK_WITHIN_DATAGRAMS:
+			due_at = now + RelayWire.ACK_WITHIN_S
+		elif _num_owed >= RelayWire.ACK_WITHIN_DATAGRAMS:
 			due_at = minf(due_at, now)
 
 	## Fills in ack, ack_bits, ack_delay and flags; nothing is owed after.
-	func report(header: Wire.DataHeader, now: float) -> void:
+	func report(header: RelayWire.RelayDataHeader, now: float) -> void:
 		_num_owed = 0
 		due_at = INF
 		if window.newest == 0:
-			header.flags = Wire.AckFlag.NOTHING_RECEIVED
+			header.flags = RelayWire.AckFlag.NOTHING_RECEIVED
 			return
 		header.ack = window.newest & 0xFFFF
 		header.ack_bits = window.ack_bits()
 		var delay_ms := roundi((now - _newest_at) * 1000.0)
-		header.ack_delay = clampi(delay_ms, 0, Wire.ACK_DELAY_MAX_MS)
+		header.ack_delay = clampi(delay_ms, 0, RelayWire.ACK_DELAY_MAX_MS)
 
 
 ## Our own datagrams under way: numbers, send times, and the states that each carried.
-class Flight:
+class RelayFlight:
 	extends RefCounted
 	## Number of the newest datagram sent; 0 = none yet.
 	var newest := 0
 	## Smoothed round trip, seconds; UNKNOWN_S until measured.
 	var rtt_s := UNKNOWN_S
-	var loss_meter := LossMeter.new()
+	var loss_meter := RelayLossMeter.new()
 	var _sent_at := {}  # seq -> seconds, ascending
 	var _states := {}  # seq -> Dictionary of entity id -> version
 	var _newest_acked := 0
@@ -99,36 +99,36 @@ class Flight:
 		return newest
 
 	## Tells whether a header acknowledges something that was sent, or nothing at all.
-	func may_be_acked(header: Wire.UpdateHeader) -> bool:
-		if header.flags & Wire.AckFlag.NOTHING_RECEIVED:
+	func may_be_acked(header: RelayWire.RelayUpdateHeader) -> bool:
+		if header.flags & RelayWire.AckFlag.NOTHING_RECEIVED:
 			return true
-		var ack := Sequence.extend(header.ack, newest)
+		var ack := RelaySequence.extend(header.ack, newest)
 		return ack >= 1 and ack <= newest
 
 	## Uses the ack fields of the newest datagram received. Returns what has arrived: an Array of
 	## Dictionaries entity id -> version.
-	func on_acked(header: Wire.UpdateHeader, now: float) -> Array[Dictionary]:
+	func on_acked(header: RelayWire.RelayUpdateHeader, now: float) -> Array[Dictionary]:
 		var states: Array[Dictionary] = []
-		if header.flags & Wire.AckFlag.NOTHING_RECEIVED:
+		if header.flags & RelayWire.AckFlag.NOTHING_RECEIVED:
 			return states
-		var ack := Sequence.extend(header.ack, newest)
-		if _sent_at.has(ack) and header.ack_delay < Wire.ACK_DELAY_MAX_MS:
+		var ack := RelaySequence.extend(header.ack, newest)
+		if _sent_at.has(ack) and header.ack_delay < RelayWire.ACK_DELAY_MAX_MS:
 			_add_rtt(now - _sent_at[ack] - header.ack_delay / 1000.0)
 		# An ack names itself and ACK_BITS before it. What left that range between two acks is
 		# unknown, not lost.
-		loss_meter.add(clampi(ack - _newest_acked, 0, 1 + Wire.ACK_BITS), 0)
+		loss_meter.add(clampi(ack - _newest_acked, 0, 1 + RelayWire.ACK_BITS), 0)
 		_newest_acked = maxi(_newest_acked, ack)
 		var reported := header.ack_bits << 1 | 1  # bit i: ack - i
 		for seq: int in _sent_at.keys():
 			var behind := ack - seq
 			if behind < 0:
 				break  # numbers ascend: nothing from here on can be meant
-			if behind <= Wire.ACK_BITS and (reported >> behind) & 1:
+			if behind <= RelayWire.ACK_BITS and (reported >> behind) & 1:
 				if _states.has(seq):
 					states.append(_states[seq])
 				_drop(seq)
 				loss_meter.add(0, 1)
-			elif behind > Wire.ACK_BITS:
+			elif behind > RelayWire.ACK_BITS:
 				_drop(seq)
 		return states
 

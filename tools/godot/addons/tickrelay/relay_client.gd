@@ -45,7 +45,7 @@ signal player_left(player_id: int, reason: int)
 signal host_changed(player_id: int)
 ## Entities of other players changed. A [RelayStates] holds many; there may be several signals per
 ## tick.
-signal state_received(states: States)
+signal state_received(states: RelayStatesScript)
 ## Entities of other players are gone.
 signal entities_removed(entity_ids: PackedInt32Array)
 ## A message, exactly once and in the same order at everybody. Messages to all come back to their
@@ -66,20 +66,21 @@ enum Problem {
 	VERSION = 258,
 }
 
-const Connection := preload("relay_connection.gd")
-const Link := preload("relay_link.gd")
-const Probe := preload("relay_probe.gd")
-const Request := preload("relay_request.gd")
-const States := preload("relay_states.gd")
-const Visit := preload("relay_visit.gd")
-const Wire := preload("generated_wire.gd")
+const RelayConnection := preload("relay_connection.gd")
+const RelayLink := preload("relay_link.gd")
+const RelayProbe := preload("relay_probe.gd")
+const RelayRequest := preload("relay_request.gd")
+const RelayClientScript := preload("relay_client.gd")
+const RelayStatesScript := preload("relay_states.gd")
+const RelayVisit := preload("relay_visit.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Why a relay refuses: [code]RelayClient.Refusal.ROOM_FULL[/code] and so on.
-const Refusal := Wire.Refusal  # gdlint:ignore = constant-name
+const Refusal := RelayWire.Refusal  # gdlint:ignore = constant-name
 ## Why a session ends: [code]RelayClient.ByeReason.SHUTDOWN[/code] and so on.
-const ByeReason := Wire.ByeReason  # gdlint:ignore = constant-name
+const ByeReason := RelayWire.ByeReason  # gdlint:ignore = constant-name
 ## Whom a message or signal is for: ALL (us too), ALL_BUT, ONE, LIST.
-const Target := Wire.Target  # gdlint:ignore = constant-name
+const Target := RelayWire.Target  # gdlint:ignore = constant-name
 ## Player id of nobody.
 const NOBODY := -1
 
@@ -88,7 +89,7 @@ const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 ## Name or IP address of the relay.
 @export var address := "127.0.0.1"
 ## UDP port of the relay.
-@export_range(1, 65535) var port: int = Wire.DEFAULT_PORT
+@export_range(1, 65535) var port: int = RelayWire.DEFAULT_PORT
 ## Our name in the room: 1 to 32 bytes of UTF-8. Set it before joining.
 @export var player_name := "Player"
 @export_group("Rooms that we create")
@@ -108,13 +109,13 @@ const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 @export var read_in_thread := false
 
 ## What we are doing.
-var status: Status:
+var status: RelayClientScript.Status:
 	get:
 		return _status()
 ## Code of the room; "" while not joined. Made up by the relay if [method create_room] had none.
 var room_code: String:
 	get:
-		return Connection.Handshake.code_of(_welcome()) if is_joined() else ""
+		return RelayConnection.RelayHandshake.code_of(_welcome()) if is_joined() else ""
 ## Our number in the room, -1 while not joined.
 var player_id: int:
 	get:
@@ -138,7 +139,7 @@ var tick_rate: int:
 ## Estimate of the relay's time now, seconds since its tick 0.
 var server_time: float:
 	get:
-		return _visit.connection.session.server_time(Link.clock()) if is_joined() else 0.0
+		return _visit.connection.session.server_time(RelayLink.clock()) if is_joined() else 0.0
 ## Smoothed time to the relay and back, seconds; -1 until measured.
 var round_trip_s: float:
 	get:
@@ -152,10 +153,10 @@ var loss_up: float:
 	get:
 		return _visit.connection.session.flight.loss_meter.loss() if is_joined() else 0.0
 
-var _visit: Visit
-var _probe: Probe
-var _leaving: Array[Visit] = []
-var _failure: Connection.Events.Refused
+var _visit: RelayVisit
+var _probe: RelayProbe
+var _leaving: Array[RelayVisit] = []
+var _failure: RelayConnection.RelayEvents.RelayRefused
 var _is_polling := false
 var _is_send_planned := false
 var _warned := {}
@@ -185,22 +186,22 @@ func connect_to_relay(relay_address: String = "", relay_port: int = 0) -> void:
 	if relay_port > 0:
 		port = relay_port
 	_close_probe()
-	_probe = Probe.new(address, port, join_timeout_s, _nonce(), Link.clock())
+	_probe = RelayProbe.new(address, port, join_timeout_s, _nonce(), RelayLink.clock())
 
 
 ## Creates a room and joins it. Without [param code] the relay makes one up, see [member room_code].
 func create_room(code: String = "", password: String = "") -> void:
-	_enter_room(Wire.JoinMode.CREATE, code, password)
+	_enter_room(RelayWire.JoinMode.CREATE, code, password)
 
 
 ## Joins a room that exists.
 func join_room(code: String, password: String = "") -> void:
-	_enter_room(Wire.JoinMode.JOIN, code, password)
+	_enter_room(RelayWire.JoinMode.JOIN, code, password)
 
 
 ## Joins a room; creates it if there is none with this code.
 func join_or_create_room(code: String, password: String = "") -> void:
-	_enter_room(Wire.JoinMode.JOIN_OR_CREATE, code, password)
+	_enter_room(RelayWire.JoinMode.JOIN_OR_CREATE, code, password)
 
 
 ## Leaves the room: [signal disconnected] with ByeReason.LEFT. An attempt to join is given up
@@ -213,15 +214,15 @@ func leave_room() -> void:
 	var visit := _visit
 	var was_joined := is_joined()
 	_visit = null
-	visit.leave(Link.clock())
+	visit.leave(RelayLink.clock())
 	_leaving.append(visit)
 	if was_joined:
-		disconnected.emit(Wire.ByeReason.LEFT, Wire.BYE_TEXTS[Wire.ByeReason.LEFT])
+		disconnected.emit(RelayWire.ByeReason.LEFT, RelayWire.BYE_TEXTS[RelayWire.ByeReason.LEFT])
 
 
 ## Whether we are in a room.
 func is_joined() -> bool:
-	return _visit != null and _visit.connection.state() == Connection.State.JOINED
+	return _visit != null and _visit.connection.state() == RelayConnection.RelayPhase.JOINED
 
 
 ## Whether we are the host: the player who has been in the room longest.
@@ -240,7 +241,7 @@ func is_idle() -> bool:
 func publish_state(state: PackedByteArray, local_index: int = 0) -> Error:
 	if not is_joined():
 		return ERR_UNAVAILABLE
-	var error := _visit.connection.publish(local_index, state, Link.clock())
+	var error := _visit.connection.publish(local_index, state, RelayLink.clock())
 	if error == ERR_INVALID_PARAMETER:
 		var permitted := [_welcome().max_state_bytes, _welcome().entities_per_player - 1]
 		_warn(
@@ -291,8 +292,8 @@ func send_signal(
 ) -> Error:
 	if not is_joined():
 		return ERR_UNAVAILABLE
-	var flags := Wire.SignalFlag.NEWEST_FIRST if newest_first else 0
-	flags |= Wire.SignalFlag.AFTER_LOG if after_log else 0
+	var flags := RelayWire.SignalFlag.NEWEST_FIRST if newest_first else 0
+	flags |= RelayWire.SignalFlag.AFTER_LOG if after_log else 0
 	var connection := _visit.connection
 	var error := connection.send_signal(payload, kind, channel, target, to_players, flags)
 	_after_sending("send_signal", error, payload.size())
@@ -357,13 +358,13 @@ func poll() -> void:
 	_is_polling = false
 
 
-func _status() -> Status:
+func _status() -> RelayClientScript.Status:
 	if is_joined():
 		return Status.JOINED
 	return Status.JOINING if _visit != null or _failure != null else Status.OFFLINE
 
 
-func _welcome() -> Wire.WelcomeFields:
+func _welcome() -> RelayWire.RelayWelcomeFields:
 	return _visit.connection.session.welcome
 
 
@@ -372,10 +373,10 @@ func _has_udp() -> bool:
 	return not OS.has_feature("web")
 
 
-func _enter_room(mode: Wire.JoinMode, code: String, password: String) -> void:
+func _enter_room(mode: RelayWire.JoinMode, code: String, password: String) -> void:
 	leave_room()
 	_close_probe()
-	var request := Request.new()
+	var request := RelayRequest.new()
 	request.mode = mode
 	request.code = code.strip_edges().to_upper()
 	request.player_name = player_name
@@ -388,15 +389,15 @@ func _enter_room(mode: Wire.JoinMode, code: String, password: String) -> void:
 	if not _has_udp():
 		_fail(Problem.NO_UDP, _WEB_TEXT)
 	elif request.problem() != 0:
-		_fail(request.problem(), Wire.REFUSAL_TEXTS[request.problem()])
+		_fail(request.problem(), RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
 		_warned.clear()
-		_visit = Visit.new(address, port, read_in_thread, request, _nonce(), Link.clock())
+		_visit = RelayVisit.new(address, port, read_in_thread, request, _nonce(), RelayLink.clock())
 
 
 ## Tells of a failure with the next poll: who calls and then waits for the signal must not miss it.
 func _fail(reason: int, text: String) -> void:
-	_failure = Connection.Events.Refused.new()
+	_failure = RelayConnection.RelayEvents.RelayRefused.new()
 	_failure.reason = reason
 	_failure.text = text
 
@@ -408,7 +409,7 @@ func _poll_probe() -> void:
 	if not _has_udp():
 		problem = Problem.NO_UDP
 		_probe.problem = _WEB_TEXT
-	elif not _probe.poll(Link.clock()):
+	elif not _probe.poll(RelayLink.clock()):
 		return
 	elif _probe.is_version_problem:
 		problem = Problem.VERSION
@@ -427,41 +428,41 @@ func _close_probe() -> void:
 
 
 func _nonce() -> int:
-	return Crypto.new().generate_random_bytes(Wire.NONCE_BYTES).decode_u64(0)
+	return Crypto.new().generate_random_bytes(RelayWire.NONCE_BYTES).decode_u64(0)
 
 
 ## Emits signals for events of a visit, as long as the game does not end it meanwhile.
-func _tell(visit: Visit, events: Array) -> void:
+func _tell(visit: RelayVisit, events: Array) -> void:
 	for event: RefCounted in events:
 		if visit != _visit:
 			return
-		if event is States:
+		if event is RelayStatesScript:
 			state_received.emit(event)
-		elif event is Connection.Events.MessageReceived:
+		elif event is RelayConnection.RelayEvents.RelayMessageReceived:
 			message_received.emit(event.sender, event.payload, event.channel, event.kind)
-		elif event is Connection.Events.SignalReceived:
+		elif event is RelayConnection.RelayEvents.RelaySignalReceived:
 			signal_received.emit(event.sender, event.payload, event.channel, event.kind)
-		elif event is Connection.Events.EntitiesRemoved:
+		elif event is RelayConnection.RelayEvents.RelayEntitiesRemoved:
 			entities_removed.emit(event.ids)
 		else:
 			_tell_rare(visit, event)
 
 
-func _tell_rare(visit: Visit, event: RefCounted) -> void:
-	if event is Connection.Events.PlayerJoined:
+func _tell_rare(visit: RelayVisit, event: RefCounted) -> void:
+	if event is RelayConnection.RelayEvents.RelayPlayerJoined:
 		player_joined.emit(event.player_id, event.player_name)
-	elif event is Connection.Events.PlayerLeft:
+	elif event is RelayConnection.RelayEvents.RelayPlayerLeft:
 		player_left.emit(event.player_id, event.reason)
-	elif event is Connection.Events.HostChanged:
+	elif event is RelayConnection.RelayEvents.RelayHostChanged:
 		host_changed.emit(event.player_id)
-	elif event is Connection.Events.Joined:
+	elif event is RelayConnection.RelayEvents.RelayJoined:
 		if visit.connection.fingerprint_differs:
 			_warn("the relay is of another build", "use game and relay of one release")
 		joined.emit()
 	else:
 		_visit = null
 		visit.line.close()
-		if event is Connection.Events.Refused:
+		if event is RelayConnection.RelayEvents.RelayRefused:
 			join_refused.emit(event.reason, event.text)
 		else:
 			disconnected.emit(event.reason, event.text)
@@ -485,7 +486,7 @@ func _after_sending(what: String, error: Error, size: int) -> void:
 func _plan_sending() -> void:
 	if _is_send_planned:
 		return
-	var now := Link.clock()
+	var now := RelayLink.clock()
 	if (_visit != null and _visit.is_due(now)) or not _leaving.is_empty():
 		_is_send_planned = true
 		_send.call_deferred()
@@ -493,8 +494,8 @@ func _plan_sending() -> void:
 
 func _send() -> void:
 	_is_send_planned = false
-	var now := Link.clock()
-	for visit: Visit in _leaving.duplicate():
+	var now := RelayLink.clock()
+	for visit: RelayVisit in _leaving.duplicate():
 		visit.send(now)
 		if visit.is_over() or not visit.line.is_open():
 			visit.line.close()
@@ -508,7 +509,7 @@ func _say_goodbye() -> void:
 	if _visit != null:
 		_leaving.append(_visit)
 	for visit in _leaving:
-		visit.leave_at_once(Link.clock())
+		visit.leave_at_once(RelayLink.clock())
 	_leaving.clear()
 	_visit = null
 

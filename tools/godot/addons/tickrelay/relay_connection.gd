@@ -12,15 +12,15 @@ extends RefCounted
 ## succeeds, one session. Times are seconds of any clock that never steps back.
 
 ## Where a connection is (SPEC 13).
-enum State { GREETING, JOINING, JOINED, CLOSED }
+enum RelayPhase { GREETING, JOINING, JOINED, CLOSED }
 
-const Events := preload("relay_events.gd")
-const Handshake := preload("relay_handshake.gd")
+const RelayEvents := preload("relay_events.gd")
+const RelayHandshake := preload("relay_handshake.gd")
 const RelayText := preload("relay_text.gd")
-const Request := preload("relay_request.gd")
-const Session := preload("relay_session.gd")
-const Targets := preload("relay_targets.gd")
-const Wire := preload("generated_wire.gd")
+const RelayRequest := preload("relay_request.gd")
+const RelaySession := preload("relay_session.gd")
+const RelayTargets := preload("relay_targets.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## BYE is not acknowledged: it is sent three times, 20 ms apart or more (SPEC 6).
 const BYE_COPIES := 3
@@ -28,10 +28,10 @@ const BYE_INTERVAL_S := 0.020
 ## [member disconnect_reason] while the connection lives, or if it ended without a reason of the
 ## wire.
 const NO_REASON := 0
-## Reason of Events.Refused when the deadline passed. Reasons of the wire are below 256.
+## Reason of RelayEvents.RelayRefused when the deadline passed. Reasons of the wire are below 256.
 const NO_ANSWER := 256
 
-## What came from the network and was not taken: Wire.DropReason -> count.
+## What came from the network and was not taken: RelayWire.DropReason -> count.
 var dropped := {}
 var datagrams_in := 0
 var datagrams_out := 0
@@ -40,18 +40,18 @@ var bytes_out := 0
 ## Whether anything of this attempt was answered.
 var is_answered: bool:
 	get:
-		return _handshake.server_fingerprint != Handshake.UNKNOWN
+		return _handshake.server_fingerprint != RelayHandshake.UNKNOWN
 ## The server's layouts are not ours although the revision agrees: a development build.
 var fingerprint_differs: bool:
 	get:
 		var theirs := _handshake.server_fingerprint
-		return theirs != Handshake.UNKNOWN and theirs != 0 and theirs != Wire.FINGERPRINT
+		return theirs != RelayHandshake.UNKNOWN and theirs != 0 and theirs != RelayWire.FINGERPRINT
 ## Everything from WELCOME on; null before. Read only.
-var session: Session
+var session: RelaySession
 ## Why it is over; NO_REASON while it is not.
 var disconnect_reason := NO_REASON
 
-var _handshake: Handshake
+var _handshake: RelayHandshake
 var _silence_s: float
 var _is_closed := false
 var _events := []
@@ -64,20 +64,20 @@ var _bye_at := INF
 
 ## [param nonce]: a fresh random number of 64 bits; who could guess it could answer in the
 ## server's place.
-func _init(request: Request, nonce: int, now: float) -> void:
-	_handshake = Handshake.new(request, nonce, now)
+func _init(request: RelayRequest, nonce: int, now: float) -> void:
+	_handshake = RelayHandshake.new(request, nonce, now)
 	_silence_s = request.silence_s
 
 
 ## Where the connection is.
-func state() -> State:
+func state() -> RelayPhase:
 	if _is_closed:
-		return State.CLOSED
+		return RelayPhase.CLOSED
 	if session != null:
-		return State.JOINED
-	if _handshake.state == Handshake.State.JOINING:
-		return State.JOINING
-	return State.GREETING
+		return RelayPhase.JOINED
+	if _handshake.state == RelayHandshake.RelayPhase.JOINING:
+		return RelayPhase.JOINING
+	return RelayPhase.GREETING
 
 
 ## Takes a datagram that arrived.
@@ -93,7 +93,7 @@ func receive(data: PackedByteArray, now: float) -> void:
 ## that are no bare acknowledgements at most [param max_datagrams], 1 or 2.
 func tick(now: float, max_datagrams: int = 2) -> Array[PackedByteArray]:
 	var datagrams: Array[PackedByteArray] = []
-	if state() == State.JOINED:
+	if state() == RelayPhase.JOINED:
 		datagrams = session.build_tick(now, max_datagrams)
 		_count_out(datagrams)
 	datagrams.append_array(poll(now))
@@ -103,7 +103,7 @@ func tick(now: float, max_datagrams: int = 2) -> Array[PackedByteArray]:
 ## Builds one DATA with the messages and signals that wait, without waiting for the tick. None if
 ## there are none that may be sent.
 func flush(now: float) -> Array[PackedByteArray]:
-	if state() != State.JOINED:
+	if state() != RelayPhase.JOINED:
 		return []
 	var datagrams := session.build_flush(now)
 	_count_out(datagrams)
@@ -115,9 +115,9 @@ func flush(now: float) -> Array[PackedByteArray]:
 func poll(now: float) -> Array[PackedByteArray]:
 	var datagrams: Array[PackedByteArray]
 	match state():
-		State.JOINED:
+		RelayPhase.JOINED:
 			datagrams = _poll_session(now)
-		State.CLOSED:
+		RelayPhase.CLOSED:
 			datagrams = _poll_bye(now)
 		_:
 			datagrams = _poll_handshake(now)
@@ -128,9 +128,9 @@ func poll(now: float) -> Array[PackedByteArray]:
 ## Tells when [method poll] must be called at the latest; INF when all is over.
 func next_poll_at() -> float:
 	match state():
-		State.JOINED:
+		RelayPhase.JOINED:
 			return minf(_path_response_at, minf(session.speak_at(), session.timeout_at()))
-		State.CLOSED:
+		RelayPhase.CLOSED:
 			return _bye_at
 	return _handshake.next_at()
 
@@ -144,7 +144,7 @@ func take_events() -> Array:
 
 ## Sets the newest state of one of our entities; it is sent until the server has it.
 func publish(local_index: int, bytes: PackedByteArray, now: float) -> Error:
-	if state() != State.JOINED:
+	if state() != RelayPhase.JOINED:
 		return ERR_UNAVAILABLE
 	var is_index := local_index >= 0 and local_index < session.welcome.entities_per_player
 	if not is_index or bytes.is_empty() or bytes.size() > session.welcome.max_state_bytes:
@@ -157,7 +157,7 @@ func publish(local_index: int, bytes: PackedByteArray, now: float) -> Error:
 
 ## Takes one of our entities out of the table.
 func remove(local_index: int) -> Error:
-	if state() != State.JOINED:
+	if state() != RelayPhase.JOINED:
 		return ERR_UNAVAILABLE
 	if local_index < 0 or local_index >= session.welcome.entities_per_player:
 		return ERR_INVALID_PARAMETER
@@ -175,14 +175,14 @@ func entity_id(local_index: int) -> int:
 func send_message(
 	payload: PackedByteArray, kind: int, channel: int, target: int, players: PackedInt32Array
 ) -> Error:
-	if state() != State.JOINED:
+	if state() != RelayPhase.JOINED:
 		return ERR_UNAVAILABLE
-	if not Targets.problem_of(kind, channel, target, players).is_empty():
+	if not RelayTargets.problem_of(kind, channel, target, players).is_empty():
 		return ERR_INVALID_PARAMETER
 	return session.outbox.queue(payload, kind, channel, target, players)
 
 
-## Queues a signal; it goes out once. [param flags]: of Wire.SignalFlag. [param after_message]: with
+## Queues a signal; it goes out once. [param flags]: of RelayWire.SignalFlag. [param after_message]: with
 ## AFTER_LOG, the whole id of our message that it must not overtake; the last one by default.
 func send_signal(
 	payload: PackedByteArray,
@@ -193,19 +193,19 @@ func send_signal(
 	flags: int,
 	after_message: int = -1
 ) -> Error:
-	if state() != State.JOINED:
+	if state() != RelayPhase.JOINED:
 		return ERR_UNAVAILABLE
-	if not Targets.problem_of(kind, channel, target, players).is_empty():
+	if not RelayTargets.problem_of(kind, channel, target, players).is_empty():
 		return ERR_INVALID_PARAMETER
-	var header := Wire.SignalUpHeader.new()
+	var header := RelayWire.RelaySignalUpHeader.new()
 	header.kind = kind
 	header.flags = flags
 	header.channel = channel
 	header.target = target
-	if flags & Wire.SignalFlag.AFTER_LOG:
-		var last := session.outbox.last_id if after_message < 0 else after_message
-		header.after_message = last & 0xFFFF
-	return session.signals_out.queue(payload, header, players)
+	var after := 0
+	if flags & RelayWire.SignalFlag.AFTER_LOG:
+		after = session.outbox.last_id if after_message < 0 else after_message
+	return session.signals_out.queue(payload, header, players, after)
 
 
 ## Whether the server has everything that we published, removed and sent.
@@ -228,10 +228,10 @@ func close(now: float) -> void:
 	if _is_closed:
 		return
 	if session != null:
-		_bye = session.build_bye(Wire.ByeReason.LEFT)
+		_bye = session.build_bye(RelayWire.ByeReason.LEFT)
 		_byes_left = BYE_COPIES
 		_bye_at = now
-	_disconnect(Wire.ByeReason.LEFT, PackedByteArray())
+	_disconnect(RelayWire.ByeReason.LEFT, PackedByteArray())
 
 
 func _count_out(datagrams: Array[PackedByteArray]) -> void:
@@ -249,17 +249,17 @@ func _end(reason: int) -> void:
 ## Ends it with the server's text; without one, with the usual words for the reason.
 func _disconnect(reason: int, text: PackedByteArray) -> void:
 	_end(reason)
-	var event := Events.Disconnected.new()
+	var event := RelayEvents.RelayDisconnected.new()
 	event.reason = reason
 	event.text = RelayText.printable(RelayText.decode(text))
 	if event.text.is_empty():
-		event.text = Wire.BYE_TEXTS.get(reason, "")
+		event.text = RelayWire.BYE_TEXTS.get(reason, "")
 	_events.append(event)
 
 
 func _refuse(reason: int, text: String) -> void:
 	_end(reason)
-	var event := Events.Refused.new()
+	var event := RelayEvents.RelayRefused.new()
 	event.reason = reason
 	event.text = text
 	_events.append(event)
@@ -267,86 +267,92 @@ func _refuse(reason: int, text: String) -> void:
 
 ## Checks size and kind, then lets the kind's own function check the rest (SPEC 11, client).
 func _handle(data: PackedByteArray, now: float) -> int:
-	if data.size() < 2 or data.size() > Wire.MAX_DATAGRAM_BYTES:
-		return Wire.DropReason.TOO_SHORT if data.size() < 2 else Wire.DropReason.TOO_LONG
+	if data.size() < 2 or data.size() > RelayWire.MAX_DATAGRAM_BYTES:
+		return RelayWire.DropReason.TOO_SHORT if data.size() < 2 else RelayWire.DropReason.TOO_LONG
 	match data[0]:
-		Wire.Kind.UPDATE:
+		RelayWire.Kind.UPDATE:
 			if session != null and not _is_closed:
 				return session.handle_update(data, now)
-			return Wire.DropReason.UNKNOWN_SESSION
-		Wire.Kind.CHALLENGE, Wire.Kind.WELCOME, Wire.Kind.REFUSE:
+			if _is_joining():
+				_handshake.handle_update(now)
+			return RelayWire.DropReason.UNKNOWN_SESSION
+		RelayWire.Kind.CHALLENGE, RelayWire.Kind.WELCOME, RelayWire.Kind.REFUSE:
 			return _handle_answer(data, now)
-		Wire.Kind.BYE, Wire.Kind.RESET, Wire.Kind.PATH_CHALLENGE:
+		RelayWire.Kind.BYE, RelayWire.Kind.RESET, RelayWire.Kind.PATH_CHALLENGE:
 			return _handle_cold(data, now)
-	return Wire.DropReason.UNKNOWN_KIND
+	return RelayWire.DropReason.UNKNOWN_KIND
 
 
 func _handle_answer(data: PackedByteArray, now: float) -> int:
 	match data[0]:
-		Wire.Kind.CHALLENGE:
-			return _handle_challenge(Wire.Challenge.decode(data), now)
-		Wire.Kind.WELCOME:
-			return _handle_welcome(Wire.WelcomeFields.decode(data), data, now)
-	var refuse := Wire.Refuse.decode(data)
+		RelayWire.Kind.CHALLENGE:
+			return _handle_challenge(RelayWire.RelayChallenge.decode(data), now)
+		RelayWire.Kind.WELCOME:
+			return _handle_welcome(RelayWire.RelayWelcomeFields.decode(data), data, now)
+	var refuse := RelayWire.RelayRefuse.decode(data)
 	if refuse == null:
-		return Wire.DropReason.MALFORMED
+		return RelayWire.DropReason.MALFORMED
 	if not _is_joining() or not _handshake.is_own(refuse.nonce):
-		return Wire.DropReason.STALE_JOIN
+		return RelayWire.DropReason.STALE_JOIN
 	var text := RelayText.printable(RelayText.decode(refuse.text))
-	if text.is_empty() and refuse.reason == Wire.Refusal.VERSION:
+	if text.is_empty() and refuse.reason == RelayWire.Refusal.VERSION:
 		text = RelayText.version_text(refuse.revision_min, refuse.revision_max)
-	_refuse(refuse.reason, text if text else Wire.REFUSAL_TEXTS.get(refuse.reason, ""))
+	_refuse(refuse.reason, text if text else RelayWire.REFUSAL_TEXTS.get(refuse.reason, ""))
 	return OK
 
 
-func _handle_challenge(challenge: Wire.Challenge, now: float) -> int:
+func _handle_challenge(challenge: RelayWire.RelayChallenge, now: float) -> int:
 	if challenge == null:
-		return Wire.DropReason.MALFORMED
+		return RelayWire.DropReason.MALFORMED
 	return (
-		_handshake.handle_challenge(challenge, now) if _is_joining() else Wire.DropReason.STALE_JOIN
+		_handshake.handle_challenge(challenge, now)
+		if _is_joining()
+		else RelayWire.DropReason.STALE_JOIN
 	)
 
 
-func _handle_welcome(fields: Wire.WelcomeFields, data: PackedByteArray, now: float) -> int:
-	if fields == null or not are_options(data, Wire.WelcomeFields.SIZE):
-		return Wire.DropReason.MALFORMED
+func _handle_welcome(
+	fields: RelayWire.RelayWelcomeFields, data: PackedByteArray, now: float
+) -> int:
+	if fields == null or not are_options(data, RelayWire.RelayWelcomeFields.SIZE):
+		return RelayWire.DropReason.MALFORMED
 	if not _is_joining():
-		return Wire.DropReason.STALE_JOIN
+		return RelayWire.DropReason.STALE_JOIN
 	var reason := _handshake.handle_welcome(fields)
 	if reason != OK:
 		return reason
-	session = Session.new(fields, now, dropped, _events, _silence_s)
-	_events.append(Events.Joined.new())
+	session = RelaySession.new(fields, now, dropped, _events, _silence_s)
+	_events.append(RelayEvents.RelayJoined.new())
 	return OK
 
 
 func _handle_cold(data: PackedByteArray, now: float) -> int:
 	match data[0]:
-		Wire.Kind.BYE:
-			var bye := Wire.Bye.decode(data)
+		RelayWire.Kind.BYE:
+			var bye := RelayWire.RelayBye.decode(data)
 			if bye == null:
-				return Wire.DropReason.MALFORMED
+				return RelayWire.DropReason.MALFORMED
 			if not _is_own_session(bye.session):
-				return Wire.DropReason.UNKNOWN_SESSION
+				return RelayWire.DropReason.UNKNOWN_SESSION
 			_disconnect(bye.reason, bye.text)
-		Wire.Kind.RESET:
-			var reset := Wire.Reset.decode(data)
+		RelayWire.Kind.RESET:
+			var reset := RelayWire.RelayReset.decode(data)
 			if reset == null:
-				return Wire.DropReason.MALFORMED
+				return RelayWire.DropReason.MALFORMED
 			if not _is_own_session(reset.session) or not session.is_own_reset(reset.reset_token):
-				return Wire.DropReason.UNKNOWN_SESSION
-			_disconnect(Wire.ByeReason.RESET, PackedByteArray())
-		Wire.Kind.PATH_CHALLENGE:
-			return _handle_path_challenge(Wire.PathChallenge.decode(data), now)
+				return RelayWire.DropReason.UNKNOWN_SESSION
+			_disconnect(RelayWire.ByeReason.RESET, PackedByteArray())
+		RelayWire.Kind.PATH_CHALLENGE:
+			return _handle_path_challenge(RelayWire.RelayPathChallenge.decode(data), now)
 	return OK
 
 
 ## One answer waits at most: an older challenge is of no use once a newer one has come.
-func _handle_path_challenge(value: Wire.PathChallenge, now: float) -> int:
+func _handle_path_challenge(value: RelayWire.RelayPathChallenge, now: float) -> int:
 	if value == null:
-		return Wire.DropReason.MALFORMED
+		return RelayWire.DropReason.MALFORMED
 	if not _is_own_session(value.session):
-		return Wire.DropReason.UNKNOWN_SESSION
+		return RelayWire.DropReason.UNKNOWN_SESSION
 	_path_response = session.handle_path_challenge(value.challenge, now)
 	_path_response_at = now
 	return OK
@@ -377,7 +383,7 @@ func _poll_handshake(now: float) -> Array[PackedByteArray]:
 func _poll_session(now: float) -> Array[PackedByteArray]:
 	var datagrams: Array[PackedByteArray] = []
 	if now >= session.timeout_at():
-		_disconnect(Wire.ByeReason.TIMEOUT, PackedByteArray())
+		_disconnect(RelayWire.ByeReason.TIMEOUT, PackedByteArray())
 		return datagrams
 	session.expire(now)
 	if _path_response_at < INF:

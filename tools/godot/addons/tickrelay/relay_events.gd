@@ -3,51 +3,51 @@ extends RefCounted
 
 
 ## The server let us in; every property of the connection may be read from now on.
-class Joined:
+class RelayJoined:
 	extends RefCounted
 
 
 ## The server did not let us in, or nothing answered. The last event of this connection.
-class Refused:
+class RelayRefused:
 	extends RefCounted
 	var reason := 0
 	var text := ""
 
 
 ## The session is over, whoever ended it. The last event of this connection.
-class Disconnected:
+class RelayDisconnected:
 	extends RefCounted
 	var reason := 0
 	var text := ""
 
 
 ## Somebody is in the room: those who were there before us first, then we, then who comes.
-class PlayerJoined:
+class RelayPlayerJoined:
 	extends RefCounted
 	var player_id := 0
 	var player_name := ""
 
 
-class PlayerLeft:
+class RelayPlayerLeft:
 	extends RefCounted
 	var player_id := 0
 	var reason := 0
 
 
 ## Another player is the host now; NOBODY if nobody is.
-class HostChanged:
+class RelayHostChanged:
 	extends RefCounted
 	var player_id := 0
 
 
 ## Entities of other players are gone.
-class EntitiesRemoved:
+class RelayEntitiesRemoved:
 	extends RefCounted
 	var ids := PackedInt32Array()
 
 
 ## A log message, delivered exactly once and in the same order to everybody who may see it.
-class MessageReceived:
+class RelayMessageReceived:
 	extends RefCounted
 	var sender := 0
 	var kind := 0
@@ -58,7 +58,7 @@ class MessageReceived:
 
 
 ## A signal, delivered at most once.
-class SignalReceived:
+class RelaySignalReceived:
 	extends RefCounted
 	var sender := 0
 	var kind := 0

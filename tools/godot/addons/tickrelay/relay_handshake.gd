@@ -5,31 +5,31 @@ extends RefCounted
 ## Three JOINs without an answer go back to HELLO: the server may have been restarted, and its
 ## cookies with it.
 
-enum State { GREETING, JOINING }
+enum RelayPhase { GREETING, JOINING }
 
-const Proofs := preload("relay_proofs.gd")
+const RelayProofs := preload("relay_proofs.gd")
 const RelayText := preload("relay_text.gd")
-const Request := preload("relay_request.gd")
-const Wire := preload("generated_wire.gd")
+const RelayRequest := preload("relay_request.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Seconds until HELLO or JOIN is sent again; the last one repeats (SPEC 4).
 const RETRY_AFTER_S := [0.25, 0.5, 1.0]
 ## JOINs without an answer before HELLO is sent again (SPEC 4).
 const MAX_JOINS := 3
-## Least time between JOINs that fresh cookies cause: a hostile server that challenges for ever
-## gets 20 a second.
+## Least time between JOINs that the server causes: a hostile one that challenges for ever gets 20
+## a second.
 const JOIN_INTERVAL_S := 0.050
 ## Feature bits that this client has; none are defined yet.
 const FEATURES := 0
 ## Fingerprint of a server that has not answered.
 const UNKNOWN := -1
 
-var state := State.GREETING
+var state := RelayPhase.GREETING
 ## When the attempt has failed, seconds.
 var deadline_at: float
 ## From the newest CHALLENGE; 0 if the server does not say, UNKNOWN before.
 var server_fingerprint := UNKNOWN
-var _request: Request
+var _request: RelayRequest
 var _nonce: int
 var _shard: int
 var _key: PackedByteArray
@@ -39,12 +39,12 @@ var _sent_at := -INF
 var _next_at: float
 
 
-func _init(request: Request, nonce: int, now: float) -> void:
+func _init(request: RelayRequest, nonce: int, now: float) -> void:
 	deadline_at = now + request.deadline_s
 	_request = request
 	_nonce = nonce
-	_shard = Proofs.shard_of(request.code)
-	_key = Proofs.room_key(request.password)
+	_shard = RelayProofs.shard_of(request.code)
+	_key = RelayProofs.room_key(request.password)
 	_next_at = now
 
 
@@ -57,52 +57,59 @@ func next_at() -> float:
 func poll(now: float) -> Array[PackedByteArray]:
 	if now < _next_at:
 		return []
-	if state == State.JOINING and _num_sent == MAX_JOINS:
-		state = State.GREETING
+	if state == RelayPhase.JOINING and _num_sent == MAX_JOINS:
+		state = RelayPhase.GREETING
 		_num_sent = 0
 	var wait_s: float = RETRY_AFTER_S[mini(_num_sent, RETRY_AFTER_S.size() - 1)]
 	_num_sent += 1
 	_sent_at = now
 	_next_at = now + wait_s
-	return [_join if state == State.JOINING else _build_hello()]
+	return [_join if state == RelayPhase.JOINING else _build_hello()]
 
 
 ## Takes a CHALLENGE: JOIN with its cookie is due at once, but not more often than every
 ## JOIN_INTERVAL_S. Returns OK or a drop reason.
-func handle_challenge(value: Wire.Challenge, now: float) -> int:
+func handle_challenge(value: RelayWire.RelayChallenge, now: float) -> int:
 	if value.nonce != _nonce:
-		return Wire.DropReason.STALE_JOIN
-	if value.revision < Wire.REVISION_MIN or value.revision > Wire.REVISION_MAX:
-		return Wire.DropReason.MALFORMED
+		return RelayWire.DropReason.STALE_JOIN
+	if value.revision < RelayWire.REVISION_MIN or value.revision > RelayWire.REVISION_MAX:
+		return RelayWire.DropReason.MALFORMED
 	server_fingerprint = value.fingerprint
 	_join = _build_join(value)
-	if state == State.JOINING:
-		_next_at = maxf(now, _sent_at + JOIN_INTERVAL_S)
+	if state == RelayPhase.JOINING:
+		_join_again(now)
 	else:
 		_next_at = now
-		state = State.JOINING
-	_num_sent = 0
+		state = RelayPhase.JOINING
+		_num_sent = 0
 	return OK
+
+
+## An UPDATE means that we are in, and WELCOME is lost or late: ask again before others speak to
+## nobody.
+func handle_update(now: float) -> void:
+	if state == RelayPhase.JOINING:
+		_join_again(now)
 
 
 ## Checks a WELCOME. It is taken in GREETING too: it may come late, after we went back to HELLO.
 ## Returns OK or a drop reason.
-func handle_welcome(fields: Wire.WelcomeFields) -> int:
+func handle_welcome(fields: RelayWire.RelayWelcomeFields) -> int:
 	if fields.nonce != _nonce:
-		return Wire.DropReason.STALE_JOIN
+		return RelayWire.DropReason.STALE_JOIN
 	var slots := fields.player_slots
 	var fits := (
 		RelayText.is_code(code_of(fields))
 		and fields.player_id < slots
-		and slots <= Wire.MAX_SLOTS
+		and slots <= RelayWire.MAX_SLOTS
 		and fields.entities_per_player >= 1
-		and fields.entities_per_player <= Wire.MAX_ENTITIES_PER_PLAYER
-		and slots * fields.entities_per_player <= Wire.MAX_ENTITY_IDS
+		and fields.entities_per_player <= RelayWire.MAX_ENTITIES_PER_PLAYER
+		and slots * fields.entities_per_player <= RelayWire.MAX_ENTITY_IDS
 		and fields.max_players >= 1
 		and mini(fields.max_state_bytes, mini(fields.page_ids, fields.tick_rate)) >= 1
 		and mini(fields.keepalive_ms, fields.timeout_ms) >= 1
 	)
-	return OK if fits else Wire.DropReason.MALFORMED
+	return OK if fits else RelayWire.DropReason.MALFORMED
 
 
 ## Tells whether an answer belongs to this attempt.
@@ -112,30 +119,36 @@ func is_own(nonce: int) -> bool:
 
 ## The room's code in a WELCOME, also when the server made it up. Bytes that are no letters of a
 ## code make it none.
-static func code_of(fields: Wire.WelcomeFields) -> String:
+static func code_of(fields: RelayWire.RelayWelcomeFields) -> String:
 	return RelayText.decode(RelayText.unpadded(fields.code))
 
 
+## Plans another JOIN soon, to a server that is there.
+func _join_again(now: float) -> void:
+	_next_at = minf(_next_at, maxf(now, _sent_at + JOIN_INTERVAL_S))
+	_num_sent = 0
+
+
 func _build_hello() -> PackedByteArray:
-	var hello := Wire.HelloFields.new()
-	hello.kind = Wire.Kind.HELLO
+	var hello := RelayWire.RelayHelloFields.new()
+	hello.kind = RelayWire.Kind.HELLO
 	hello.shard = _shard
-	hello.magic = Wire.MAGIC.to_ascii_buffer()
+	hello.magic = RelayWire.MAGIC.to_ascii_buffer()
 	hello.nonce = _nonce
-	hello.revision_min = Wire.REVISION_MIN
-	hello.revision_max = Wire.REVISION_MAX
+	hello.revision_min = RelayWire.REVISION_MIN
+	hello.revision_max = RelayWire.REVISION_MAX
 	hello.features = FEATURES
-	hello.fingerprint = Wire.FINGERPRINT
+	hello.fingerprint = RelayWire.FINGERPRINT
 	hello.client_name = _request.client_name.to_utf8_buffer()
 	hello.client_release = _request.client_release.to_utf8_buffer()
 	var data := hello.encode()
-	data.resize(Wire.HELLO_BYTES)
+	data.resize(RelayWire.HELLO_BYTES)
 	return data
 
 
-func _build_join(challenge: Wire.Challenge) -> PackedByteArray:
-	var join := Wire.JoinFields.new()
-	join.kind = Wire.Kind.JOIN
+func _build_join(challenge: RelayWire.RelayChallenge) -> PackedByteArray:
+	var join := RelayWire.RelayJoinFields.new()
+	join.kind = RelayWire.Kind.JOIN
 	join.shard = _shard
 	join.nonce = _nonce
 	join.cookie = challenge.cookie
@@ -145,15 +158,15 @@ func _build_join(challenge: Wire.Challenge) -> PackedByteArray:
 	join.code = _request.code.to_ascii_buffer()
 	join.name = _request.player_name.to_utf8_buffer()
 	var data := join.encode()
-	if _request.mode != Wire.JoinMode.JOIN:
-		_add_number(data, Wire.Option.MAX_PLAYERS, _request.max_players, 2)
-		_add_number(data, Wire.Option.ENTITIES_PER_PLAYER, _request.entities_per_player, 2)
-		_add_number(data, Wire.Option.MAX_STATE_BYTES, _request.max_state_bytes, 1)
+	if _request.mode != RelayWire.JoinMode.JOIN:
+		_add_number(data, RelayWire.Option.MAX_PLAYERS, _request.max_players, 2)
+		_add_number(data, RelayWire.Option.ENTITIES_PER_PLAYER, _request.entities_per_player, 2)
+		_add_number(data, RelayWire.Option.MAX_STATE_BYTES, _request.max_state_bytes, 1)
 		if not _key.is_empty():
-			_add_option(data, Wire.Option.ROOM_KEY, _key)
-	if _request.mode != Wire.JoinMode.CREATE and not _key.is_empty():
-		var proof := Proofs.join_proof(_key, challenge.cookie, _nonce)
-		_add_option(data, Wire.Option.PROOF, proof)
+			_add_option(data, RelayWire.Option.ROOM_KEY, _key)
+	if _request.mode != RelayWire.JoinMode.CREATE and not _key.is_empty():
+		var proof := RelayProofs.join_proof(_key, challenge.cookie, _nonce)
+		_add_option(data, RelayWire.Option.PROOF, proof)
 	return data
 
 

@@ -4,8 +4,8 @@ extends RefCounted
 ## A name may have several addresses ("localhost": ::1 and 127.0.0.1). All are asked at the same
 ## time, and only the one that answers first is kept.
 
-const Link := preload("relay_link.gd")
-const Resolver := preload("relay_resolver.gd")
+const RelayLink := preload("relay_link.gd")
+const RelayResolver := preload("relay_resolver.gd")
 
 const UNKNOWN_HOST_TEXT := "There is no server called %s. Check the address and the network."
 const NO_SOCKET_TEXT := (
@@ -30,15 +30,15 @@ var problem := ""
 var _host: String
 var _port: int
 var _in_thread: bool
-var _resolver: Resolver
-var _links: Array[Link] = []
+var _resolver: RelayResolver
+var _links: Array[RelayLink] = []
 
 
 func _init(host: String, port: int, in_thread: bool) -> void:
 	_host = host
 	_port = port
 	_in_thread = in_thread
-	_resolver = Resolver.new(host)
+	_resolver = RelayResolver.new(host)
 
 
 ## Tells whether there are sockets; opens them once the name is resolved.
@@ -48,9 +48,9 @@ func is_open() -> bool:
 	if not problem.is_empty() or _resolver == null:
 		return false
 	match _resolver.poll():
-		Resolver.Status.DONE:
+		RelayResolver.RelayProgress.DONE:
 			_open(_resolver.addresses)
-		Resolver.Status.FAILED:
+		RelayResolver.RelayProgress.FAILED:
 			problem = UNKNOWN_HOST_TEXT % _host
 	return not _links.is_empty()
 
@@ -70,7 +70,7 @@ func send(datagrams: Array[PackedByteArray]) -> void:
 ## Gives every datagram that arrived to [param take], called with the bytes and their time of
 ## arrival. It returns whether the sender is the relay that we speak to: the others are closed.
 func receive(take: Callable) -> void:
-	for link: Link in _links.duplicate():
+	for link: RelayLink in _links.duplicate():
 		var times := PackedFloat64Array()
 		var arrived := link.take(times)
 		for i in arrived.size():
@@ -101,7 +101,7 @@ func silence_text(seconds: float, is_answered: bool) -> String:
 func _open(addresses: Array[String]) -> void:
 	var error := OK
 	for address in addresses:
-		var link := Link.new()
+		var link := RelayLink.new()
 		var result := link.open(address, _port, _in_thread)
 		if result == OK:
 			_links.append(link)
@@ -112,7 +112,7 @@ func _open(addresses: Array[String]) -> void:
 		problem = NO_SOCKET_TEXT % error
 
 
-func _keep_only(link: Link) -> void:
+func _keep_only(link: RelayLink) -> void:
 	for other in _links:
 		if other != link:
 			other.close()

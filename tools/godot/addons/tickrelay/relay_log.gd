@@ -9,11 +9,11 @@ extends RefCounted
 ## Memory is bounded by the window of 256 indexes beyond the cursor, and by one unfinished message
 ## per sender.
 
-const Records := preload("relay_records.gd")
-const Wire := preload("generated_wire.gd")
+const RelayRecords := preload("relay_records.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Fragments put aside for one sender: its unfinished message, and the next ones in the window.
-const MAX_ASIDE := Records.MAX_MESSAGE_FRAGMENTS + Wire.LOG_WINDOW
+const MAX_ASIDE := RelayRecords.MAX_MESSAGE_FRAGMENTS + RelayWire.LOG_WINDOW
 
 const _WORD_BITS := 32
 
@@ -49,10 +49,10 @@ func log_bits() -> PackedByteArray:
 
 ## Takes a range that arrived. Returns the entries that are due now, in log order; a fragmented
 ## message is one entry with its whole payload and the index of its last fragment.
-func take(part: Records.LogRange) -> Array[Records.Entry]:
-	if part.first > cursor + 1 and part.last > cursor + Wire.LOG_WINDOW:
+func take(part: RelayRecords.RelayLogRange) -> Array[RelayRecords.RelayEntry]:
+	if part.first > cursor + 1 and part.last > cursor + RelayWire.LOG_WINDOW:
 		return []  # SPEC 9: too far beyond the cursor to remember
-	for entry: Records.Entry in part.entries:
+	for entry: RelayRecords.RelayEntry in part.entries:
 		_store(entry)
 	_mark(part.first, part.last)
 	if part.last > done:
@@ -60,10 +60,10 @@ func take(part: Records.LogRange) -> Array[Records.Entry]:
 	return _hand_over()
 
 
-func _store(entry: Records.Entry) -> void:
+func _store(entry: RelayRecords.RelayEntry) -> void:
 	if entry.log_index <= cursor or _complete.has(entry.log_index):
 		return  # it has arrived before
-	if entry.part & Wire.PART_MORE:
+	if entry.part & RelayWire.PART_MORE:
 		_put_aside(entry)
 	elif entry.log_index > done:
 		_entries[entry.log_index] = entry
@@ -71,7 +71,7 @@ func _store(entry: Records.Entry) -> void:
 		num_discarded += 1  # the server said that nothing here could hold up what was handed over
 
 
-func _put_aside(entry: Records.Entry) -> void:
+func _put_aside(entry: RelayRecords.RelayEntry) -> void:
 	if entry.log_index <= _aside_floor.get(entry.sender, 0):
 		return  # of a message whose sender has left
 	if not _aside.has(entry.sender):
@@ -97,8 +97,8 @@ func _mark(first: int, last: int) -> void:
 			cursor += 1
 
 
-func _hand_over() -> Array[Records.Entry]:
-	var due: Array[Records.Entry] = []
+func _hand_over() -> Array[RelayRecords.RelayEntry]:
+	var due: Array[RelayRecords.RelayEntry] = []
 	while true:
 		var last := cursor  # all up to the cursor is complete, whatever `after` says
 		for range_last: int in _ranges:
@@ -113,13 +113,13 @@ func _hand_over() -> Array[Records.Entry]:
 
 
 ## Hands over all that arrived up to [param last]; false if a message waits for its fragments first.
-func _advance(last: int, due: Array[Records.Entry]) -> bool:
+func _advance(last: int, due: Array[RelayRecords.RelayEntry]) -> bool:
 	var indexes := _entries.keys()
 	indexes.sort()
 	for index: int in indexes:
 		if index > last:
 			break
-		var entry: Records.Entry = _entries[index]
+		var entry: RelayRecords.RelayEntry = _entries[index]
 		var whole := _whole(entry)
 		if whole == null and index > cursor:
 			done = index - 1
@@ -130,19 +130,23 @@ func _advance(last: int, due: Array[Records.Entry]) -> bool:
 	return true
 
 
-func _deliver(entry: Records.Entry, whole: Records.Entry, due: Array[Records.Entry]) -> void:
+func _deliver(
+	entry: RelayRecords.RelayEntry,
+	whole: RelayRecords.RelayEntry,
+	due: Array[RelayRecords.RelayEntry]
+) -> void:
 	if entry.part > 0:
 		_forget_fragments(entry.sender, entry.log_index)
 	if whole == null:
 		num_discarded += 1  # all up to here has arrived, and its fragments were not in it
 		return
-	if entry.kind == Wire.EntryKind.PLAYER_LEFT and entry.payload.size() >= 2:
+	if entry.kind == RelayWire.EntryKind.PLAYER_LEFT and entry.payload.size() >= 2:
 		_forget_fragments(entry.payload.decode_u16(0), entry.log_index)
 	due.append(whole)
 
 
 ## Puts the fragments before a last one in front of it; null while some are missing.
-func _whole(entry: Records.Entry) -> Records.Entry:
+func _whole(entry: RelayRecords.RelayEntry) -> RelayRecords.RelayEntry:
 	if entry.part == 0:
 		return entry
 	var fragments: Dictionary = _aside.get(entry.sender, {})
@@ -151,14 +155,14 @@ func _whole(entry: Records.Entry) -> Records.Entry:
 	var payloads := {}
 	for index: int in fragments:
 		if index < entry.log_index:
-			payloads[fragments[index].part & ~Wire.PART_MORE] = fragments[index].payload
+			payloads[fragments[index].part & ~RelayWire.PART_MORE] = fragments[index].payload
 	var payload := PackedByteArray()
 	for number in entry.part:
 		if not payloads.has(number):
 			return null
 		payload.append_array(payloads[number])
 	payload.append_array(entry.payload)
-	var whole := Records.Entry.new()
+	var whole := RelayRecords.RelayEntry.new()
 	whole.log_index = entry.log_index
 	whole.kind = entry.kind
 	whole.sender = entry.sender

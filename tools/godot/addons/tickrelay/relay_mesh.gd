@@ -94,19 +94,19 @@ func peer_of(player: int) -> int:
 
 ## Takes an event of the connection.
 func take(event: RefCounted) -> void:
-	if event is RelayEvents.MessageReceived:
+	if event is RelayEvents.RelayMessageReceived:
 		_take_message(event)
-	elif event is RelayEvents.SignalReceived:
+	elif event is RelayEvents.RelaySignalReceived:
 		_take_signal(event)
-	elif event is RelayEvents.PlayerJoined:
+	elif event is RelayEvents.RelayPlayerJoined:
 		members[event.player_id] = event.player_name
 		if event.player_id == me:
 			_enter()
 		elif is_host():
 			_number(event.player_id)
-	elif event is RelayEvents.PlayerLeft:
+	elif event is RelayEvents.RelayPlayerLeft:
 		_on_left(event.player_id)
-	elif event is RelayEvents.HostChanged:
+	elif event is RelayEvents.RelayHostChanged:
 		_host_now = event.player_id
 
 
@@ -153,7 +153,7 @@ func forget(player: int) -> void:
 
 ## Puts the end behind all that arrived.
 func end(reason: int, text: String) -> void:
-	var mark := _queue.push_mark(RelayMeshPackets.Change.ENDED)
+	var mark := _queue.push_mark(RelayMeshPackets.RelayChange.ENDED)
 	mark.reason = reason
 	mark.text = text
 
@@ -169,12 +169,12 @@ func _enter() -> void:
 	own_id = HOST_ID
 	_own_serial = serial
 	_admitted[me] = HOST_ID
-	_queue.push_mark(RelayMeshPackets.Change.STARTED)
+	_queue.push_mark(RelayMeshPackets.RelayChange.STARTED)
 
 
 func _number(player: int) -> void:
 	_ids[player] = _next_id
-	_queue.push_mark(RelayMeshPackets.Change.JOINED, _next_id, player)
+	_queue.push_mark(RelayMeshPackets.RelayChange.JOINED, _next_id, player)
 	_next_id += 1
 
 
@@ -183,11 +183,11 @@ func _on_left(player: int) -> void:
 	if player == host and not is_host():
 		end(HOST_LEFT, HOST_LEFT_TEXT)
 	elif _ids.has(player):
-		_queue.push_mark(RelayMeshPackets.Change.LEFT, _ids[player])
+		_queue.push_mark(RelayMeshPackets.RelayChange.LEFT, _ids[player])
 	forget(player)
 
 
-func _take_message(event: RelayEvents.MessageReceived) -> void:
+func _take_message(event: RelayEvents.RelayMessageReceived) -> void:
 	match event.kind:
 		GREET, ADMIT, KICK:
 			if event.sender == host and not is_host():
@@ -196,7 +196,7 @@ func _take_message(event: RelayEvents.MessageReceived) -> void:
 			_take_packets(event.sender, event.kind, event.channel, event.payload, false)
 
 
-func _take_signal(event: RelayEvents.SignalReceived) -> void:
+func _take_signal(event: RelayEvents.RelaySignalReceived) -> void:
 	if event.kind & RelayMeshUploads.MODE_MASK == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED:
 		var late: int = _floors.get(event.sender << 8 | event.channel, NOBODY)
 		if late != NOBODY and (event.sequence - late - 1) & 0xFFFF >= 0x8000:
@@ -208,8 +208,8 @@ func _take_word(kind: int, payload: PackedByteArray) -> void:
 	if kind == GREET and payload.size() == 4 and own_id == 0:
 		own_id = payload.decode_u32(0)
 		_ids[host] = HOST_ID
-		_queue.push_mark(RelayMeshPackets.Change.STARTED)
-		_queue.push_mark(RelayMeshPackets.Change.JOINED, HOST_ID, host)
+		_queue.push_mark(RelayMeshPackets.RelayChange.STARTED)
+		_queue.push_mark(RelayMeshPackets.RelayChange.JOINED, HOST_ID, host)
 	elif kind == ADMIT and payload.size() >= 2 + _PAIR_BYTES and own_id != 0:
 		_take_admission(payload)
 	elif kind == KICK and payload.size() == 2:
@@ -236,11 +236,11 @@ func _take_admission(payload: PackedByteArray) -> void:
 
 func _meet(player: int, peer: int) -> void:
 	if _ids.has(player):  # of one who left before it was admitted
-		_queue.push_mark(RelayMeshPackets.Change.LEFT, _ids[player])
+		_queue.push_mark(RelayMeshPackets.RelayChange.LEFT, _ids[player])
 		forget(player)
 	_ids[player] = peer
 	_admitted[player] = peer
-	_queue.push_mark(RelayMeshPackets.Change.JOINED, peer, player)
+	_queue.push_mark(RelayMeshPackets.RelayChange.JOINED, peer, player)
 
 
 func _take_kick(player: int) -> void:
@@ -250,7 +250,7 @@ func _take_kick(player: int) -> void:
 		else:
 			end(RelayWire.ByeReason.KICKED, RelayWire.BYE_TEXTS[RelayWire.ByeReason.KICKED])
 	elif _ids.has(player):
-		_queue.push_mark(RelayMeshPackets.Change.LEFT, _ids[player])
+		_queue.push_mark(RelayMeshPackets.RelayChange.LEFT, _ids[player])
 		forget(player)
 
 

@@ -4,8 +4,8 @@ extends RefCounted
 ## Presence stands in the same queue as packets: what a player sent before it left is read before
 ## the game hears that it left, and nobody hears of a packet whose sender was not announced.
 
-## What a [Mark] says.
-enum Change {
+## What a [RelayMark] says.
+enum RelayChange {
 	## The host let us in (or we are the host).
 	STARTED,
 	JOINED,
@@ -15,7 +15,7 @@ enum Change {
 }
 
 
-class Packet:
+class RelayPacket:
 	extends RefCounted
 	## Peer id of the sender.
 	var peer := 0
@@ -24,9 +24,9 @@ class Packet:
 	var mode := MultiplayerPeer.TRANSFER_MODE_RELIABLE
 
 
-class Mark:
+class RelayMark:
 	extends RefCounted
-	var change := Change.STARTED
+	var change := RelayChange.STARTED
 	## Peer id of who joined or left.
 	var peer := 0
 	## Of JOINED: its player id.
@@ -50,7 +50,7 @@ func head() -> RefCounted:
 ## Removes the next item.
 func pop() -> RefCounted:
 	var item: RefCounted = _items[_at]
-	if item is Mark:
+	if item is RelayMark:
 		_marks_at.pop_front()
 	_at += 1
 	if _at == _items.size():
@@ -64,7 +64,7 @@ func num_ready() -> int:
 
 
 func push_packet(peer: int, payload: PackedByteArray, channel: int, mode: int) -> void:
-	var packet := Packet.new()
+	var packet := RelayPacket.new()
 	packet.peer = peer
 	packet.payload = payload
 	packet.channel = channel
@@ -72,8 +72,8 @@ func push_packet(peer: int, payload: PackedByteArray, channel: int, mode: int) -
 	_items.append(packet)
 
 
-func push_mark(change: Change, peer: int = 0, player: int = 0) -> Mark:
-	var mark := Mark.new()
+func push_mark(change: RelayChange, peer: int = 0, player: int = 0) -> RelayMark:
+	var mark := RelayMark.new()
 	mark.change = change
 	mark.peer = peer
 	mark.player = player
@@ -87,7 +87,7 @@ func purge(peer: int) -> void:
 	var kept := _items.slice(_at).filter(func(item: RefCounted) -> bool: return item.peer != peer)
 	clear()
 	for item: RefCounted in kept:
-		if item is Mark:
+		if item is RelayMark:
 			_marks_at.append(_items.size())
 		_items.append(item)
 

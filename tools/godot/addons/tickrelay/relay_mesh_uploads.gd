@@ -34,7 +34,7 @@ const MAX_COMPARED := 32
 const BUNDLE_HEADER_BYTES := 3
 
 
-class Put:
+class RelayPut:
 	extends RefCounted
 	var payload := PackedByteArray()
 	var channel := 0
@@ -43,7 +43,7 @@ class Put:
 	var players := PackedInt32Array()
 
 	## Tells whether both may share an upload. The relay drops older signals per channel.
-	func is_alike(other: Put) -> bool:
+	func is_alike(other: RelayPut) -> bool:
 		var is_reliable := mode == MultiplayerPeer.TRANSFER_MODE_RELIABLE
 		return (
 			mode == other.mode
@@ -52,7 +52,7 @@ class Put:
 		)
 
 
-class Upload:
+class RelayUpload:
 	extends RefCounted
 	var is_signal := false
 	var kind := 0
@@ -63,11 +63,11 @@ class Upload:
 
 
 ## Made by [method seal], in the order in which they must be sent.
-var ready: Array[Upload] = []
+var ready: Array[RelayUpload] = []
 var ready_bytes := 0
 ## Packets that the game put, one for each target.
 var num_put := 0
-var _puts: Array[Put] = []
+var _puts: Array[RelayPut] = []
 var _last_at := {}  # player id -> index in _puts of the newest packet for it
 ## Signals that were made, as the connection numbers them: 16 bits.
 var _num_signals := 0
@@ -90,7 +90,7 @@ func put(payload: PackedByteArray, channel: int, mode: int, player: int) -> Erro
 			other.players.append(player)
 			_last_at[player] = at
 			return OK
-	var packet := Put.new()
+	var packet := RelayPut.new()
 	packet.payload = payload
 	packet.channel = channel
 	packet.mode = mode as MultiplayerPeer.TransferMode
@@ -103,8 +103,8 @@ func put(payload: PackedByteArray, channel: int, mode: int, player: int) -> Erro
 ## Makes uploads of what was put. [param num_known]: how many others are in the room if all of them
 ## take packets, otherwise -1; [param serial]: of the newest of them.
 func seal(me: int, num_known: int, serial: int) -> void:
-	var messages: Array[Put] = []
-	var signals: Array[Put] = []
+	var messages: Array[RelayPut] = []
+	var signals: Array[RelayPut] = []
 	for packet in _puts:
 		packet.players.sort()
 		var is_reliable := packet.mode == MultiplayerPeer.TRANSFER_MODE_RELIABLE
@@ -124,7 +124,7 @@ func seal(me: int, num_known: int, serial: int) -> void:
 
 ## Adds a message that is not the game's, behind all that was sealed.
 func add_word(kind: int, payload: PackedByteArray, target: int, players: PackedInt32Array) -> void:
-	var upload := Upload.new()
+	var upload := RelayUpload.new()
 	upload.kind = kind
 	upload.target = target as RelayWire.Target
 	upload.players = players
@@ -147,18 +147,19 @@ func clear() -> void:
 
 ## Longest packet that goes as a signal: eight fragments, less the serial.
 static func _signal_bytes(num_players: int) -> int:
-	var fragment := RelayParcel.fragment_bytes(RelayWire.SignalUpHeader.SIZE, num_players)
+	var fragment := RelayParcel.fragment_bytes(RelayWire.RelaySignalUpHeader.SIZE, num_players)
 	return fragment * RelayWire.MAX_SIGNAL_FRAGMENTS - 2
 
 
 ## Groups packets that follow each other and may share an upload.
-static func _runs(puts: Array[Put]) -> Array[Array]:
+static func _runs(puts: Array[RelayPut]) -> Array[Array]:
 	var runs: Array[Array] = []
 	var bytes := 0
 	for packet in puts:
 		var size := BUNDLE_HEADER_BYTES + packet.payload.size()
 		var limit := (
-			RelayParcel.fragment_bytes(RelayWire.SignalUpHeader.SIZE, packet.players.size()) - 2
+			RelayParcel.fragment_bytes(RelayWire.RelaySignalUpHeader.SIZE, packet.players.size())
+			- 2
 		)
 		if not runs.is_empty() and packet.is_alike(runs[-1][0]) and bytes + size <= limit:
 			runs[-1].append(packet)
@@ -169,8 +170,8 @@ static func _runs(puts: Array[Put]) -> Array[Array]:
 	return runs
 
 
-static func _upload_for(packet: Put, me: int, num_known: int) -> Upload:
-	var upload := Upload.new()
+static func _upload_for(packet: RelayPut, me: int, num_known: int) -> RelayUpload:
+	var upload := RelayUpload.new()
 	upload.kind = KIND | packet.mode
 	upload.channel = packet.channel
 	upload.players = packet.players
@@ -183,7 +184,7 @@ static func _upload_for(packet: Put, me: int, num_known: int) -> Upload:
 	return upload
 
 
-func _fill(upload: Upload, run: Array, serial: int) -> void:
+func _fill(upload: RelayUpload, run: Array, serial: int) -> void:
 	var prefix := PackedByteArray()
 	if upload.kind & TO_ALL:
 		_append_u16(prefix, serial)
@@ -197,17 +198,17 @@ func _fill(upload: Upload, run: Array, serial: int) -> void:
 		return
 	upload.kind |= BUNDLE
 	upload.payload = prefix
-	for packet: Put in run:
+	for packet: RelayPut in run:
 		upload.payload.append(packet.channel)
 		_append_u16(upload.payload, packet.payload.size())
 		upload.payload.append_array(packet.payload)
 	_add(upload)
 
 
-func _cut(upload: Upload, prefix: PackedByteArray, payload: PackedByteArray) -> void:
+func _cut(upload: RelayUpload, prefix: PackedByteArray, payload: PackedByteArray) -> void:
 	var at := 0
 	while payload.size() - at > PIECE_BYTES:
-		var piece := Upload.new()
+		var piece := RelayUpload.new()
 		piece.kind = upload.kind | MORE
 		piece.channel = upload.channel
 		piece.target = upload.target
@@ -219,7 +220,7 @@ func _cut(upload: Upload, prefix: PackedByteArray, payload: PackedByteArray) -> 
 	_add(upload)
 
 
-func _add(upload: Upload) -> void:
+func _add(upload: RelayUpload) -> void:
 	ready.append(upload)
 	ready_bytes += upload.payload.size()
 

@@ -7,8 +7,8 @@ extends Node
 ## editor: round trip in ms, loss in both directions in percent, bytes and datagrams per second,
 ## players in the room, and messages that wait. In a release build it does nothing.
 
-const Client := preload("relay_client.gd")
-const Finder := preload("relay_finder.gd")
+const RelayClientScript := preload("relay_client.gd")
+const RelayFinder := preload("relay_finder.gd")
 
 const _GROUP := "Tickrelay/"
 const _MS := 1000.0
@@ -17,7 +17,7 @@ const _PERCENT := 100.0
 const _RATE_OVER_S := 1.0
 
 ## The client to show. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: Client
+@export var client: RelayClientScript
 
 var _ids: Array[StringName] = []
 var _rates := {}  # counter -> per second
@@ -27,7 +27,7 @@ var _next_look_s := 0.0
 
 func _ready() -> void:
 	if client == null:
-		client = Finder.find(self)
+		client = RelayFinder.find(self)
 	if client == null:
 		push_warning(
 			"%s: there is no RelayClient: add one to the scene, or set client." % get_path()

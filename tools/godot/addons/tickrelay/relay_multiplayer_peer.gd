@@ -78,7 +78,7 @@ var read_in_thread := false
 ## Code of the room; "" while not in one. Made up by the relay if [method create_host] had none.
 var room_code: String:
 	get:
-		return RelayConnection.Handshake.code_of(_welcome()) if _is_in_room() else ""
+		return RelayConnection.RelayHandshake.code_of(_welcome()) if _is_in_room() else ""
 ## Why joining failed or the session ended, in words for the player; "" while all is well.
 var problem_text := ""
 ## Peer id -> name of everybody who is connected, us included.
@@ -258,7 +258,7 @@ func _disconnect_peer(peer: int, force: bool) -> void:
 		if force:
 			_connected.erase(peer)
 		else:
-			_queue.push_mark(RelayMeshPackets.Change.LEFT, peer)
+			_queue.push_mark(RelayMeshPackets.RelayChange.LEFT, peer)
 		if _is_server():
 			_say(RelayMesh.KICK, _room.build_kick(player), RelayWire.Target.ALL)
 
@@ -277,14 +277,14 @@ func _close() -> void:
 
 
 func _is_in_room() -> bool:
-	return _visit != null and _visit.connection.state() == RelayConnection.State.JOINED
+	return _visit != null and _visit.connection.state() == RelayConnection.RelayPhase.JOINED
 
 
 func _is_packet_next() -> bool:
-	return _queue.head() is RelayMeshPackets.Packet
+	return _queue.head() is RelayMeshPackets.RelayPacket
 
 
-func _welcome() -> RelayWire.WelcomeFields:
+func _welcome() -> RelayWire.RelayWelcomeFields:
 	return _visit.connection.session.welcome
 
 
@@ -354,9 +354,9 @@ func _fail(reason: int, text: String) -> void:
 
 func _take(events: Array) -> void:
 	for event: RefCounted in events:
-		if event is RelayEvents.Joined:
+		if event is RelayEvents.RelayJoined:
 			_room.me = _welcome().player_id
-		elif event is RelayEvents.Refused or event is RelayEvents.Disconnected:
+		elif event is RelayEvents.RelayRefused or event is RelayEvents.RelayDisconnected:
 			_fail(event.reason, event.text)
 		else:
 			_room.take(event)
@@ -366,22 +366,22 @@ func _take(events: Array) -> void:
 ## the engine looks at the status.
 func _apply_marks(may_end: bool) -> void:
 	var keep_alive: MultiplayerPeer = self
-	while _queue.head() is RelayMeshPackets.Mark:
-		var mark: RelayMeshPackets.Mark = _queue.head()
-		if mark.change == RelayMeshPackets.Change.ENDED and not may_end:
+	while _queue.head() is RelayMeshPackets.RelayMark:
+		var mark: RelayMeshPackets.RelayMark = _queue.head()
+		if mark.change == RelayMeshPackets.RelayChange.ENDED and not may_end:
 			return
 		_queue.pop()
 		match mark.change:
-			RelayMeshPackets.Change.STARTED:
+			RelayMeshPackets.RelayChange.STARTED:
 				_status = CONNECTION_CONNECTED
 				joined.emit()
-			RelayMeshPackets.Change.JOINED:
+			RelayMeshPackets.RelayChange.JOINED:
 				_introduce(mark.peer, mark.player)
-			RelayMeshPackets.Change.LEFT:
+			RelayMeshPackets.RelayChange.LEFT:
 				_greeted.erase(mark.peer)
 				if _connected.erase(mark.peer):
 					peer_disconnected.emit(mark.peer)
-			RelayMeshPackets.Change.ENDED:
+			RelayMeshPackets.RelayChange.ENDED:
 				_finish(mark.reason, mark.text)
 	keep_alive = null
 

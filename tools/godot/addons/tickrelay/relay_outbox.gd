@@ -5,11 +5,11 @@ extends RefCounted
 ## again only after a round trip and a half, and only those that did not arrive. New ones are not
 ## sent faster than the relay takes them (messages_per_s), for what it refuses is sent in vain.
 
-const Acks := preload("relay_acks.gd")
-const Parcel := preload("relay_parcel.gd")
-const Sequence := preload("relay_sequence.gd")
-const Targets := preload("relay_targets.gd")
-const Wire := preload("generated_wire.gd")
+const RelayAcks := preload("relay_acks.gd")
+const RelayParcel := preload("relay_parcel.gd")
+const RelaySequence := preload("relay_sequence.gd")
+const RelayTargets := preload("relay_targets.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Payload bytes waiting up to which every DATA repeats them (SPEC 9).
 const REPEAT_MAX_BYTES := 512
@@ -24,7 +24,7 @@ const LARGE_FRAGMENTS := 16
 const LAST_BYTES := 256
 ## Payload that may wait: four of the largest messages (chosen).
 const MAX_WAITING_BYTES := 4 << 20
-const MAX_MESSAGE_FRAGMENTS := Wire.MAX_MESSAGE_BYTES / Wire.MAX_FRAGMENT_BYTES
+const MAX_MESSAGE_FRAGMENTS := RelayWire.MAX_MESSAGE_BYTES / RelayWire.MAX_FRAGMENT_BYTES
 
 ## Whole id of the last message queued; `message_id` of WELCOME if none was.
 var last_id: int
@@ -40,7 +40,7 @@ var _budget: float
 var _budget_at := -INF
 
 
-class Waiting:
+class RelayWaiting:
 	extends RefCounted
 	var message_id := 0
 	## The section's body, ready to send.
@@ -55,7 +55,7 @@ func _init(message_id: int, message_credit: int, messages_per_s: int) -> void:
 	last_id = message_id
 	_acked_id = message_id
 	_sent_id = message_id
-	_credit_id = Sequence.extend(message_credit, message_id)
+	_credit_id = RelaySequence.extend(message_credit, message_id)
 	_messages_per_s = maxf(messages_per_s, 1.0)
 	_budget = _messages_per_s
 
@@ -65,11 +65,16 @@ func num_waiting() -> int:
 	return _waiting.size()
 
 
+## Id up to which the relay takes messages now.
+func newest_permitted() -> int:
+	return mini(_acked_id + RelayWire.MESSAGE_WINDOW, _credit_id)
+
+
 ## Cuts a message into fragments and queues them. The caller checked the numbers.
 func queue(
 	payload: PackedByteArray, kind: int, channel: int, target: int, players: PackedInt32Array
 ) -> Error:
-	if payload.size() > Wire.MAX_MESSAGE_BYTES:
+	if payload.size() > RelayWire.MAX_MESSAGE_BYTES:
 		return ERR_INVALID_PARAMETER
 	var pieces := _cut(payload, players.size())
 	if pieces.size() > MAX_MESSAGE_FRAGMENTS:
@@ -80,7 +85,7 @@ func queue(
 		_large.append([last_id + 1, last_id + pieces.size()])
 	for number in pieces.size():
 		last_id += 1
-		var header := Wire.MessageHeader.new()
+		var header := RelayWire.RelayMessageHeader.new()
 		header.message_id = last_id & 0xFFFF
 		header.kind = kind
 		header.channel = channel
@@ -90,7 +95,7 @@ func queue(
 			header.target = target
 			header.target_count = players.size()
 			body = header.encode()
-			body.append_array(Targets.encode(players))
+			body.append_array(RelayTargets.encode(players))
 		else:
 			body = header.encode()
 		body.append_array(pieces[number])
@@ -108,13 +113,13 @@ func last_before_large() -> int:
 
 ## Tells whether a `message_ack` (16 bits) is of something that was sent.
 func may_be_acked(message_ack: int) -> bool:
-	var acked_id := Sequence.extend(message_ack, _sent_id)
+	var acked_id := RelaySequence.extend(message_ack, _sent_id)
 	return acked_id >= 0 and acked_id <= _sent_id
 
 
 ## Uses the fields of the newest UPDATE: highest accepted, what came after it, highest permitted.
 func on_acked(message_ack: int, message_bits: int, message_credit: int) -> void:
-	var acked_id := Sequence.extend(message_ack, _sent_id)
+	var acked_id := RelaySequence.extend(message_ack, _sent_id)
 	for message_id in range(_acked_id + 1, acked_id + 1):
 		_settle(message_id)
 	_acked_id = maxi(_acked_id, acked_id)
@@ -124,23 +129,23 @@ func on_acked(message_ack: int, message_bits: int, message_credit: int) -> void:
 		if message_bits & 1:
 			_settle(message_id)
 		message_bits >>= 1
-	_credit_id = Sequence.extend(message_credit, acked_id)
+	_credit_id = RelaySequence.extend(message_credit, acked_id)
 
 
 ## Lists what one tick has to send, in order: inside the window, the credit and the budget.
-func due(now: float) -> Array[Waiting]:
-	var todo: Array[Waiting] = []
+func due(now: float) -> Array[RelayWaiting]:
+	var todo: Array[RelayWaiting] = []
 	if _waiting.is_empty():
 		return todo
 	_budget = minf(_messages_per_s, _budget + (now - _budget_at) * _messages_per_s)
 	_budget_at = now
 	var num_new := floori(_budget)
-	var limit := mini(_acked_id + Wire.MESSAGE_WINDOW, _credit_id)
+	var limit := newest_permitted()
 	var repeats_all := _waiting_bytes <= REPEAT_MAX_BYTES
 	for message_id: int in _waiting:
 		if message_id > limit:
 			break
-		var message: Waiting = _waiting[message_id]
+		var message: RelayWaiting = _waiting[message_id]
 		if not message.is_sent:
 			if num_new == 0:
 				break
@@ -152,18 +157,19 @@ func due(now: float) -> Array[Waiting]:
 
 ## Tells whether a message that was never sent may go now.
 func has_unsent() -> bool:
-	var limit := mini(_acked_id + Wire.MESSAGE_WINDOW, _credit_id)
-	return _sent_id < mini(last_id, limit) and _budget >= 1.0
+	return _sent_id < mini(last_id, newest_permitted()) and _budget >= 1.0
 
 
 ## Puts as many of [param todo] as fit into a DATA, in order. Returns those that did not fit.
-func pack(todo: Array[Waiting], parcel: Parcel, now: float, rtt_s: float) -> Array[Waiting]:
+func pack(
+	todo: Array[RelayWaiting], parcel: RelayParcel, now: float, rtt_s: float
+) -> Array[RelayWaiting]:
 	var retry_s := RETRY_RTTS * (rtt_s if rtt_s >= 0 else DEFAULT_RTT_S) + RETRY_EXTRA_S
 	for position in todo.size():
 		var message := todo[position]
 		if not parcel.fits(message.body.size()):
 			return todo.slice(position)
-		parcel.add(Wire.DataSection.MESSAGE, message.body)
+		parcel.add(RelayWire.DataSection.MESSAGE, message.body)
 		if message.is_sent:
 			num_resent += 1
 		else:
@@ -175,7 +181,7 @@ func pack(todo: Array[Waiting], parcel: Parcel, now: float, rtt_s: float) -> Arr
 
 
 func _wait(body: PackedByteArray, payload_bytes: int) -> void:
-	var message := Waiting.new()
+	var message := RelayWaiting.new()
 	message.message_id = last_id
 	message.body = body
 	message.payload_bytes = payload_bytes
@@ -186,7 +192,7 @@ func _settle(message_id: int) -> void:
 	# A bit for an id that was never sent is nothing that a correct server sets.
 	if message_id > _sent_id:
 		return
-	var message: Waiting = _waiting.get(message_id)
+	var message: RelayWaiting = _waiting.get(message_id)
 	if message != null:
 		_waiting.erase(message_id)
 		_waiting_bytes -= message.payload_bytes
@@ -194,11 +200,11 @@ func _settle(message_id: int) -> void:
 
 ## Cuts a payload; the first piece shares its DATA with the list of players and may be shorter.
 static func _cut(payload: PackedByteArray, num_players: int) -> Array[PackedByteArray]:
-	var first_bytes := Parcel.fragment_bytes(Wire.MessageHeader.SIZE, num_players)
+	var first_bytes := RelayParcel.fragment_bytes(RelayWire.RelayMessageHeader.SIZE, num_players)
 	var pieces: Array[PackedByteArray] = [payload.slice(0, first_bytes)]
 	if payload.size() > first_bytes:
-		var size := Parcel.fragment_bytes(Wire.MessageHeader.SIZE, 0)
-		pieces.append_array(Targets.split(payload.slice(first_bytes), size))
+		var size := RelayParcel.fragment_bytes(RelayWire.RelayMessageHeader.SIZE, 0)
+		pieces.append_array(RelayTargets.split(payload.slice(first_bytes), size))
 	var is_large := pieces.size() > LARGE_FRAGMENTS and pieces.size() < MAX_MESSAGE_FRAGMENTS
 	if is_large and pieces[-1].size() > LAST_BYTES:
 		var last: PackedByteArray = pieces.pop_back()

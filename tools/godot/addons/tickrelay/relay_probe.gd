@@ -1,14 +1,14 @@
 extends RefCounted
 ## Asks whether a relay is there, how far away and how busy (SPEC 4, PING and PONG). No session.
 
-const Line := preload("relay_line.gd")
+const RelayLine := preload("relay_line.gd")
 const RelayText := preload("relay_text.gd")
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Time between PINGs, seconds.
 const INTERVAL_S := 0.5
 
-var line: Line
+var line: RelayLine
 ## What the relay said: release, tick_rate, load_percent, players, max_players, rooms,
 ## round_trip_s; empty until it did.
 var answer := {}
@@ -24,7 +24,7 @@ var _sent_at := 0.0
 
 
 func _init(host: String, port: int, deadline_s: float, nonce: int, now: float) -> void:
-	line = Line.new(host, port, false)
+	line = RelayLine.new(host, port, false)
 	_nonce = nonce
 	_deadline_s = deadline_s
 	_deadline_at = now + deadline_s
@@ -47,22 +47,22 @@ func poll(now: float) -> bool:
 
 
 func _build_ping() -> PackedByteArray:
-	var ping := Wire.PingFields.new()
-	ping.kind = Wire.Kind.PING
-	ping.magic = Wire.MAGIC.to_ascii_buffer()
+	var ping := RelayWire.RelayPingFields.new()
+	ping.kind = RelayWire.Kind.PING
+	ping.magic = RelayWire.MAGIC.to_ascii_buffer()
 	ping.nonce = _nonce
 	var data := ping.encode()
-	data.resize(Wire.PING_BYTES)
+	data.resize(RelayWire.PING_BYTES)
 	return data
 
 
 func _receive(data: PackedByteArray, arrived_at: float) -> bool:
-	if data.is_empty() or data[0] != Wire.Kind.PONG:
+	if data.is_empty() or data[0] != RelayWire.Kind.PONG:
 		return false
-	var pong := Wire.Pong.decode(data)
+	var pong := RelayWire.RelayPong.decode(data)
 	if pong == null or pong.nonce != _nonce:
 		return false
-	if pong.revision_max < Wire.REVISION_MIN or pong.revision_min > Wire.REVISION_MAX:
+	if pong.revision_max < RelayWire.REVISION_MIN or pong.revision_min > RelayWire.REVISION_MAX:
 		is_version_problem = true
 		problem = RelayText.version_text(pong.revision_min, pong.revision_max)
 		return true

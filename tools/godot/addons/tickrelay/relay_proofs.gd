@@ -1,7 +1,7 @@
 extends RefCounted
 ## Keyed hashes that both ends compute, and the shard of a room code (SPEC 2, 4, 6).
 
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
 
 static func shard_of(code: String) -> int:
@@ -25,7 +25,7 @@ static func join_proof(
 	var message := "join".to_ascii_buffer()
 	message.append_array(cookie)
 	message.append_array(_u64(nonce))
-	return _hmac(key, message).slice(0, Wire.PROOF_BYTES)
+	return _hmac(key, message).slice(0, RelayWire.PROOF_BYTES)
 
 
 ## Proves possession of a session's secret for one path challenge.
@@ -33,7 +33,7 @@ static func path_proof(secret: PackedByteArray, challenge: int, session: int) ->
 	var message := "path".to_ascii_buffer()
 	message.append_array(_u64(challenge))
 	message.append_array(_u64(session))
-	return _hmac(secret, message).slice(0, Wire.PROOF_BYTES)
+	return _hmac(secret, message).slice(0, RelayWire.PROOF_BYTES)
 
 
 static func _hmac(key: PackedByteArray, message: PackedByteArray) -> PackedByteArray:

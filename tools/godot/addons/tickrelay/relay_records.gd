@@ -4,13 +4,13 @@ extends RefCounted
 ## Nothing here may log: what comes is hostile until checked, and an out-of-range decode is an
 ## engine error. So sizes are checked before anything is read.
 
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
-const MAX_MESSAGE_FRAGMENTS := Wire.MAX_MESSAGE_BYTES / Wire.MAX_FRAGMENT_BYTES
+const MAX_MESSAGE_FRAGMENTS := RelayWire.MAX_MESSAGE_BYTES / RelayWire.MAX_FRAGMENT_BYTES
 
 
 ## What a reader must know of a room to check a section.
-class RoomShape:
+class RelayRoomShape:
 	extends RefCounted
 	## Player ids are below this.
 	var player_slots := 0
@@ -26,7 +26,7 @@ class RoomShape:
 
 
 ## States of one length within a page: columns, as they cross the wire.
-class Group:
+class RelayGroup:
 	extends RefCounted
 	var ids: PackedInt32Array
 	## How old each sample was at the tick, in steps of 2 ms; 255 = at least that.
@@ -38,7 +38,7 @@ class Group:
 
 
 ## What changed in one page of the table.
-class Page:
+class RelayPage:
 	extends RefCounted
 	var page := 0
 	## Tick after which everything of this page is here; 0 = the whole page.
@@ -50,7 +50,7 @@ class Page:
 
 
 ## One log entry.
-class Entry:
+class RelayEntry:
 	extends RefCounted
 	## Whole, not only its low 16 bits.
 	var log_index := 0
@@ -64,7 +64,7 @@ class Entry:
 
 
 ## All that may be seen of the log from first to last.
-class LogRange:
+class RelayLogRange:
 	extends RefCounted
 	var first := 0
 	var last := 0
@@ -75,7 +75,7 @@ class LogRange:
 
 
 ## One signal, or a fragment of one.
-class SignalPart:
+class RelaySignalPart:
 	extends RefCounted
 	var kind := 0
 	var flags := 0
@@ -93,7 +93,7 @@ class SignalPart:
 
 
 ## The known sections of one UPDATE, in their order.
-class Sections:
+class RelaySections:
 	extends RefCounted
 	## Of Page. Untyped, like the others: a typed array costs as much as reading ten states.
 	var pages := []
@@ -104,15 +104,19 @@ class Sections:
 
 
 ## Reads and checks all sections of an UPDATE; null if any is bad, for then the whole datagram is.
-static func read_sections(data: PackedByteArray, shape: RoomShape) -> Sections:
-	var sections := Sections.new()
-	var at := Wire.UpdateHeader.SIZE
+static func read_sections(data: PackedByteArray, shape: RelayRoomShape) -> RelaySections:
+	var sections := RelaySections.new()
+	var at := RelayWire.RelayUpdateHeader.SIZE
 	while at < data.size():
-		if data.size() - at < Wire.SectionHeader.SIZE:
+		if data.size() - at < RelayWire.RelaySectionHeader.SIZE:
 			return null
-		var type := data.decode_u8(at + Wire.SectionHeader.AT_TYPE)
-		var end := at + Wire.SectionHeader.SIZE + data.decode_u16(at + Wire.SectionHeader.AT_LENGTH)
-		at += Wire.SectionHeader.SIZE
+		var type := data.decode_u8(at + RelayWire.RelaySectionHeader.AT_TYPE)
+		var end := (
+			at
+			+ RelayWire.RelaySectionHeader.SIZE
+			+ data.decode_u16(at + RelayWire.RelaySectionHeader.AT_LENGTH)
+		)
+		at += RelayWire.RelaySectionHeader.SIZE
 		if end > data.size() or not _read_section(type, data.slice(at, end), shape, sections):
 			return null
 		at = end
@@ -120,64 +124,69 @@ static func read_sections(data: PackedByteArray, shape: RoomShape) -> Sections:
 
 
 static func _read_section(
-	type: int, body: PackedByteArray, shape: RoomShape, sections: Sections
+	type: int, body: PackedByteArray, shape: RelayRoomShape, sections: RelaySections
 ) -> bool:
-	if type == Wire.UpdateSection.PAGE:
+	if type == RelayWire.UpdateSection.PAGE:
 		var page := _read_page(body, shape)
 		sections.pages.append(page)
 		return page != null
-	if type == Wire.UpdateSection.LOG_RANGE:
+	if type == RelayWire.UpdateSection.LOG_RANGE:
 		var part := _read_range(body, shape)
 		sections.ranges.append(part)
 		return part != null
-	if type == Wire.UpdateSection.SIGNAL:
+	if type == RelayWire.UpdateSection.SIGNAL:
 		var part := _read_signal(body, shape)
 		sections.signal_parts.append(part)
 		return part != null
 	return true  # of a later revision: skipped by its length
 
 
-static func _read_page(body: PackedByteArray, shape: RoomShape) -> Page:
-	if body.size() < Wire.PageHeader.SIZE or body.decode_u8(Wire.PageHeader.AT_LAYER) != 0:
+static func _read_page(body: PackedByteArray, shape: RelayRoomShape) -> RelayPage:
+	if (
+		body.size() < RelayWire.RelayPageHeader.SIZE
+		or body.decode_u8(RelayWire.RelayPageHeader.AT_LAYER) != 0
+	):
 		return null
-	var page := Page.new()
-	page.page = body.decode_u16(Wire.PageHeader.AT_PAGE)
-	page.since = body.decode_u32(Wire.PageHeader.AT_SINCE)
-	var num_removed := body.decode_u8(Wire.PageHeader.AT_REMOVED_COUNT)
+	var page := RelayPage.new()
+	page.page = body.decode_u16(RelayWire.RelayPageHeader.AT_PAGE)
+	page.since = body.decode_u32(RelayWire.RelayPageHeader.AT_SINCE)
+	var num_removed := body.decode_u8(RelayWire.RelayPageHeader.AT_REMOVED_COUNT)
 	var first_id := page.page * shape.page_ids
 	var ids_end := mini(first_id + shape.page_ids, shape.num_ids)
-	var at := Wire.PageHeader.SIZE + 2 * num_removed
+	var at := RelayWire.RelayPageHeader.SIZE + 2 * num_removed
 	if first_id >= ids_end or at > body.size():
 		return null
 	if num_removed > 0:
-		page.removed = _read_ids(body, Wire.PageHeader.SIZE, num_removed, first_id, ids_end)
+		page.removed = _read_ids(
+			body, RelayWire.RelayPageHeader.SIZE, num_removed, first_id, ids_end
+		)
 		if page.removed.size() != num_removed:
 			return null
-	for _i in body.decode_u8(Wire.PageHeader.AT_GROUP_COUNT):
+	for _i in body.decode_u8(RelayWire.RelayPageHeader.AT_GROUP_COUNT):
 		var group := _read_group(body, at, shape, first_id, ids_end)
 		if group == null:
 			return null
 		page.groups.append(group)
-		at += Wire.GroupHeader.SIZE + group.ids.size() * (3 + group.stride)
+		at += RelayWire.RelayGroupHeader.SIZE + group.ids.size() * (3 + group.stride)
 	return page if at == body.size() else null
 
 
 static func _read_group(
-	body: PackedByteArray, at: int, shape: RoomShape, first_id: int, ids_end: int
-) -> Group:
-	if body.size() - at < Wire.GroupHeader.SIZE:
+	body: PackedByteArray, at: int, shape: RelayRoomShape, first_id: int, ids_end: int
+) -> RelayGroup:
+	if body.size() - at < RelayWire.RelayGroupHeader.SIZE:
 		return null
-	var encoding := body.decode_u8(at + Wire.GroupHeader.AT_ENCODING)
-	var count := body.decode_u8(at + Wire.GroupHeader.AT_COUNT)
-	var stride := body.decode_u8(at + Wire.GroupHeader.AT_STRIDE)
-	var ids_at := at + Wire.GroupHeader.SIZE
+	var encoding := body.decode_u8(at + RelayWire.RelayGroupHeader.AT_ENCODING)
+	var count := body.decode_u8(at + RelayWire.RelayGroupHeader.AT_COUNT)
+	var stride := body.decode_u8(at + RelayWire.RelayGroupHeader.AT_STRIDE)
+	var ids_at := at + RelayWire.RelayGroupHeader.SIZE
 	var ages_at := ids_at + 2 * count
 	var states_at := ages_at + count
 	var end := states_at + count * stride
 	var is_stride := stride >= 1 and stride <= shape.max_state_bytes
-	if encoding != Wire.StateEncoding.WHOLE or not is_stride or end > body.size():
+	if encoding != RelayWire.StateEncoding.WHOLE or not is_stride or end > body.size():
 		return null
-	var group := Group.new()
+	var group := RelayGroup.new()
 	var id_bytes := body.slice(ids_at, ages_at)
 	if shape.known_bytes.get(first_id) == id_bytes:
 		group.ids = shape.known_ids[first_id]
@@ -209,15 +218,15 @@ static func _read_ids(
 	return ids
 
 
-static func _read_range(body: PackedByteArray, shape: RoomShape) -> LogRange:
-	var header := Wire.RangeHeader.decode(body)
+static func _read_range(body: PackedByteArray, shape: RelayRoomShape) -> RelayLogRange:
+	var header := RelayWire.RelayRangeHeader.decode(body)
 	if header == null or not (header.after < header.first and header.first <= header.last):
 		return null
-	var part := LogRange.new()
+	var part := RelayLogRange.new()
 	part.first = header.first
 	part.last = header.last
 	part.after = header.after
-	var at := Wire.RangeHeader.SIZE
+	var at := RelayWire.RelayRangeHeader.SIZE
 	var previous := header.first - 1
 	while at < body.size():
 		var entry := _read_entry(body, at, header.first, shape.player_slots)
@@ -225,39 +234,41 @@ static func _read_range(body: PackedByteArray, shape: RoomShape) -> LogRange:
 			return null
 		part.entries.append(entry)
 		previous = entry.log_index
-		at += Wire.EntryHeader.SIZE + entry.payload.size()
+		at += RelayWire.RelayEntryHeader.SIZE + entry.payload.size()
 	return part
 
 
-static func _read_entry(body: PackedByteArray, at: int, first: int, player_slots: int) -> Entry:
-	var header := Wire.EntryHeader.decode(body, at)
-	if header == null or body.size() - at - Wire.EntryHeader.SIZE < header.length:
+static func _read_entry(
+	body: PackedByteArray, at: int, first: int, player_slots: int
+) -> RelayEntry:
+	var header := RelayWire.RelayEntryHeader.decode(body, at)
+	if header == null or body.size() - at - RelayWire.RelayEntryHeader.SIZE < header.length:
 		return null
-	var is_sender := header.sender < player_slots or header.sender == Wire.NO_PLAYER
-	if not is_sender or header.part & ~Wire.PART_MORE >= MAX_MESSAGE_FRAGMENTS:
+	var is_sender := header.sender < player_slots or header.sender == RelayWire.NO_PLAYER
+	if not is_sender or header.part & ~RelayWire.PART_MORE >= MAX_MESSAGE_FRAGMENTS:
 		return null
-	var entry := Entry.new()
+	var entry := RelayEntry.new()
 	# The only index with these low bits from `first` on.
 	entry.log_index = first + ((header.index - first) & 0xFFFF)
 	entry.kind = header.kind
 	entry.sender = header.sender
 	entry.channel = header.channel
 	entry.part = header.part
-	at += Wire.EntryHeader.SIZE
+	at += RelayWire.RelayEntryHeader.SIZE
 	entry.payload = body.slice(at, at + header.length)
 	return entry
 
 
-static func _read_signal(body: PackedByteArray, shape: RoomShape) -> SignalPart:
-	var header := Wire.SignalDownHeader.decode(body)
+static func _read_signal(body: PackedByteArray, shape: RelayRoomShape) -> RelaySignalPart:
+	var header := RelayWire.RelaySignalDownHeader.decode(body)
 	if header == null:
 		return null
 	var number := header.fragment & 15
 	var last := header.fragment >> 4
-	var is_sender := header.sender < shape.player_slots or header.sender == Wire.NO_PLAYER
-	if number > last or last >= Wire.MAX_SIGNAL_FRAGMENTS or not is_sender:
+	var is_sender := header.sender < shape.player_slots or header.sender == RelayWire.NO_PLAYER
+	if number > last or last >= RelayWire.MAX_SIGNAL_FRAGMENTS or not is_sender:
 		return null
-	var part := SignalPart.new()
+	var part := RelaySignalPart.new()
 	part.kind = header.kind
 	part.flags = header.flags
 	part.channel = header.channel
@@ -266,5 +277,5 @@ static func _read_signal(body: PackedByteArray, shape: RoomShape) -> SignalPart:
 	part.sender = header.sender
 	part.sequence = header.sequence
 	part.position = header.position
-	part.payload = body.slice(Wire.SignalDownHeader.SIZE)
+	part.payload = body.slice(RelayWire.RelaySignalDownHeader.SIZE)
 	return part

@@ -2,12 +2,12 @@ extends RefCounted
 ## What the game asks for when it joins, checked before a byte is sent.
 
 const RelayText := preload("relay_text.gd")
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
 const MAX_PASSWORD_BYTES := 1024
 
 ## CREATE, JOIN or JOIN_OR_CREATE.
-var mode := Wire.JoinMode.JOIN_OR_CREATE
+var mode := RelayWire.JoinMode.JOIN_OR_CREATE
 ## The player's name: 1 to 32 bytes of UTF-8 without control characters.
 var player_name := ""
 ## 1 to 16 of A-Z 0-9 -. Empty (CREATE only): the server makes one up.
@@ -29,17 +29,17 @@ var client_name := "tickrelay-godot"
 var client_release := ""
 
 
-## Tells what the relay would refuse, as a reason of Wire.Refusal; 0 if nothing.
+## Tells what the relay would refuse, as a reason of RelayWire.Refusal; 0 if nothing.
 func problem() -> int:
-	var may_be_empty := mode == Wire.JoinMode.CREATE
+	var may_be_empty := mode == RelayWire.JoinMode.CREATE
 	if not RelayText.is_code(code) and not (may_be_empty and code.is_empty()):
-		return Wire.Refusal.BAD_CODE
+		return RelayWire.Refusal.BAD_CODE
 	if not RelayText.is_name(player_name):
-		return Wire.Refusal.BAD_NAME
+		return RelayWire.Refusal.BAD_NAME
 	var fits := (
-		max_players in range(Wire.MAX_PLAYERS_PER_ROOM + 1)
-		and entities_per_player in range(Wire.MAX_ENTITIES_PER_PLAYER + 1)
-		and max_state_bytes in range(Wire.MAX_STATE_BYTES + 1)
+		max_players in range(RelayWire.MAX_PLAYERS_PER_ROOM + 1)
+		and entities_per_player in range(RelayWire.MAX_ENTITIES_PER_PLAYER + 1)
+		and max_state_bytes in range(RelayWire.MAX_STATE_BYTES + 1)
 		and password.to_utf8_buffer().size() <= MAX_PASSWORD_BYTES
 	)
-	return 0 if fits else Wire.Refusal.BAD_OPTIONS
+	return 0 if fits else RelayWire.Refusal.BAD_OPTIONS

@@ -1,7 +1,7 @@
 extends RefCounted
 ## Turns a host name into addresses without holding up the game.
 
-enum Status { WAITING, DONE, FAILED }
+enum RelayProgress { WAITING, DONE, FAILED }
 
 ## Addresses of one host that are asked at the same time.
 const MAX_ADDRESSES := 4
@@ -11,7 +11,7 @@ const LOCALHOST: Array[String] = ["127.0.0.1", "::1"]
 ## IP addresses, once DONE.
 var addresses: Array[String] = []
 var _item := IP.RESOLVER_INVALID_ID
-var _status := Status.WAITING
+var _status := RelayProgress.WAITING
 
 
 func _init(host: String) -> void:
@@ -20,16 +20,16 @@ func _init(host: String) -> void:
 	elif host.to_lower() == "localhost":
 		_finish(LOCALHOST)
 	elif host.is_empty():
-		_status = Status.FAILED
+		_status = RelayProgress.FAILED
 	else:
 		_item = IP.resolve_hostname_queue_item(host)
 		if _item == IP.RESOLVER_INVALID_ID:
-			_status = Status.FAILED
+			_status = RelayProgress.FAILED
 
 
 ## Looks whether the system has answered.
-func poll() -> Status:
-	if _status != Status.WAITING:
+func poll() -> RelayProgress:
+	if _status != RelayProgress.WAITING:
 		return _status
 	match IP.get_resolve_item_status(_item):
 		IP.RESOLVER_STATUS_DONE:
@@ -37,8 +37,8 @@ func poll() -> Status:
 			found.assign(IP.get_resolve_item_addresses(_item))
 			_finish(found)
 		IP.RESOLVER_STATUS_ERROR, IP.RESOLVER_STATUS_NONE:
-			_status = Status.FAILED
-	if _status != Status.WAITING:
+			_status = RelayProgress.FAILED
+	if _status != RelayProgress.WAITING:
 		_erase()
 	return _status
 
@@ -57,4 +57,4 @@ func _erase() -> void:
 
 func _finish(found: Array[String]) -> void:
 	addresses = found.slice(0, MAX_ADDRESSES)
-	_status = Status.FAILED if addresses.is_empty() else Status.DONE
+	_status = RelayProgress.FAILED if addresses.is_empty() else RelayProgress.DONE

@@ -1,10 +1,10 @@
 extends RefCounted
 ## Who is in the room: what the server's own log entries say (SPEC 9).
 
-const Events := preload("relay_events.gd")
-const Records := preload("relay_records.gd")
+const RelayEvents := preload("relay_events.gd")
+const RelayRecords := preload("relay_records.gd")
 const RelayText := preload("relay_text.gd")
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Player id of nobody.
 const NOBODY := -1
@@ -22,26 +22,26 @@ func _init(player_slots: int) -> void:
 
 ## Takes a server's entry, in log order, and appends what the game must hear. Returns false if the
 ## payload is malformed or names a player whom the room cannot have.
-func apply(entry: Records.Entry, events: Array) -> bool:
+func apply(entry: RelayRecords.RelayEntry, events: Array) -> bool:
 	match entry.kind:
-		Wire.EntryKind.PLAYER_JOINED:
-			var value := Wire.PlayerJoinedPayload.decode(entry.payload)
+		RelayWire.EntryKind.PLAYER_JOINED:
+			var value := RelayWire.RelayPlayerJoinedPayload.decode(entry.payload)
 			return value != null and _add(value.player_id, value.name, events)
-		Wire.EntryKind.PLAYER_LEFT:
-			return _apply_left(Wire.PlayerLeftPayload.decode(entry.payload), events)
-		Wire.EntryKind.HOST_CHANGED:
-			var value := Wire.HostChangedPayload.decode(entry.payload)
+		RelayWire.EntryKind.PLAYER_LEFT:
+			return _apply_left(RelayWire.RelayPlayerLeftPayload.decode(entry.payload), events)
+		RelayWire.EntryKind.HOST_CHANGED:
+			var value := RelayWire.RelayHostChangedPayload.decode(entry.payload)
 			return value != null and _set_host(value.player_id, events)
-		Wire.EntryKind.ROSTER:
+		RelayWire.EntryKind.ROSTER:
 			return _apply_roster(entry.payload, events)
 	return true  # of a kind that we do not know: passed over
 
 
-func _apply_left(value: Wire.PlayerLeftPayload, events: Array) -> bool:
+func _apply_left(value: RelayWire.RelayPlayerLeftPayload, events: Array) -> bool:
 	if value == null or value.player_id >= _player_slots:
 		return false
 	if members.erase(value.player_id):
-		var event := Events.PlayerLeft.new()
+		var event := RelayEvents.RelayPlayerLeft.new()
 		event.player_id = value.player_id
 		event.reason = value.reason
 		events.append(event)
@@ -81,7 +81,7 @@ static func read_roster(payload: PackedByteArray) -> Array:
 func _add(player_id: int, name: PackedByteArray, events: Array) -> bool:
 	if player_id >= _player_slots:
 		return false
-	var event := Events.PlayerJoined.new()
+	var event := RelayEvents.RelayPlayerJoined.new()
 	event.player_id = player_id
 	event.player_name = RelayText.decode(name)
 	members[player_id] = event.player_name
@@ -90,12 +90,12 @@ func _add(player_id: int, name: PackedByteArray, events: Array) -> bool:
 
 
 func _set_host(player_id: int, events: Array) -> bool:
-	if player_id >= _player_slots and player_id != Wire.NO_PLAYER:
+	if player_id >= _player_slots and player_id != RelayWire.NO_PLAYER:
 		return false
-	var new_host := NOBODY if player_id == Wire.NO_PLAYER else player_id
+	var new_host := NOBODY if player_id == RelayWire.NO_PLAYER else player_id
 	if new_host != host:
 		host = new_host
-		var event := Events.HostChanged.new()
+		var event := RelayEvents.RelayHostChanged.new()
 		event.player_id = host
 		events.append(event)
 	return true

@@ -1,7 +1,7 @@
 extends RefCounted
 ## Numbers that count up and cross the wire as their low 16 bits (SPEC 5).
 
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
 
 ## Rebuilds a whole number from its low 16 bits: the one nearest to [param near].
@@ -11,22 +11,22 @@ static func extend(low: int, near: int) -> int:
 
 
 ## Which of the peer's datagrams have arrived: the newest, and a mask of the 64 up to it.
-class ReceiveWindow:
+class RelayReceiveWindow:
 	extends RefCounted
-	enum Verdict { NEW, DUPLICATE, TOO_OLD }
+	enum RelayVerdict { NEW, DUPLICATE, TOO_OLD }
 
 	## Whole number of the newest datagram accepted; 0 = none yet.
 	var newest := 0
 	var _mask := 0
 
 	## Tells whether a datagram may be accepted.
-	func check(seq: int) -> Verdict:
+	func check(seq: int) -> RelayVerdict:
 		var behind := newest - seq
-		if behind >= Wire.WINDOW or seq < 1:
-			return Verdict.TOO_OLD
+		if behind >= RelayWire.WINDOW or seq < 1:
+			return RelayVerdict.TOO_OLD
 		if behind < 0 or not (_mask >> behind) & 1:
-			return Verdict.NEW
-		return Verdict.DUPLICATE
+			return RelayVerdict.NEW
+		return RelayVerdict.DUPLICATE
 
 	## Records a datagram that [method check] permitted, after every other check.
 	func accept(seq: int) -> void:
@@ -34,7 +34,7 @@ class ReceiveWindow:
 		if ahead <= 0:
 			_mask |= 1 << -ahead
 			return
-		_mask = (_mask << ahead | 1) if ahead < Wire.WINDOW else 1
+		_mask = (_mask << ahead | 1) if ahead < RelayWire.WINDOW else 1
 		newest = seq
 
 	## Bit i set = datagram newest - 1 - i has arrived; the newest itself is implied.

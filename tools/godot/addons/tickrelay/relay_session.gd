@@ -7,21 +7,21 @@ extends RefCounted
 ## two DATA. In the first, states and signals go before messages; in the second it is the other way
 ## round: so neither many states nor a large message can starve the other.
 
-const Acks := preload("relay_acks.gd")
-const Clock := preload("relay_clock.gd")
-const Events := preload("relay_events.gd")
-const Handshake := preload("relay_handshake.gd")
-const Log := preload("relay_log.gd")
-const Outbox := preload("relay_outbox.gd")
-const Parcel := preload("relay_parcel.gd")
-const Proofs := preload("relay_proofs.gd")
-const Records := preload("relay_records.gd")
-const Roster := preload("relay_roster.gd")
-const Sequence := preload("relay_sequence.gd")
-const Signals := preload("relay_signals.gd")
-const Table := preload("relay_table.gd")
-const Uploads := preload("relay_uploads.gd")
-const Wire := preload("generated_wire.gd")
+const RelayAcks := preload("relay_acks.gd")
+const RelayClock := preload("relay_clock.gd")
+const RelayEvents := preload("relay_events.gd")
+const RelayHandshake := preload("relay_handshake.gd")
+const RelayLog := preload("relay_log.gd")
+const RelayOutbox := preload("relay_outbox.gd")
+const RelayParcel := preload("relay_parcel.gd")
+const RelayProofs := preload("relay_proofs.gd")
+const RelayRecords := preload("relay_records.gd")
+const RelayRoster := preload("relay_roster.gd")
+const RelaySequence := preload("relay_sequence.gd")
+const RelaySignals := preload("relay_signals.gd")
+const RelayTable := preload("relay_table.gd")
+const RelayUploads := preload("relay_uploads.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Events that may wait for the game (chosen: minutes of a busy room). Then UPDATEs are dropped
 ## unacknowledged, so that the server keeps what they held.
@@ -29,20 +29,20 @@ const MAX_EVENTS := 16384
 
 const _MS := 0.001
 
-var welcome: Wire.WelcomeFields
+var welcome: RelayWire.RelayWelcomeFields
 ## The server's newest tick that we know of.
 var tick: int
-var receipts := Acks.Receipts.new()
-var flight := Acks.Flight.new()
-var clock: Clock
-var table: Table
-var roster: Roster
-var inbox: Log
-var signals_in: Signals.Incoming
-var signals_out := Signals.Outgoing.new()
-var uploads := Uploads.new()
-var outbox: Outbox
-var _shape := Records.RoomShape.new()
+var receipts := RelayAcks.RelayReceipts.new()
+var flight := RelayAcks.RelayFlight.new()
+var clock: RelayClock
+var table: RelayTable
+var roster: RelayRoster
+var inbox: RelayLog
+var signals_in: RelaySignals.RelayIncoming
+var signals_out := RelaySignals.RelayOutgoing.new()
+var uploads := RelayUploads.new()
+var outbox: RelayOutbox
+var _shape := RelayRecords.RelayRoomShape.new()
 var _shard: int
 var _dropped: Dictionary
 var _events: Array
@@ -54,7 +54,11 @@ var _sent_at: float
 
 ## [param silence_s]: silence after which the session is over; 0 = what the WELCOME says.
 func _init(
-	fields: Wire.WelcomeFields, now: float, dropped: Dictionary, events: Array, silence_s: float
+	fields: RelayWire.RelayWelcomeFields,
+	now: float,
+	dropped: Dictionary,
+	events: Array,
+	silence_s: float
 ) -> void:
 	welcome = fields
 	tick = fields.tick
@@ -66,19 +70,19 @@ func _init(
 	_shape.num_ids = fields.player_slots * fields.entities_per_player
 	_shape.page_ids = fields.page_ids
 	_shape.max_state_bytes = fields.max_state_bytes
-	_shard = Proofs.shard_of(Handshake.code_of(fields))
+	_shard = RelayProofs.shard_of(RelayHandshake.code_of(fields))
 	# A server that asks for a keepalive of 1 ms must not turn its clients into a flood.
-	_keepalive_s = maxf(fields.keepalive_ms * _MS, Wire.ACK_WITHIN_S)
+	_keepalive_s = maxf(fields.keepalive_ms * _MS, RelayWire.ACK_WITHIN_S)
 	_timeout_s = fields.timeout_ms * _MS
 	if silence_s > 0.0:
 		_timeout_s = minf(_timeout_s, silence_s)
-	clock = Clock.new(fields.tick_rate, now)
+	clock = RelayClock.new(fields.tick_rate, now)
 	clock.add(fields.tick, now)
-	table = Table.new(_shape, fields.player_id, fields.tick_rate)
-	roster = Roster.new(fields.player_slots)
-	inbox = Log.new(fields.log_index)
-	signals_in = Signals.Incoming.new(dropped, roster.members)
-	outbox = Outbox.new(fields.message_id, fields.message_credit, fields.messages_per_s)
+	table = RelayTable.new(_shape, fields.player_id, fields.tick_rate)
+	roster = RelayRoster.new(fields.player_slots)
+	inbox = RelayLog.new(fields.log_index)
+	signals_in = RelaySignals.RelayIncoming.new(dropped, roster.members)
+	outbox = RelayOutbox.new(fields.message_id, fields.message_credit, fields.messages_per_s)
 
 
 ## Tells when the session is over if nothing arrives, seconds.
@@ -98,30 +102,32 @@ func server_time(now: float) -> float:
 
 ## Takes an UPDATE: OK, or a drop reason; then nothing has changed.
 func handle_update(data: PackedByteArray, now: float) -> int:
-	var header := Wire.UpdateHeader.decode(data)
+	var header := RelayWire.RelayUpdateHeader.decode(data)
 	if header == null:
-		return Wire.DropReason.TOO_SHORT
+		return RelayWire.DropReason.TOO_SHORT
 	if header.session != welcome.session:
-		return Wire.DropReason.UNKNOWN_SESSION
+		return RelayWire.DropReason.UNKNOWN_SESSION
 	if _events.size() >= MAX_EVENTS:
-		return Wire.DropReason.HOLD_FULL
-	var seq := Sequence.extend(header.seq, receipts.window.newest)
+		return RelayWire.DropReason.HOLD_FULL
+	var seq := RelaySequence.extend(header.seq, receipts.window.newest)
 	match receipts.window.check(seq):
-		Sequence.ReceiveWindow.Verdict.DUPLICATE:
-			return Wire.DropReason.DUPLICATE
-		Sequence.ReceiveWindow.Verdict.TOO_OLD:
-			return Wire.DropReason.TOO_OLD
+		RelaySequence.RelayReceiveWindow.RelayVerdict.DUPLICATE:
+			return RelayWire.DropReason.DUPLICATE
+		RelaySequence.RelayReceiveWindow.RelayVerdict.TOO_OLD:
+			return RelayWire.DropReason.TOO_OLD
 	return _handle_fresh(data, header, seq, now)
 
 
-func _handle_fresh(data: PackedByteArray, header: Wire.UpdateHeader, seq: int, now: float) -> int:
+func _handle_fresh(
+	data: PackedByteArray, header: RelayWire.RelayUpdateHeader, seq: int, now: float
+) -> int:
 	if not flight.may_be_acked(header) or not outbox.may_be_acked(header.message_ack):
-		return Wire.DropReason.BAD_ACK
-	var sections := Records.read_sections(data, _shape)
+		return RelayWire.DropReason.BAD_ACK
+	var sections := RelayRecords.read_sections(data, _shape)
 	if sections == null or not table.fits(header.tick, sections.pages):
-		return Wire.DropReason.BAD_SECTION
+		return RelayWire.DropReason.BAD_SECTION
 	var is_newest := seq > receipts.window.newest
-	receipts.accept(seq, now, data.size() == Wire.UpdateHeader.SIZE)
+	receipts.accept(seq, now, data.size() == RelayWire.RelayUpdateHeader.SIZE)
 	_received_at = maxf(_received_at, now)
 	tick = maxi(tick, header.tick)
 	clock.add(header.tick, now)
@@ -135,19 +141,19 @@ func _handle_fresh(data: PackedByteArray, header: Wire.UpdateHeader, seq: int, n
 ## Answers a challenge: proves to the server that we are at the address it went to.
 func handle_path_challenge(challenge: int, now: float) -> PackedByteArray:
 	_received_at = maxf(_received_at, now)
-	var response := Wire.PathResponse.new()
-	response.kind = Wire.Kind.PATH_RESPONSE
+	var response := RelayWire.RelayPathResponse.new()
+	response.kind = RelayWire.Kind.PATH_RESPONSE
 	response.shard = _shard
 	response.session = welcome.session
 	response.challenge = challenge
-	response.proof = Proofs.path_proof(welcome.secret, challenge, welcome.session)
+	response.proof = RelayProofs.path_proof(welcome.secret, challenge, welcome.session)
 	return response.encode()
 
 
 ## Builds the datagram that ends the session on our side.
-func build_bye(reason: Wire.ByeReason) -> PackedByteArray:
-	var bye := Wire.Bye.new()
-	bye.kind = Wire.Kind.BYE
+func build_bye(reason: RelayWire.ByeReason) -> PackedByteArray:
+	var bye := RelayWire.RelayBye.new()
+	bye.kind = RelayWire.Kind.BYE
 	bye.shard = _shard
 	bye.session = welcome.session
 	bye.reason = reason
@@ -164,19 +170,19 @@ func expire(now: float) -> void:
 	signals_in.release(inbox.done, now, _events)
 
 
-func _apply(update_tick: int, sections: Records.Sections, now: float) -> void:
+func _apply(update_tick: int, sections: RelayRecords.RelaySections, now: float) -> void:
 	table.apply(update_tick, sections.pages, _events)
-	for part: Records.LogRange in sections.ranges:
+	for part: RelayRecords.RelayLogRange in sections.ranges:
 		for entry in inbox.take(part):
 			_hand_over(entry)
 	signals_in.release(inbox.done, now, _events)
-	for part: Records.SignalPart in sections.signal_parts:
+	for part: RelayRecords.RelaySignalPart in sections.signal_parts:
 		signals_in.take(part, inbox.done, now, _events)
 
 
-func _hand_over(entry: Records.Entry) -> void:
-	if entry.kind >= 1 and entry.kind <= Wire.MAX_PLAYER_KIND:
-		var event := Events.MessageReceived.new()
+func _hand_over(entry: RelayRecords.RelayEntry) -> void:
+	if entry.kind >= 1 and entry.kind <= RelayWire.MAX_PLAYER_KIND:
+		var event := RelayEvents.RelayMessageReceived.new()
 		event.sender = entry.sender
 		event.kind = entry.kind
 		event.channel = entry.channel
@@ -186,13 +192,15 @@ func _hand_over(entry: Records.Entry) -> void:
 		return
 	var told := []
 	if not roster.apply(entry, told):
-		_dropped[Wire.DropReason.MALFORMED] = _dropped.get(Wire.DropReason.MALFORMED, 0) + 1
+		_dropped[RelayWire.DropReason.MALFORMED] = (
+			_dropped.get(RelayWire.DropReason.MALFORMED, 0) + 1
+		)
 	for event: RefCounted in told:
 		_events.append(event)
-		if event is Events.PlayerJoined:
+		if event is RelayEvents.RelayPlayerJoined:
 			signals_in.on_joined(event.player_id)
 			table.announce(event.player_id, _events)
-		elif event is Events.PlayerLeft:
+		elif event is RelayEvents.RelayPlayerLeft:
 			signals_in.on_left(event.player_id)
 			table.retire(event.player_id)
 
@@ -206,12 +214,12 @@ func build_tick(now: float, max_datagrams: int = 2) -> Array[PackedByteArray]:
 
 	var first := _open_parcel()
 	states = uploads.pack(states, first, flight.newest + 1)
-	signals_out.pack(first)
+	signals_out.pack(first, outbox.newest_permitted())
 	messages = outbox.pack(messages, first, now, flight.rtt_s)
 	if not first.is_empty or receipts.is_owed():
 		datagrams.append(_seal(first, now))
 
-	var is_more := states.size() + messages.size() + signals_out.num_waiting() > 0
+	var is_more := not states.is_empty() or not messages.is_empty() or _has_due_signals()
 	if is_more and max_datagrams > 1:
 		datagrams.append(_build_messages_first(states, messages, now))
 	return datagrams
@@ -221,14 +229,14 @@ func build_tick(now: float, max_datagrams: int = 2) -> Array[PackedByteArray]:
 ## signals, then what fits of the states. None if neither a message nor a signal is due.
 func build_flush(now: float) -> Array[PackedByteArray]:
 	var messages := outbox.due(now)
-	if messages.is_empty() and signals_out.num_waiting() == 0:
+	if messages.is_empty() and not _has_due_signals():
 		return []
 	return [_build_messages_first(uploads.due(), messages, now)]
 
 
 ## Tells whether messages or signals wait that have not been sent at all and may go now.
 func has_unsent() -> bool:
-	return signals_out.num_waiting() > 0 or outbox.has_unsent()
+	return _has_due_signals() or outbox.has_unsent()
 
 
 ## Builds a DATA that only acknowledges: what is owed between ticks, and the keepalive.
@@ -236,28 +244,32 @@ func build_word(now: float) -> PackedByteArray:
 	return _seal(_open_parcel(), now)
 
 
+func _has_due_signals() -> bool:
+	return signals_out.has_due(outbox.newest_permitted())
+
+
 func _build_messages_first(
-	states: Array[Uploads.Entity], messages: Array[Outbox.Waiting], now: float
+	states: Array[RelayUploads.RelayEntity], messages: Array[RelayOutbox.RelayWaiting], now: float
 ) -> PackedByteArray:
 	var parcel := _open_parcel()
 	outbox.pack(messages, parcel, now, flight.rtt_s)
-	signals_out.pack(parcel)
+	signals_out.pack(parcel, outbox.newest_permitted())
 	uploads.pack(states, parcel, flight.newest + 1)
 	return _seal(parcel, now)
 
 
-func _open_parcel() -> Parcel:
-	var parcel := Parcel.new()
+func _open_parcel() -> RelayParcel:
+	var parcel := RelayParcel.new()
 	var log_bits := inbox.log_bits()
 	if not log_bits.is_empty():
-		parcel.add(Wire.DataSection.LOG_BITS, log_bits)
+		parcel.add(RelayWire.DataSection.LOG_BITS, log_bits)
 	return parcel
 
 
 ## Puts the header before a parcel and counts the datagram as sent.
-func _seal(parcel: Parcel, now: float) -> PackedByteArray:
-	var header := Wire.DataHeader.new()
-	header.kind = Wire.Kind.DATA
+func _seal(parcel: RelayParcel, now: float) -> PackedByteArray:
+	var header := RelayWire.RelayDataHeader.new()
+	header.kind = RelayWire.Kind.DATA
 	header.shard = _shard
 	header.session = welcome.session
 	receipts.report(header, now)

@@ -1,12 +1,12 @@
 extends RefCounted
 ## Signals both ways (SPEC 10): at most once, never sent again, newest-first on request.
 
-const Events := preload("relay_events.gd")
-const Parcel := preload("relay_parcel.gd")
-const Records := preload("relay_records.gd")
-const Sequence := preload("relay_sequence.gd")
-const Targets := preload("relay_targets.gd")
-const Wire := preload("generated_wire.gd")
+const RelayEvents := preload("relay_events.gd")
+const RelayParcel := preload("relay_parcel.gd")
+const RelayRecords := preload("relay_records.gd")
+const RelaySequence := preload("relay_sequence.gd")
+const RelayTargets := preload("relay_targets.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## Fragments that wait to be sent; then the oldest signal is dropped (chosen).
 const MAX_QUEUED := 256
@@ -19,11 +19,19 @@ const MAX_UNFINISHED := 64
 
 
 ## Signals that the game has queued and no DATA has carried yet.
-class Outgoing:
+class RelayUnsent:
+	extends RefCounted
+	## Whole id of the message that it follows; 0 = none.
+	var after := 0
+	## Fragments that are left to send.
+	var bodies: Array[PackedByteArray] = []
+
+
+class RelayOutgoing:
 	extends RefCounted
 	## Signals that were dropped because the queue was full.
 	var num_dropped := 0
-	var _queue: Array[Array] = []  # per signal the bodies that are left to send
+	var _queue: Array[RelayUnsent] = []
 	var _num_bodies := 0
 	var _sequence := 0
 
@@ -32,44 +40,67 @@ class Outgoing:
 		return _num_bodies
 
 	## Cuts a signal into fragments and queues them; the oldest give way when too many wait.
-	## [param header] has kind, channel, target, flags and after_message; the caller checked them.
+	## [param header] has kind, channel, target and flags; the caller checked them. [param after]:
+	## with AFTER_LOG, the whole id of the message that it follows.
 	func queue(
-		payload: PackedByteArray, header: Wire.SignalUpHeader, players: PackedInt32Array
+		payload: PackedByteArray,
+		header: RelayWire.RelaySignalUpHeader,
+		players: PackedInt32Array,
+		after: int
 	) -> Error:
-		var size := Parcel.fragment_bytes(Wire.SignalUpHeader.SIZE, players.size())
-		var pieces := Targets.split(payload, size)
-		if pieces.size() > Wire.MAX_SIGNAL_FRAGMENTS:
+		var size := RelayParcel.fragment_bytes(RelayWire.RelaySignalUpHeader.SIZE, players.size())
+		var pieces := RelayTargets.split(payload, size)
+		if pieces.size() > RelayWire.MAX_SIGNAL_FRAGMENTS:
 			return ERR_INVALID_PARAMETER
 		_sequence += 1
 		header.sequence = _sequence & 0xFFFF
 		header.target_count = players.size()
-		var targets := Targets.encode(players)
-		var bodies := []
+		var targets := RelayTargets.encode(players)
+		header.after_message = after & 0xFFFF
+		var unsent := RelayUnsent.new()
+		unsent.after = after
 		for number in pieces.size():
 			header.fragment = pieces.size() - 1 << 4 | number
 			var body := header.encode()
 			body.append_array(targets)
 			body.append_array(pieces[number])
-			bodies.append(body)
-		_queue.append(bodies)
-		_num_bodies += bodies.size()
+			unsent.bodies.append(body)
+		_queue.append(unsent)
+		_num_bodies += unsent.bodies.size()
 		while _num_bodies > MAX_QUEUED:
-			_num_bodies -= _queue.pop_front().size()
+			_num_bodies -= _queue.pop_front().bodies.size()
 			num_dropped += 1
 		return OK
 
-	## Moves what fits into a DATA, in order; it is never sent again.
-	func pack(parcel: Parcel) -> void:
-		while not _queue.is_empty() and parcel.fits(_queue[0][0].size()):
-			parcel.add(Wire.DataSection.SIGNAL, _queue[0].pop_front())
-			_num_bodies -= 1
-			if _queue[0].is_empty():
-				_queue.pop_front()
+	## Tells whether [method pack] has anything to send.
+	func has_due(newest_message: int) -> bool:
+		for unsent in _queue:
+			if unsent.after <= newest_message:
+				return true
+		return false
+
+	## Moves what fits into a DATA, in order; it is never sent again. [param newest_message]: the
+	## newest that the relay takes now. What follows a later one waits for that here: the relay
+	## would drop it (SPEC 10).
+	func pack(parcel: RelayParcel, newest_message: int) -> void:
+		var waiting: Array[RelayUnsent] = []
+		while not _queue.is_empty():
+			var unsent := _queue[0]
+			if unsent.after <= newest_message:
+				while not unsent.bodies.is_empty() and parcel.fits(unsent.bodies[0].size()):
+					parcel.add(RelayWire.DataSection.SIGNAL, unsent.bodies.pop_front())
+					_num_bodies -= 1
+				if not unsent.bodies.is_empty():
+					break
+			else:
+				waiting.append(unsent)
+			_queue.pop_front()
+		_queue = waiting + _queue
 
 
-class Held:
+class RelayHeld:
 	extends RefCounted
-	var part: Records.SignalPart
+	var part: RelayRecords.RelaySignalPart
 	## Whole log index that must have been handed over first.
 	var position := 0
 	var expires_at := 0.0
@@ -79,7 +110,7 @@ class Held:
 ##
 ## A signal may overtake its sender's PLAYER_JOINED, and a late one may follow its PLAYER_LEFT: the
 ## game hears of members only, so the first waits and the second is dropped.
-class Incoming:
+class RelayIncoming:
 	extends RefCounted
 	## Signals not handed over because a newer one had been: normal for NEWEST_FIRST.
 	var num_superseded := 0
@@ -89,7 +120,7 @@ class Incoming:
 	var _members: Dictionary
 	var _left := {}  # player id -> true: ids whose last player left
 	var _unfinished := {}  # sender << 16 | sequence -> Dictionary of number -> part
-	var _held: Array[Held] = []
+	var _held: Array[RelayHeld] = []
 	var _newest := {}  # sender << 8 | channel -> newest sequence, whole
 
 	## [param members]: player ids announced at `done`, kept up to date by the roster.
@@ -99,22 +130,22 @@ class Incoming:
 
 	## Takes a section that arrived; hands it over if it is whole and due. [param done]: everything
 	## up to this log index has been handed over.
-	func take(part: Records.SignalPart, done: int, now: float, events: Array) -> void:
+	func take(part: RelayRecords.RelaySignalPart, done: int, now: float, events: Array) -> void:
 		if _left.has(part.sender):
-			_drop(Wire.DropReason.SIGNAL_LATE, 1)
+			_drop(RelayWire.DropReason.SIGNAL_LATE, 1)
 			return
 		var whole := _assemble(part)
 		if whole == null:
 			return
-		var waiting := Held.new()
+		var waiting := RelayHeld.new()
 		waiting.part = whole
 		waiting.expires_at = now + HOLD_S
-		if whole.flags & Wire.SignalFlag.AFTER_LOG:
-			waiting.position = Sequence.extend(whole.position, done)
+		if whole.flags & RelayWire.SignalFlag.AFTER_LOG:
+			waiting.position = RelaySequence.extend(whole.position, done)
 		if _is_due(waiting, done):
 			_hand_over(whole, events)
 		elif _held.size() >= MAX_HELD:
-			_drop(Wire.DropReason.SIGNAL_QUEUE_FULL, 1)
+			_drop(RelayWire.DropReason.SIGNAL_QUEUE_FULL, 1)
 		else:
 			_held.append(waiting)
 
@@ -123,10 +154,10 @@ class Incoming:
 	func release(done: int, now: float, events: Array) -> void:
 		if _held.is_empty():
 			return
-		var kept: Array[Held] = []
+		var kept: Array[RelayHeld] = []
 		for waiting in _held:
 			if waiting.expires_at <= now:
-				_drop(Wire.DropReason.SIGNAL_LATE, 1)
+				_drop(RelayWire.DropReason.SIGNAL_LATE, 1)
 			elif _is_due(waiting, done):
 				_hand_over(waiting.part, events)
 			else:
@@ -146,21 +177,21 @@ class Incoming:
 		for key: int in _unfinished.keys():
 			if key >> 16 == sender:
 				_unfinished.erase(key)
-		var kept: Array[Held] = []
+		var kept: Array[RelayHeld] = []
 		for waiting in _held:
 			if waiting.part.sender != sender:
 				kept.append(waiting)
-		_drop(Wire.DropReason.SIGNAL_LATE, _held.size() - kept.size())
+		_drop(RelayWire.DropReason.SIGNAL_LATE, _held.size() - kept.size())
 		_held = kept
 
-	func _drop(reason: Wire.DropReason, count: int) -> void:
+	func _drop(reason: RelayWire.DropReason, count: int) -> void:
 		if count > 0:
 			_dropped[reason] = _dropped.get(reason, 0) + count
 
-	func _is_due(waiting: Held, done: int) -> bool:
+	func _is_due(waiting: RelayHeld, done: int) -> bool:
 		return waiting.position <= done and _members.has(waiting.part.sender)
 
-	func _assemble(part: Records.SignalPart) -> Records.SignalPart:
+	func _assemble(part: RelayRecords.RelaySignalPart) -> RelayRecords.RelaySignalPart:
 		if part.last == 0:
 			return part
 		var key := part.sender << 16 | part.sequence
@@ -182,15 +213,15 @@ class Incoming:
 		part.payload = payload
 		return part
 
-	func _hand_over(part: Records.SignalPart, events: Array) -> void:
+	func _hand_over(part: RelayRecords.RelaySignalPart, events: Array) -> void:
 		var key := part.sender << 8 | part.channel
 		var newest: int = _newest.get(key, part.sequence - 1)
-		var sequence := Sequence.extend(part.sequence, newest)
-		if sequence <= newest and part.flags & Wire.SignalFlag.NEWEST_FIRST:
+		var sequence := RelaySequence.extend(part.sequence, newest)
+		if sequence <= newest and part.flags & RelayWire.SignalFlag.NEWEST_FIRST:
 			num_superseded += 1
 			return
 		_newest[key] = maxi(sequence, newest)
-		var event := Events.SignalReceived.new()
+		var event := RelayEvents.RelaySignalReceived.new()
 		event.sender = part.sender
 		event.kind = part.kind
 		event.channel = part.channel

@@ -19,9 +19,9 @@ signal spawned(node: Node, player_id: int)
 ## A player's scene is about to go.
 signal despawned(node: Node, player_id: int)
 
-const Client := preload("relay_client.gd")
-const Finder := preload("relay_finder.gd")
-const Sync := preload("relay_sync.gd")
+const RelayClientScript := preload("relay_client.gd")
+const RelayFinder := preload("relay_finder.gd")
+const RelaySyncScript := preload("relay_sync.gd")
 
 ## Multiplayer ids of others: 1 is the server, and us while no peer is set.
 const _FIRST_AUTHORITY := 2
@@ -38,7 +38,7 @@ const _FIRST_AUTHORITY := 2
 ## Another scene for the local player (with a camera, with input). Empty: the same.
 @export var local_scene: PackedScene
 ## The client to use. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: Client
+@export var client: RelayClientScript
 
 var _nodes := {}  # player id -> Node
 
@@ -47,7 +47,7 @@ func _ready() -> void:
 	if Engine.is_editor_hint():
 		return
 	if client == null:
-		client = Finder.find(self)
+		client = RelayFinder.find(self)
 	if client == null:
 		_warn("there is no RelayClient: add one to the scene or as an autoload, or set client")
 		return
@@ -116,7 +116,7 @@ func _introduce(node: Node, player_id: int, player_name: String) -> void:
 	while not todo.is_empty():
 		var next: Node = todo.pop_back()
 		todo.append_array(next.get_children())
-		if next is Sync:
+		if next is RelaySyncScript:
 			next.client = client
 			next.player_id = player_id
 

@@ -6,9 +6,9 @@ extends RefCounted
 ## bulk conversion, and nothing depends on the order in which properties stand in the inspector
 ## except among those of one width. "Numbers" are a state decoded: one float32 after the other.
 
-enum Blend { STEP, LINEAR, ANGLE, TURN }
+enum RelayBlend { STEP, LINEAR, ANGLE, TURN }
 
-const Property := preload("relay_property.gd")
+const RelayPropertyScript := preload("relay_property.gd")
 
 const _STEPS_16 := 65535.0
 const _STEPS_8 := 255.0
@@ -32,18 +32,18 @@ const _NUMBERS := {
 var size := 0
 ## What could not be taken, in words.
 var problems: Array[String] = []
-var _fields: Array[Field] = []
+var _fields: Array[RelayField] = []
 var _num_numbers := 0
 var _num_floats := 0
 
 
-class Field:
+class RelayField:
 	extends RefCounted
 	var node: Node
 	var property: NodePath
 	var value_type := TYPE_NIL
-	var encoding := Property.Encoding.FLOAT
-	var blend := Blend.LINEAR
+	var encoding := RelayPropertyScript.Encoding.FLOAT
+	var blend := RelayBlend.LINEAR
 	var low := 0.0
 	var high := 1.0
 	## Numbers in it.
@@ -55,21 +55,21 @@ class Field:
 
 ## Lays out [param properties] (of type RelayProperty) of [param root] and of nodes below it.
 func _init(root: Node, properties: Array) -> void:
-	for property: Property in properties:
+	for property: RelayPropertyScript in properties:
 		_add(root, property)
 	_fields.sort_custom(
-		func(a: Field, b: Field) -> bool:
-			var width_a := Property.BYTES[a.encoding]
-			var width_b := Property.BYTES[b.encoding]
+		func(a: RelayField, b: RelayField) -> bool:
+			var width_a := RelayPropertyScript.BYTES[a.encoding]
+			var width_b := RelayPropertyScript.BYTES[b.encoding]
 			return width_a > width_b or (width_a == width_b and a.first < b.first)
 	)
 	_num_numbers = 0
 	for field in _fields:
 		field.at = size
 		field.first = _num_numbers
-		size += field.count * Property.BYTES[field.encoding]
+		size += field.count * RelayPropertyScript.BYTES[field.encoding]
 		_num_numbers += field.count
-		if field.encoding == Property.Encoding.FLOAT:
+		if field.encoding == RelayPropertyScript.Encoding.FLOAT:
 			_num_floats += field.count
 
 
@@ -83,7 +83,7 @@ func encode() -> PackedByteArray:
 		var at := field.at
 		for number in _numbers_of(field.node.get_indexed(field.property), field.value_type):
 			_write(field, number, bytes, at)
-			at += Property.BYTES[field.encoding]
+			at += RelayPropertyScript.BYTES[field.encoding]
 	return bytes
 
 
@@ -96,7 +96,7 @@ func decode(bytes: PackedByteArray, start: int) -> PackedFloat32Array:
 			return PackedFloat32Array()
 	numbers.resize(_num_numbers)
 	for field in _fields:
-		if field.encoding != Property.Encoding.FLOAT:
+		if field.encoding != RelayPropertyScript.Encoding.FLOAT:
 			_read(field, bytes, start + field.at, numbers)
 	return numbers
 
@@ -105,13 +105,13 @@ func decode(bytes: PackedByteArray, start: int) -> PackedFloat32Array:
 func blend(a: PackedFloat32Array, b: PackedFloat32Array, weight: float) -> PackedFloat32Array:
 	var result := a.duplicate()
 	for field in _fields:
-		if field.blend == Blend.STEP:
+		if field.blend == RelayBlend.STEP:
 			continue
-		if field.blend == Blend.TURN:
+		if field.blend == RelayBlend.TURN:
 			_turn(a, b, weight, field.first, result)
 			continue
 		for i in range(field.first, field.first + field.count):
-			if field.blend == Blend.ANGLE:
+			if field.blend == RelayBlend.ANGLE:
 				result[i] = wrapf(lerp_angle(a[i], b[i], weight), -PI, PI)
 			else:
 				result[i] = lerpf(a[i], b[i], weight)
@@ -138,7 +138,7 @@ func distance(root: Node, a: PackedFloat32Array, b: PackedFloat32Array) -> float
 	return 0.0
 
 
-func _add(root: Node, property: Property) -> void:
+func _add(root: Node, property: RelayPropertyScript) -> void:
 	if property == null or property.path.is_empty():
 		problems.append("an entry of the list of properties is empty: set its path, or remove it")
 		return
@@ -153,7 +153,7 @@ func _add(root: Node, property: Property) -> void:
 			)
 		)
 		return
-	var field := Field.new()
+	var field := RelayField.new()
 	field.node = node
 	field.property = NodePath(":" + names)
 	field.value_type = _type_of(node, field.property)
@@ -197,76 +197,81 @@ static func _listed_type(node: Node, property_name: StringName) -> int:
 	return -1
 
 
-func _choose(field: Field, property: Property, names: String) -> void:
+func _choose(field: RelayField, property: RelayPropertyScript, names: String) -> void:
 	field.encoding = property.encoding
 	field.low = property.min_value
 	field.high = property.max_value
-	if field.encoding == Property.Encoding.AUTO:
+	if field.encoding == RelayPropertyScript.Encoding.AUTO:
 		field.encoding = _encoding_for(field.value_type, names)
 		if field.value_type == TYPE_QUATERNION:
 			field.low = -1.0
 			field.high = 1.0
-	field.blend = Blend.LINEAR
+	field.blend = RelayBlend.LINEAR
 	if field.value_type == TYPE_BOOL or not property.interpolate:
-		field.blend = Blend.STEP
+		field.blend = RelayBlend.STEP
 	elif field.value_type == TYPE_QUATERNION:
-		field.blend = Blend.TURN
-	elif field.encoding in [Property.Encoding.ANGLE_16, Property.Encoding.ANGLE_8]:
-		field.blend = Blend.ANGLE
+		field.blend = RelayBlend.TURN
+	elif (
+		field.encoding
+		in [RelayPropertyScript.Encoding.ANGLE_16, RelayPropertyScript.Encoding.ANGLE_8]
+	):
+		field.blend = RelayBlend.ANGLE
 
 
-func _encoding_for(value_type: int, names: String) -> Property.Encoding:
+func _encoding_for(value_type: int, names: String) -> RelayPropertyScript.Encoding:
 	if names == "rotation":
-		return Property.Encoding.ANGLE_16
+		return RelayPropertyScript.Encoding.ANGLE_16
 	match value_type:
 		TYPE_BOOL:
-			return Property.Encoding.WHOLE_8
+			return RelayPropertyScript.Encoding.WHOLE_8
 		TYPE_INT, TYPE_VECTOR2I, TYPE_VECTOR3I:
-			return Property.Encoding.WHOLE_16
+			return RelayPropertyScript.Encoding.WHOLE_16
 		TYPE_COLOR:
-			return Property.Encoding.RANGE_8
+			return RelayPropertyScript.Encoding.RANGE_8
 		TYPE_QUATERNION:
-			return Property.Encoding.RANGE_16
-	return Property.Encoding.FLOAT
+			return RelayPropertyScript.Encoding.RANGE_16
+	return RelayPropertyScript.Encoding.FLOAT
 
 
-func _write(field: Field, given: float, bytes: PackedByteArray, at: int) -> void:
+func _write(field: RelayField, given: float, bytes: PackedByteArray, at: int) -> void:
 	var number := given if is_finite(given) else 0.0
 	var share := (clampf(number, field.low, field.high) - field.low) / (field.high - field.low)
 	match field.encoding:
-		Property.Encoding.FLOAT:
+		RelayPropertyScript.Encoding.FLOAT:
 			bytes.encode_float(at, number)
-		Property.Encoding.RANGE_16:
+		RelayPropertyScript.Encoding.RANGE_16:
 			bytes.encode_u16(at, roundi(share * _STEPS_16))
-		Property.Encoding.RANGE_8:
+		RelayPropertyScript.Encoding.RANGE_8:
 			bytes.encode_u8(at, roundi(share * _STEPS_8))
-		Property.Encoding.ANGLE_16:
+		RelayPropertyScript.Encoding.ANGLE_16:
 			bytes.encode_u16(at, roundi(fposmod(number, TAU) / TAU * _DIRECTIONS_16) & 0xFFFF)
-		Property.Encoding.ANGLE_8:
+		RelayPropertyScript.Encoding.ANGLE_8:
 			bytes.encode_u8(at, roundi(fposmod(number, TAU) / TAU * _DIRECTIONS_8) & 0xFF)
-		Property.Encoding.WHOLE_16:
+		RelayPropertyScript.Encoding.WHOLE_16:
 			bytes.encode_s16(at, roundi(clampf(number, -32768.0, 32767.0)))
-		Property.Encoding.WHOLE_8:
+		RelayPropertyScript.Encoding.WHOLE_8:
 			bytes.encode_u8(at, roundi(clampf(number, 0.0, 255.0)))
 
 
-func _read(field: Field, bytes: PackedByteArray, start: int, numbers: PackedFloat32Array) -> void:
+func _read(
+	field: RelayField, bytes: PackedByteArray, start: int, numbers: PackedFloat32Array
+) -> void:
 	var at := start
-	var width := Property.BYTES[field.encoding]
+	var width := RelayPropertyScript.BYTES[field.encoding]
 	var scale := field.high - field.low
 	for i in range(field.first, field.first + field.count):
 		match field.encoding:
-			Property.Encoding.RANGE_16:
+			RelayPropertyScript.Encoding.RANGE_16:
 				numbers[i] = field.low + bytes.decode_u16(at) / _STEPS_16 * scale
-			Property.Encoding.RANGE_8:
+			RelayPropertyScript.Encoding.RANGE_8:
 				numbers[i] = field.low + bytes.decode_u8(at) / _STEPS_8 * scale
-			Property.Encoding.ANGLE_16:
+			RelayPropertyScript.Encoding.ANGLE_16:
 				numbers[i] = bytes.decode_s16(at) / _DIRECTIONS_16 * TAU
-			Property.Encoding.ANGLE_8:
+			RelayPropertyScript.Encoding.ANGLE_8:
 				numbers[i] = bytes.decode_s8(at) / _DIRECTIONS_8 * TAU
-			Property.Encoding.WHOLE_16:
+			RelayPropertyScript.Encoding.WHOLE_16:
 				numbers[i] = bytes.decode_s16(at)
-			Property.Encoding.WHOLE_8:
+			RelayPropertyScript.Encoding.WHOLE_8:
 				numbers[i] = bytes.decode_u8(at)
 		at += width
 
@@ -308,7 +313,7 @@ static func _numbers_of(value: Variant, expected_type: int) -> PackedFloat64Arra
 	return PackedFloat64Array([float(value)])
 
 
-static func _value_of(field: Field, numbers: PackedFloat32Array) -> Variant:
+static func _value_of(field: RelayField, numbers: PackedFloat32Array) -> Variant:
 	var i := field.first
 	match field.value_type:
 		TYPE_BOOL:

@@ -27,12 +27,12 @@ extends Node
 ## news a player stands still. Angles turn the short way round. What moves further than
 ## [member teleport_distance] from one sample to the next is not drawn in between.
 
-const Client := preload("relay_client.gd")
-const Finder := preload("relay_finder.gd")
-const Layout := preload("relay_state_layout.gd")
-const Property := preload("relay_property.gd")
-const States := preload("relay_states.gd")
-const Timeline := preload("relay_timeline.gd")
+const RelayClientScript := preload("relay_client.gd")
+const RelayFinder := preload("relay_finder.gd")
+const RelayStateLayout := preload("relay_state_layout.gd")
+const RelayPropertyScript := preload("relay_property.gd")
+const RelayStatesScript := preload("relay_states.gd")
+const RelayTimeline := preload("relay_timeline.gd")
 
 ## Player id of nobody.
 const NOBODY := -1
@@ -56,7 +56,7 @@ const _PRIORITY := 1000
 ## player, and so on. The room must permit as many (entities_per_player of [RelayClient]).
 @export_range(0, 255) var local_index := 0
 ## The client to use. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: Client
+@export var client: RelayClientScript
 
 @export_group("Shared properties")
 ## Whether to share the position of the node above.
@@ -70,13 +70,13 @@ const _PRIORITY := 1000
 		share_rotation = value
 		update_configuration_warnings()
 ## How each coordinate of the position is written; AUTO is exact, 4 bytes each.
-@export var position_encoding := Property.Encoding.AUTO
+@export var position_encoding := RelayPropertyScript.Encoding.AUTO
 ## Least coordinate for RANGE_16 and RANGE_8: the left and upper end of the world.
 @export var position_min := 0.0
 ## Largest coordinate for RANGE_16 and RANGE_8.
 @export var position_max := 1024.0
 ## What else is shared: properties of the node above or of nodes below that one.
-@export var properties: Array[Property] = []:
+@export var properties: Array[RelayPropertyScript] = []:
 	set(value):
 		properties = value
 		update_configuration_warnings()
@@ -96,8 +96,8 @@ var delay_s: float:
 	get:
 		return _timeline.delay_s if _timeline != null else 0.0
 
-var _layout: Layout
-var _timeline: Timeline
+var _layout: RelayStateLayout
+var _timeline: RelayTimeline
 var _entity_id := NOBODY
 var _has_published := false
 var _is_hiding := false
@@ -110,11 +110,11 @@ func _ready() -> void:
 		set_process(false)
 		return
 	process_priority = _PRIORITY
-	_layout = Layout.new(get_parent(), _shared())
+	_layout = RelayStateLayout.new(get_parent(), _shared())
 	for problem in _layout.problems:
 		_warn(problem)
 	if client == null:
-		client = Finder.find(self)
+		client = RelayFinder.find(self)
 	if client == null:
 		_warn("there is no RelayClient: add one to the scene or as an autoload, or set client")
 		set_process(false)
@@ -156,10 +156,10 @@ func _get_configuration_warnings() -> PackedStringArray:
 		warnings.append(
 			"%s has neither position nor rotation: add what to share to properties." % parent.name
 		)
-	var layout := Layout.new(parent, _shared())
+	var layout := RelayStateLayout.new(parent, _shared())
 	for problem in layout.problems:
 		warnings.append(problem + ".")
-	var used_client := client if client != null else Finder.find(self)
+	var used_client := client if client != null else RelayFinder.find(self)
 	var limit := _USUAL_MAX_BYTES
 	if used_client != null and int(used_client.get("max_state_bytes")) > 0:
 		limit = used_client.get("max_state_bytes")
@@ -180,20 +180,22 @@ func is_local() -> bool:
 
 ## Bytes of a state with all that is shared.
 func state_bytes() -> int:
-	return _layout.size if _layout != null else Layout.new(get_parent(), _shared()).size
+	return _layout.size if _layout != null else RelayStateLayout.new(get_parent(), _shared()).size
 
 
 ## What is shared, in the order of the inspector: position, rotation, the rest.
-func _shared() -> Array[Property]:
-	var shared: Array[Property] = []
+func _shared() -> Array[RelayPropertyScript]:
+	var shared: Array[RelayPropertyScript] = []
 	var parent := get_parent()
 	var is_flat := parent is Node2D or parent is Control
 	if share_position and (is_flat or parent is Node3D):
-		shared.append(Property.create(^":position", position_encoding, position_min, position_max))
+		shared.append(
+			RelayPropertyScript.create(^":position", position_encoding, position_min, position_max)
+		)
 	if share_rotation and is_flat:
-		shared.append(Property.create(^":rotation"))
+		shared.append(RelayPropertyScript.create(^":rotation"))
 	elif share_rotation and parent is Node3D:
-		shared.append(Property.create(^":quaternion"))
+		shared.append(RelayPropertyScript.create(^":quaternion"))
 	shared.append_array(properties)
 	return shared
 
@@ -210,7 +212,7 @@ func _start_anew() -> void:
 	if is_local():
 		_hide(false)
 		return
-	_timeline = Timeline.new(_layout, 1.0 / client.tick_rate)
+	_timeline = RelayTimeline.new(_layout, 1.0 / client.tick_rate)
 	_clock = _now()
 	var known := client.get_state(player_id, local_index)
 	var numbers := (
@@ -263,7 +265,7 @@ func _show() -> void:
 	_clock = now
 
 
-func _on_state_received(states: States) -> void:
+func _on_state_received(states: RelayStatesScript) -> void:
 	if _timeline == null:
 		return
 	var row := states.ids.find(_entity_id)
@@ -301,7 +303,7 @@ func _take(sample_at: float, bytes: PackedByteArray, start: int) -> void:
 
 func _on_entities_removed(entity_ids: PackedInt32Array) -> void:
 	if _timeline != null and entity_ids.has(_entity_id):
-		_timeline = Timeline.new(_layout, 1.0 / client.tick_rate)
+		_timeline = RelayTimeline.new(_layout, 1.0 / client.tick_rate)
 		_hide(hide_until_known)
 
 

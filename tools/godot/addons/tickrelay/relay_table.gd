@@ -6,18 +6,18 @@ extends RefCounted
 ## is withheld and shown with player_joined.
 ##
 ## Mostly a page brings the same entities as the time before, in the same order. Then its group is
-## kept as it came (a [Block]) and put into the dictionary of states only when somebody asks: to cut
-## it into 32 small arrays costs as much as all the rest.
+## kept as it came (a [RelayBlock]) and put into the dictionary of states only when somebody asks:
+## to cut it into 32 small arrays costs as much as all the rest.
 
-const Events := preload("relay_events.gd")
-const Records := preload("relay_records.gd")
-const States := preload("relay_states.gd")
+const RelayEvents := preload("relay_events.gd")
+const RelayRecords := preload("relay_records.gd")
+const RelayStatesScript := preload("relay_states.gd")
 
 const _WORD_BYTES := 8
 
 var _states := {}  # entity id -> state; stale for those of a block that is not spread
 var _blocks := {}  # page -> Block: its last group
-var _shape: Records.RoomShape
+var _shape: RelayRecords.RelayRoomShape
 var _player_id: int
 var _tick_rate: int
 var _page_ticks := {}  # page -> newest tick applied
@@ -28,7 +28,7 @@ var _withheld := {}  # entity id -> RelayStates of one row
 
 
 ## The last group of a page.
-class Block:
+class RelayBlock:
 	extends RefCounted
 	var ids: PackedInt32Array
 	var stride := 0
@@ -39,7 +39,7 @@ class Block:
 	var is_spread := true
 
 
-func _init(shape: Records.RoomShape, player_id: int, tick_rate: int) -> void:
+func _init(shape: RelayRecords.RelayRoomShape, player_id: int, tick_rate: int) -> void:
 	_shape = shape
 	_player_id = player_id
 	_tick_rate = tick_rate
@@ -47,14 +47,14 @@ func _init(shape: Records.RoomShape, player_id: int, tick_rate: int) -> void:
 
 ## Entity id -> newest state, our own and withheld ones included. Not to be changed.
 func states() -> Dictionary:
-	for block: Block in _blocks.values():
+	for block: RelayBlock in _blocks.values():
 		_spread(block)
 	return _states
 
 
 ## Tells whether every section can be applied or ignored; one built on a tick that we lack can not.
 func fits(tick: int, pages: Array) -> bool:
-	for page: Records.Page in pages:
+	for page: RelayRecords.RelayPage in pages:
 		var applied: int = _page_ticks.get(page.page, 0)
 		if tick > applied and page.since > applied:
 			return false
@@ -67,15 +67,15 @@ func apply(tick: int, pages: Array, events: Array) -> void:
 		return
 	var removed := PackedInt32Array()
 	var changed := []
-	for page: Records.Page in pages:
+	for page: RelayRecords.RelayPage in pages:
 		if tick > _page_ticks.get(page.page, 0):
 			_page_ticks[page.page] = tick
 			_remove(page, removed)
-			for group: Records.Group in page.groups:
+			for group: RelayRecords.RelayGroup in page.groups:
 				if not _apply_like_before(tick, page.page, group, changed):
 					_apply_group(tick, page.page, group, changed)
 	if not removed.is_empty():
-		var event := Events.EntitiesRemoved.new()
+		var event := RelayEvents.RelayEntitiesRemoved.new()
 		event.ids = removed
 		events.append(event)
 	events.append_array(changed)
@@ -101,7 +101,7 @@ func retire(player_id: int) -> void:
 			_visible.erase(entity_id)
 
 
-func _remove(page: Records.Page, removed: PackedInt32Array) -> void:
+func _remove(page: RelayRecords.RelayPage, removed: PackedInt32Array) -> void:
 	if page.since > 0 and page.removed.is_empty():
 		return
 	_forget_blocks()
@@ -123,9 +123,9 @@ func _remove(page: Records.Page, removed: PackedInt32Array) -> void:
 
 ## A whole page: what does not stand in it is gone. An id that stands in it and is not listed as
 ## removed lived all the time.
-func _add_absent(page: Records.Page, gone: Dictionary) -> void:
+func _add_absent(page: RelayRecords.RelayPage, gone: Dictionary) -> void:
 	var present := {}
-	for group: Records.Group in page.groups:
+	for group: RelayRecords.RelayGroup in page.groups:
 		for entity_id in group.ids:
 			present[entity_id] = true
 	var first_id := page.page * _shape.page_ids
@@ -135,8 +135,10 @@ func _add_absent(page: Records.Page, gone: Dictionary) -> void:
 
 
 ## Takes a group of the same entities as the page's last one; false if it is not that.
-func _apply_like_before(tick: int, page: int, group: Records.Group, changed: Array) -> bool:
-	var block: Block = _blocks.get(page)
+func _apply_like_before(
+	tick: int, page: int, group: RelayRecords.RelayGroup, changed: Array
+) -> bool:
+	var block: RelayBlock = _blocks.get(page)
 	if block == null or block.stride != group.stride or block.ids != group.ids:
 		return false
 	var stride := group.stride
@@ -164,7 +166,7 @@ func _apply_like_before(tick: int, page: int, group: Records.Group, changed: Arr
 
 
 ## Takes a group's states, one by one.
-func _apply_group(tick: int, page: int, group: Records.Group, changed: Array) -> void:
+func _apply_group(tick: int, page: int, group: RelayRecords.RelayGroup, changed: Array) -> void:
 	if _blocks.has(page):
 		_spread(_blocks[page])
 	var stride := group.stride
@@ -187,9 +189,9 @@ func _apply_group(tick: int, page: int, group: Records.Group, changed: Array) ->
 
 
 ## Keeps a group to compare the next one with, unless the game does not know all of its players.
-func _remember_block(page: int, group: Records.Group) -> void:
+func _remember_block(page: int, group: RelayRecords.RelayGroup) -> void:
 	_blocks.erase(page)
-	var block := Block.new()
+	var block := RelayBlock.new()
 	for row in group.ids.size():
 		var entity_id := group.ids[row]
 		if _visible.has(entity_id):
@@ -203,7 +205,7 @@ func _remember_block(page: int, group: Records.Group) -> void:
 	_blocks[page] = block
 
 
-func _spread(block: Block) -> void:
+func _spread(block: RelayBlock) -> void:
 	if block.is_spread:
 		return
 	block.is_spread = true
@@ -214,13 +216,15 @@ func _spread(block: Block) -> void:
 
 
 func _forget_blocks() -> void:
-	for block: Block in _blocks.values():
+	for block: RelayBlock in _blocks.values():
 		_spread(block)
 	_blocks.clear()
 
 
 ## Appends what is news of a group: the group itself if all of it is.
-func _tell(tick: int, group: Records.Group, skipped: PackedInt32Array, changed: Array) -> void:
+func _tell(
+	tick: int, group: RelayRecords.RelayGroup, skipped: PackedInt32Array, changed: Array
+) -> void:
 	if skipped.is_empty():
 		# Arrays are shared, not copied, by assignment: what the game does with its own must not
 		# change what the next group is compared with.
@@ -233,7 +237,7 @@ func _tell(tick: int, group: Records.Group, skipped: PackedInt32Array, changed: 
 		changed.append(_without(tick, group, skipped))
 
 
-func _may_show(entity_id: int, tick: int, group: Records.Group, row: int) -> bool:
+func _may_show(entity_id: int, tick: int, group: RelayRecords.RelayGroup, row: int) -> bool:
 	var creator := entity_id % _shape.player_slots
 	if creator == _player_id:
 		return false
@@ -250,7 +254,7 @@ func _show(entity_id: int) -> void:
 
 
 ## Copies a group but for one row, mostly that of our own entity.
-func _without_one(tick: int, group: Records.Group, row: int) -> States:
+func _without_one(tick: int, group: RelayRecords.RelayGroup, row: int) -> RelayStatesScript:
 	var ids := group.ids.duplicate()
 	var ages := group.ages.duplicate()
 	ids.remove_at(row)
@@ -262,7 +266,9 @@ func _without_one(tick: int, group: Records.Group, row: int) -> States:
 
 
 ## Copies a group but for some rows, given in ascending order.
-func _without(tick: int, group: Records.Group, skipped: PackedInt32Array) -> States:
+func _without(
+	tick: int, group: RelayRecords.RelayGroup, skipped: PackedInt32Array
+) -> RelayStatesScript:
 	var runs := []
 	var first := 0
 	for row in skipped:
@@ -275,7 +281,7 @@ func _without(tick: int, group: Records.Group, skipped: PackedInt32Array) -> Sta
 
 
 ## Copies runs of rows, each [first, end].
-func _pick(tick: int, group: Records.Group, runs: Array) -> States:
+func _pick(tick: int, group: RelayRecords.RelayGroup, runs: Array) -> RelayStatesScript:
 	var ids := PackedInt32Array()
 	var ages := PackedByteArray()
 	var blob := PackedByteArray()
@@ -291,8 +297,8 @@ func _pick(tick: int, group: Records.Group, runs: Array) -> States:
 
 func _states_of(
 	tick: int, stride: int, ids: PackedInt32Array, ages: PackedByteArray, blob: PackedByteArray
-) -> States:
-	var result := States.new()
+) -> RelayStatesScript:
+	var result := RelayStatesScript.new()
 	result.tick = tick
 	result.tick_rate = _tick_rate
 	result.player_slots = _shape.player_slots

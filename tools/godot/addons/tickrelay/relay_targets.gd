@@ -1,7 +1,7 @@
 extends RefCounted
 ## What messages and signals have in common: whom they are for, and how they are cut.
 
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
 const MAX_CHANNEL := 255
 ## `target_count` is a u8.
@@ -10,20 +10,20 @@ const MAX_TARGETS := 255
 
 ## Names what is wrong with the caller's numbers; "" if nothing is.
 static func problem_of(kind: int, channel: int, target: int, players: PackedInt32Array) -> String:
-	if kind < 1 or kind > Wire.MAX_PLAYER_KIND:
-		return "kind is %d; permitted: 1 to %d" % [kind, Wire.MAX_PLAYER_KIND]
+	if kind < 1 or kind > RelayWire.MAX_PLAYER_KIND:
+		return "kind is %d; permitted: 1 to %d" % [kind, RelayWire.MAX_PLAYER_KIND]
 	if channel < 0 or channel > MAX_CHANNEL:
 		return "channel is %d; permitted: 0 to %d" % [channel, MAX_CHANNEL]
-	if not Wire.Target.values().has(target):
+	if not RelayWire.Target.values().has(target):
 		return "target is %d; permitted: ALL, ALL_BUT, ONE, LIST" % target
-	var is_one := target == Wire.Target.ONE or target == Wire.Target.ALL_BUT
-	var fewest := 0 if target == Wire.Target.ALL else 1
+	var is_one := target == RelayWire.Target.ONE or target == RelayWire.Target.ALL_BUT
+	var fewest := 0 if target == RelayWire.Target.ALL else 1
 	var most := fewest if is_one or fewest == 0 else MAX_TARGETS
 	if players.size() < fewest or players.size() > most:
 		return "%d players; permitted for this target: %d to %d" % [players.size(), fewest, most]
 	for player_id in players:
-		if player_id < 0 or player_id > Wire.NO_PLAYER:
-			return "player id is %d; permitted: 0 to %d" % [player_id, Wire.NO_PLAYER]
+		if player_id < 0 or player_id > RelayWire.NO_PLAYER:
+			return "player id is %d; permitted: 0 to %d" % [player_id, RelayWire.NO_PLAYER]
 	return ""
 
 

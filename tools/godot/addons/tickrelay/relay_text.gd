@@ -1,24 +1,24 @@
 extends RefCounted
 ## Texts that cross the wire: checked before they are sent, made harmless when they arrive.
 
-const Wire := preload("generated_wire.gd")
+const RelayWire := preload("generated_wire.gd")
 
 const _REPLACEMENT := "?"
 
 
 ## Tells whether a text is a room code: 1 to 16 of A-Z 0-9 - (SPEC 2).
 static func is_code(text: String) -> bool:
-	if text.is_empty() or text.length() > Wire.CODE_BYTES:
+	if text.is_empty() or text.length() > RelayWire.CODE_BYTES:
 		return false
 	for letter in text:
-		if not Wire.CODE_LETTERS.contains(letter):
+		if not RelayWire.CODE_LETTERS.contains(letter):
 			return false
 	return true
 
 
 ## Tells whether a text is a player's name: 1 to 32 bytes of UTF-8, no control characters.
 static func is_name(text: String) -> bool:
-	if text.is_empty() or text.to_utf8_buffer().size() > Wire.NAME_BYTES:
+	if text.is_empty() or text.to_utf8_buffer().size() > RelayWire.NAME_BYTES:
 		return false
 	return printable(text) == text
 
@@ -57,10 +57,10 @@ static func unpadded(bytes: PackedByteArray) -> PackedByteArray:
 
 ## Says which side to update when a server's revisions and ours have nothing in common.
 static func version_text(server_min: int, server_max: int) -> String:
-	var game := _range_text(Wire.REVISION_MIN, Wire.REVISION_MAX)
+	var game := _range_text(RelayWire.REVISION_MIN, RelayWire.REVISION_MAX)
 	var server := _range_text(server_min, server_max)
 	var what := "The game speaks protocol %s, the server %s. " % [game, server]
-	if Wire.REVISION_MAX < server_min:
+	if RelayWire.REVISION_MAX < server_min:
 		return what + "Update the game."
 	return what + "Ask for an update of the server."
 

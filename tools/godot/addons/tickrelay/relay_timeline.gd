@@ -11,7 +11,7 @@ extends RefCounted
 ## newer one, then goes on from there. So what is shown never jumps, except by a cut (a teleport).
 ## An entity that rests sends nothing; when it moves again, the pause is filled with its last state.
 
-const Layout := preload("relay_state_layout.gd")
+const RelayStateLayout := preload("relay_state_layout.gd")
 
 ## Samples whose arrival counts, and which of their needs is enough: the third largest.
 const WINDOW := 100
@@ -38,7 +38,7 @@ var delay_s := FIRST_DELAY_S
 var max_delay_s := 0.5
 ## Server time that is shown.
 var shown_at := -INF
-var _layout: Layout
+var _layout: RelayStateLayout
 var _interval_s: float
 var _times := PackedFloat64Array()
 var _states: Array[PackedFloat32Array] = []
@@ -48,7 +48,7 @@ var _num_needs := 0
 
 
 ## [param interval_s]: time between samples, a tick.
-func _init(layout: Layout, interval_s: float) -> void:
+func _init(layout: RelayStateLayout, interval_s: float) -> void:
 	_layout = layout
 	_interval_s = interval_s
 

@@ -7,11 +7,11 @@ extends RefCounted
 ## removal is held back until the removal is acknowledged: else a receiver could not tell the new
 ## life from the old.
 
-const Parcel := preload("relay_parcel.gd")
-const Wire := preload("generated_wire.gd")
+const RelayParcel := preload("relay_parcel.gd")
+const RelayWire := preload("generated_wire.gd")
 
 const _ID_BYTES := 2
-const _SECTION_BYTES := Wire.SectionHeader.SIZE + Wire.StateHeader.SIZE
+const _SECTION_BYTES := RelayWire.RelaySectionHeader.SIZE + RelayWire.RelayStateHeader.SIZE
 ## `count` of a STATE section is a u8.
 const _MAX_COUNT := 255
 
@@ -20,7 +20,7 @@ var _unacked := {}  # entity id -> Entity, in the order in which they became so
 var _version := 0
 
 
-class Entity:
+class RelayEntity:
 	extends RefCounted
 	var entity_id := 0
 	## Newest bytes; empty = removed.
@@ -45,9 +45,9 @@ func num_unacked() -> int:
 
 ## Takes an entity's new state. The same bytes again cost nothing once acknowledged.
 func publish(entity_id: int, state: PackedByteArray, sample_ms: int) -> void:
-	var entity: Entity = _entities.get(entity_id)
+	var entity: RelayEntity = _entities.get(entity_id)
 	if entity == null:
-		entity = Entity.new()
+		entity = RelayEntity.new()
 		entity.entity_id = entity_id
 		_entities[entity_id] = entity
 	elif entity.state.is_empty():
@@ -61,7 +61,7 @@ func publish(entity_id: int, state: PackedByteArray, sample_ms: int) -> void:
 
 ## Takes an entity away; one that was never published, or is removed already, stays so.
 func remove(entity_id: int) -> void:
-	var entity: Entity = _entities.get(entity_id)
+	var entity: RelayEntity = _entities.get(entity_id)
 	if entity == null:
 		return
 	entity.held_state = PackedByteArray()
@@ -73,14 +73,14 @@ func remove(entity_id: int) -> void:
 func on_acked(datagrams: Array[Dictionary]) -> void:
 	for versions in datagrams:
 		for entity_id: int in versions:
-			var entity: Entity = _unacked.get(entity_id)
+			var entity: RelayEntity = _unacked.get(entity_id)
 			if entity != null and entity.version == versions[entity_id]:
 				_settle(entity)
 
 
 ## Lists what one tick has to send, longest unsent first.
-func due() -> Array[Entity]:
-	var todo: Array[Entity] = []
+func due() -> Array[RelayEntity]:
+	var todo: Array[RelayEntity] = []
 	todo.assign(_unacked.values())
 	if todo.size() > 1:
 		for i in todo.size():
@@ -91,9 +91,9 @@ func due() -> Array[Entity]:
 
 ## Puts as many of [param todo] as fit into the DATA with number [param seq], one section per
 ## stride. Returns those that did not fit.
-func pack(todo: Array[Entity], parcel: Parcel, seq: int) -> Array[Entity]:
-	var groups := {}  # stride -> Array[Entity]
-	var rest: Array[Entity] = []
+func pack(todo: Array[RelayEntity], parcel: RelayParcel, seq: int) -> Array[RelayEntity]:
+	var groups := {}  # stride -> Array[RelayEntity]
+	var rest: Array[RelayEntity] = []
 	var room := parcel.room
 	for entity in todo:
 		var stride := entity.state.size()
@@ -116,26 +116,26 @@ func pack(todo: Array[Entity], parcel: Parcel, seq: int) -> Array[Entity]:
 	return rest
 
 
-func _add_section(group: Array, stride: int, parcel: Parcel, seq: int) -> void:
-	var header := Wire.StateHeader.new()
+func _add_section(group: Array, stride: int, parcel: RelayParcel, seq: int) -> void:
+	var header := RelayWire.RelayStateHeader.new()
 	var newest_ms := 0
-	for entity: Entity in group:
+	for entity: RelayEntity in group:
 		newest_ms = maxi(newest_ms, entity.sample_ms)  # an unchanged older state is true then too
 	header.sample_ms = newest_ms & 0xFFFF
 	header.count = group.size()
 	header.stride = stride
 	var section := header.encode()
-	for entity: Entity in group:
+	for entity: RelayEntity in group:
 		var at := section.size()
 		section.resize(at + _ID_BYTES)
 		section.encode_u16(at, entity.entity_id)
 		section.append_array(entity.state)
 		entity.sent_seq = seq
 		parcel.states[entity.entity_id] = entity.version
-	parcel.add(Wire.DataSection.STATE, section)
+	parcel.add(RelayWire.DataSection.STATE, section)
 
 
-func _settle(entity: Entity) -> void:
+func _settle(entity: RelayEntity) -> void:
 	_unacked.erase(entity.entity_id)
 	if not entity.state.is_empty():
 		return
@@ -147,12 +147,12 @@ func _settle(entity: Entity) -> void:
 	entity.held_state = PackedByteArray()
 
 
-func _renew(entity: Entity, state: PackedByteArray) -> void:
+func _renew(entity: RelayEntity, state: PackedByteArray) -> void:
 	_version += 1
 	entity.version = _version
 	entity.state = state
 	_unacked[entity.entity_id] = entity
 
 
-static func _is_longer_unsent(a: Entity, b: Entity) -> bool:
+static func _is_longer_unsent(a: RelayEntity, b: RelayEntity) -> bool:
 	return a.sent_seq < b.sent_seq or (a.sent_seq == b.sent_seq and a.order < b.order)

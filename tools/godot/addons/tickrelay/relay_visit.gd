@@ -5,10 +5,10 @@ extends RefCounted
 ## frame's end. SPEC 5 permits two DATA per tick; a bucket of two, filled twice a tick, keeps to
 ## that. At 60 frames and 30 ticks a second that is one DATA in every frame.
 
-const Connection := preload("relay_connection.gd")
-const Line := preload("relay_line.gd")
-const Request := preload("relay_request.gd")
-const Wire := preload("generated_wire.gd")
+const RelayConnection := preload("relay_connection.gd")
+const RelayLine := preload("relay_line.gd")
+const RelayRequest := preload("relay_request.gd")
+const RelayWire := preload("generated_wire.gd")
 
 ## DATA per tick that may go out, on average and at once (SPEC 5).
 const DATA_PER_TICK := 2.0
@@ -17,8 +17,8 @@ const BUDGET_SHARE := 0.7
 ## A frame may come this much before the tick's time, seconds.
 const EARLY_S := 0.002
 
-var connection: Connection
-var line: Line
+var connection: RelayConnection
+var line: RelayLine
 ## See [constant DATA_PER_TICK]; more where nothing may wait for the next frame.
 var data_per_tick := DATA_PER_TICK
 var _deadline_at: float
@@ -30,15 +30,15 @@ var _wants_flush := false
 
 
 func _init(
-	host: String, port: int, in_thread: bool, request: Request, nonce: int, now: float
+	host: String, port: int, in_thread: bool, request: RelayRequest, nonce: int, now: float
 ) -> void:
-	line = Line.new(host, port, in_thread)
-	connection = Connection.new(request, nonce, now)
+	line = RelayLine.new(host, port, in_thread)
+	connection = RelayConnection.new(request, nonce, now)
 	_deadline_s = request.deadline_s
 	_deadline_at = now + _deadline_s
 
 
-## Reads what arrived. Returns what happened, as [method Connection.take_events].
+## Reads what arrived. Returns what happened, as [method RelayConnection.take_events].
 func receive() -> Array:
 	if line.is_open():
 		line.receive(_receive)
@@ -49,11 +49,11 @@ func receive() -> Array:
 func send(now: float) -> Array:
 	if line.is_open():
 		line.send(_build(now))
-	elif connection.state() != Connection.State.CLOSED:
+	elif connection.state() != RelayConnection.RelayPhase.CLOSED:
 		if not line.problem.is_empty() or now >= _deadline_at:
 			connection.close(now)
-			var event := Connection.Events.Refused.new()
-			event.reason = Connection.NO_ANSWER
+			var event := RelayConnection.RelayEvents.RelayRefused.new()
+			event.reason = RelayConnection.NO_ANSWER
 			event.text = line.problem if line.problem else line.silence_text(_deadline_s, false)
 			connection.take_events()
 			return [event]
@@ -64,7 +64,7 @@ func send(now: float) -> Array:
 func is_due(now: float) -> bool:
 	if not line.is_open() or connection.next_poll_at() <= now:
 		return true
-	if connection.state() != Connection.State.JOINED:
+	if connection.state() != RelayConnection.RelayPhase.JOINED:
 		return false
 	return now >= _next_tick_at - EARLY_S or _wants_flush
 
@@ -92,13 +92,15 @@ func flush_soon() -> void:
 
 ## Whether nothing is left to be sent after the end.
 func is_over() -> bool:
-	return connection.state() == Connection.State.CLOSED and connection.next_poll_at() == INF
+	return (
+		connection.state() == RelayConnection.RelayPhase.CLOSED and connection.next_poll_at() == INF
+	)
 
 
 ## Sends what waits, then the goodbye once; the copies go with later calls of [method send].
 func leave(now: float) -> void:
 	if line.is_open():
-		if connection.state() == Connection.State.JOINED:
+		if connection.state() == RelayConnection.RelayPhase.JOINED:
 			line.send(connection.tick(now))
 		connection.close(now)
 		line.send(connection.poll(now))
@@ -114,11 +116,11 @@ func leave_at_once(now: float) -> void:
 
 func _receive(data: PackedByteArray, arrived_at: float) -> bool:
 	connection.receive(data, arrived_at)
-	return connection.state() != Connection.State.GREETING
+	return connection.state() != RelayConnection.RelayPhase.GREETING
 
 
 func _build(now: float) -> Array[PackedByteArray]:
-	if connection.state() != Connection.State.JOINED:
+	if connection.state() != RelayConnection.RelayPhase.JOINED:
 		return connection.poll(now)
 	_fill_bucket(now)
 	var datagrams: Array[PackedByteArray] = []
@@ -136,7 +138,7 @@ func _build(now: float) -> Array[PackedByteArray]:
 			datagrams.append_array(connection.flush(now))
 			_wants_flush = connection.session.has_unsent()
 	for data in datagrams:
-		if data.size() > Wire.DataHeader.SIZE and data[0] == Wire.Kind.DATA:
+		if data.size() > RelayWire.RelayDataHeader.SIZE and data[0] == RelayWire.Kind.DATA:
 			_bucket -= 1.0
 	datagrams.append_array(connection.poll(now))
 	return datagrams
@@ -154,6 +156,9 @@ func _fill_bucket(now: float) -> void:
 ## Puts the cause into words where only the sockets know it.
 func _worded(events: Array) -> Array:
 	for event: RefCounted in events:
-		if event is Connection.Events.Refused and event.reason == Connection.NO_ANSWER:
+		if (
+			event is RelayConnection.RelayEvents.RelayRefused
+			and event.reason == RelayConnection.NO_ANSWER
+		):
 			event.text = line.silence_text(_deadline_s, connection.is_answered)
 	return events
