@@ -229,7 +229,7 @@ class Engine:
         """Send what need not wait for a tick: answers, acks that are due, new log entries, signals."""
         world = self.world
         if not (world.log.has_news or world.signals.num_queued or world.signals.num_waiting):
-            return self._build(Items.empty(), now, at_tick=False, keep=[])
+            return self._build(Items.empty(), self._allowed(now, at_tick=False), now, at_tick=False, keep=[])
         return self._send(now, at_tick=False)
 
     def tick(self, now: float, num_ticks: int = 1) -> Outgoing:
@@ -257,12 +257,13 @@ class Engine:
     def _send(self, now: float, at_tick: bool) -> Outgoing:
         """Gather what is due from log, signals and pages, cut it into datagrams, and build them."""
         world = self.world
+        allowed = self._allowed(now, at_tick)
         world.signals.release_waiting(world.sessions, world.rooms, self.stats, now)
         found, tails = delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
         entries = delivery.due_entries(
             found, world.log, world.sessions.table, world.tick, world.period_s, resend=at_tick
         )
-        signals, wanted, keep = world.signals.due(world.sessions)
+        signals, wanted, keep = world.signals.due(world.sessions, None if at_tick else allowed > 0)
         world.log.has_news = False
         parts = [entries, signals]
         if len(signals):
@@ -272,7 +273,14 @@ class Engine:
             parts.append(pages)
             keep.append(bodies)
         keep.append(world.log.arena.bytes)
-        return self._build(merged(parts), now, at_tick, keep)
+        return self._build(merged(parts), allowed, now, at_tick, keep)
+
+    def _allowed(self, now: float, at_tick: bool) -> Ints:
+        """Tell how many datagrams each session may be sent now, by row."""
+        table, live = self.world.sessions.table, self.world.sessions.live
+        allowed = np.zeros(table.rows, np.int64)
+        allowed[live] = self._pace.allowed(table, live, now, at_tick)
+        return allowed
 
     def _due_pages(self) -> tuple[Items, Bytes]:
         """Find due pages and encode the bodies they need."""
@@ -282,13 +290,10 @@ class Engine:
         due = snapshots.find_due(table, receivers, world.rooms, world.entities, world.tick, world.period_s)
         return snapshots.build_items(due, world.rooms, world.entities, world.tick, world.period_s)
 
-    def _build(self, items: Items, now: float, at_tick: bool, keep: list[Bytes]) -> Outgoing:
+    def _build(self, items: Items, allowed: Ints, now: float, at_tick: bool, keep: list[Bytes]) -> Outgoing:
         """Cut due items and bare acks into datagrams, record them, and put the cold answers behind them."""
         world = self.world
-        table, live = world.sessions.table, world.sessions.live
-        allowed = np.zeros(table.rows, np.int64)
-        allowed[live] = self._pace.allowed(table, live, now, at_tick)
-        bare = self._needing_bare(live, now, at_tick)
+        bare = self._needing_bare(world.sessions.live, now, at_tick)
         if not len(items) and not len(bare):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
         wished, items = items, pacing.without_flood(items, allowed)

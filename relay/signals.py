@@ -84,6 +84,13 @@ class Encoded:
     """Their session ids: until the next sends, a row may become another's."""
     position: Ints
     """Log index that the receiver must have reached; 0 = none."""
+    num_signals: int
+    """Signals that the pairs are of, or more."""
+
+    def take(self, which: Bools) -> "Encoded":
+        """Select pairs by mask."""
+        at, length, position = self.at[which], self.length[which], self.position[which]
+        return Encoded(self.data, at, length, self.receiver[which], self.receiver_id[which], position, self.num_signals)
 
 
 class SignalRelay:
@@ -180,17 +187,25 @@ class SignalRelay:
         copy_runs(data, at + _OVERHEAD, signals.source, signals.payload_at, signals.payload_length)
         which, receiver = _receivers(signals, sessions, rooms)
         receiver_id = sessions.table.id[receiver]
-        self._queued.append(Encoded(data, at[which], length[which], receiver, receiver_id, position[which]))
-        self.num_queued += len(at)
+        self._queue(Encoded(data, at[which], length[which], receiver, receiver_id, position[which], len(at)))
 
-    def due(self, sessions: Sessions) -> tuple[Items, Bools, list[Bytes]]:
+    def _queue(self, encoded: Encoded) -> None:
+        self._queued.append(encoded)
+        self.num_queued += encoded.num_signals
+
+    def due(self, sessions: Sessions, ready: Bools | None) -> tuple[Items, Bools, list[Bytes]]:
         """Hand over what is queued, and forget it.
 
+        Args:
+            ready: By session row, whether it may be sent anything now: what is for others stays, and shares a datagram
+                with the snapshot instead of being lost. None for everything: what does not fit then is lost.
         Returns: items; by session row, whether it is sent a signal that waits for a log position; and the arrays that
             the items' pointers point into.
         """
         queued, self._queued, self.num_queued = self._queued, [], 0
         wanted = np.zeros(sessions.table.rows, np.bool_)
+        if ready is not None:
+            queued = [self._keep_back(encoded, ready) for encoded in queued]
         if not queued:
             return Items.empty(), wanted, []
         receiver, receiver_id, position, length, pointer = (
@@ -205,6 +220,14 @@ class SignalRelay:
         order = np.argsort(receiver, kind="stable")
         items = Items.build(receiver[order], Order.SIGNAL, pointer[order], length[order])
         return items, wanted, [encoded.data for encoded in queued]
+
+    def _keep_back(self, encoded: Encoded, ready: Bools) -> Encoded:
+        """Queue again what is for sessions that are not ready; return the rest."""
+        now = ready[encoded.receiver]
+        if now.all():
+            return encoded
+        self._queue(encoded.take(~now))
+        return encoded.take(now)
 
 
 def _pointers(encoded: Encoded) -> npt.NDArray[np.uint64]:

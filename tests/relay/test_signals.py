@@ -3,6 +3,7 @@
 import pytest
 
 from protocol.constants import MAX_SLOTS, SignalFlag, Target
+from relay.pacing import MAX_FLIGHT_DATAGRAMS, RESERVED_DATAGRAMS
 from relay.signals import MAX_QUEUED, MAX_WAITING, MAX_WAITING_OF_SESSION, WAIT_S
 from tests.relay.bench import TICK, Bench, Client
 
@@ -31,6 +32,22 @@ def test_a_signal_goes_out_with_the_next_flush_and_once() -> None:
     bench.tick(5)
     two.hear()
     assert two.signals == [b"hey"]
+
+
+def test_signals_that_may_not_go_between_ticks_go_with_the_tick_together() -> None:
+    bench = Bench()
+    one, two, three = bench.join_all(3)
+    room_left = MAX_FLIGHT_DATAGRAMS - RESERVED_DATAGRAMS
+    for number in range(room_left + 30):
+        one.say(one.signal(b"%d" % number, Target.ALL_BUT, (0,)))
+        bench.flush()
+        bench.receive(three.listen())
+    assert len(two.hear()) == room_left, "it acknowledges nothing"
+    assert len(three.signals) == room_left + 30, "nobody else waits"
+    bench.tick()
+    assert len(two.hear()) == 1
+    assert two.signals == [b"%d" % number for number in range(room_left + 30)]
+    assert bench.counted("signals_shed") == 0 and bench.engine.gauges()["queued_signals"][0] == 0
 
 
 def test_a_signal_carries_kind_flags_channel_sender_and_sequence() -> None:

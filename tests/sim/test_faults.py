@@ -27,8 +27,8 @@ def standard_game(seed: int) -> None:
 
 
 def crowded_game(seed: int) -> None:
-    """A room for three in which somebody is always leaving and coming, so that player ids are scarce."""
-    world = World(f"fault {seed}", num_players=3, conditions=STANDARD, room=RoomShape(max_players=3))
+    """A room for four in which somebody is always leaving and coming, so that player ids are scarce."""
+    world = World(f"fault {seed}", num_players=4, conditions=STANDARD, room=RoomShape(max_players=4))
     world.join_all()
     world.autopilot = Habits(leave=0.03, crash=0.0, absence_s=(0.0, 0.1), remove=0.0)
     world.run(SECONDS)

@@ -65,9 +65,11 @@ func num_waiting() -> int:
 	return _waiting.size()
 
 
-## Id up to which the relay takes messages now.
+## Id up to which messages may go now: inside the window, the credit and the budget, as [method due]
+## found it.
 func newest_permitted() -> int:
-	return mini(_acked_id + RelayWire.MESSAGE_WINDOW, _credit_id)
+	var by_budget := _sent_id + floori(_budget)
+	return mini(by_budget, mini(_acked_id + RelayWire.MESSAGE_WINDOW, _credit_id))
 
 
 ## Cuts a message into fragments and queues them. The caller checked the numbers.
@@ -139,17 +141,12 @@ func due(now: float) -> Array[RelayWaiting]:
 		return todo
 	_budget = minf(_messages_per_s, _budget + (now - _budget_at) * _messages_per_s)
 	_budget_at = now
-	var num_new := floori(_budget)
 	var limit := newest_permitted()
 	var repeats_all := _waiting_bytes <= REPEAT_MAX_BYTES
 	for message_id: int in _waiting:
 		if message_id > limit:
 			break
 		var message: RelayWaiting = _waiting[message_id]
-		if not message.is_sent:
-			if num_new == 0:
-				break
-			num_new -= 1
 		if repeats_all or message.due_at <= now:
 			todo.append(message)
 	return todo
@@ -157,7 +154,7 @@ func due(now: float) -> Array[RelayWaiting]:
 
 ## Tells whether a message that was never sent may go now.
 func has_unsent() -> bool:
-	return _sent_id < mini(last_id, newest_permitted()) and _budget >= 1.0
+	return _sent_id < mini(last_id, newest_permitted())
 
 
 ## Puts as many of [param todo] as fit into a DATA, in order. Returns those that did not fit.
