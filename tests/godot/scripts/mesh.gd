@@ -28,6 +28,7 @@ func _initialize() -> void:
 	_test_a_packet_beyond_a_message()
 	_test_an_ordered_signal_behind_a_large_one()
 	_test_newcomers_drop_what_was_sent_before()
+	_test_words_for_an_earlier_player_of_this_id()
 	_test_garbage()
 	print("@", JSON.stringify({"event": "result", "failures": failures}))
 	quit()
@@ -61,9 +62,10 @@ func _add(me: int) -> void:
 		_say(Room.ADMIT, rooms[0].admit(peer), range(1, rooms.size()))
 
 
-func _joined(player: int) -> Events.RelayPlayerJoined:
+func _joined(player: int, index: int = 7) -> Events.RelayPlayerJoined:
 	var event := Events.RelayPlayerJoined.new()
 	event.player_id = player
+	event.index = index
 	return event
 
 
@@ -230,6 +232,40 @@ func _test_newcomers_drop_what_was_sent_before() -> void:
 	_deliver(1, uploads)
 	_check(_read(2).size() == 1, "others get it")
 	_check(_read(NUM_PLAYERS).is_empty(), "the newcomer does not")
+
+
+## A word of the host's was so long under way that its player is gone and another has its id.
+func _test_words_for_an_earlier_player_of_this_id() -> void:
+	var queue := Packets.new()
+	var newcomer := Room.new(queue, false)
+	newcomer.me = NUM_PLAYERS
+	newcomer.take(_joined(0, 20))
+	newcomer.take(Events.RelayHostChanged.new())
+	newcomer.take(_joined(NUM_PLAYERS, 21))
+	var earlier := rooms[0].build_greeting(rooms[0].peer_of(NUM_PLAYERS))
+	newcomer.take(_message(0, Room.GREET, 0, earlier))
+	newcomer.take(_message(0, Room.KICK, 0, rooms[0].build_kick(NUM_PLAYERS)))
+	_check(newcomer.own_id == 0 and queue.head() == null, "a word for another is passed over")
+	var left := Events.RelayPlayerLeft.new()
+	left.player_id = NUM_PLAYERS
+	rooms[0].take(left)
+	rooms[0].take(_joined(NUM_PLAYERS, 21))
+	var peer := rooms[0].peer_of(NUM_PLAYERS)
+	newcomer.take(_message(0, Room.GREET, 0, rooms[0].build_greeting(peer)))
+	_check(newcomer.own_id == peer, "the next word is for it")
+	_check(earlier.decode_u32(0) != peer, "peer ids are not used again")
+	newcomer.take(_message(0, Room.KICK, 0, rooms[0].build_kick(NUM_PLAYERS)))
+	var ends := _marks(queue).filter(
+		func(mark: Packets.RelayMark) -> bool: return mark.change == Packets.RelayChange.ENDED
+	)
+	_check(ends.size() == 1, "and so is the next kick")
+
+
+func _marks(queue: Packets) -> Array:
+	var marks := []
+	while queue.head() != null:
+		marks.append(queue.pop())
+	return marks
 
 
 func _test_garbage() -> void:

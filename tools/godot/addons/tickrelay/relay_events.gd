@@ -26,6 +26,8 @@ class RelayPlayerJoined:
 	extends RefCounted
 	var player_id := 0
 	var player_name := ""
+	## Log index of the entry that says so.
+	var index := 0
 
 
 class RelayPlayerLeft:

@@ -16,6 +16,9 @@ extends RefCounted
 ##
 ## KICK(player) removes one, greeted or not.
 ##
+## GREET and KICK name the log entry with which their player came: a word that was long under way
+## must not reach the next player with its id.
+##
 ## Packets for everybody are sent to "all but me". Who came later than their sender knew would get
 ## them too; so they carry the serial of the newest ADMIT that their sender had read.
 
@@ -53,6 +56,7 @@ var serial := 0
 var num_dropped := 0
 var _queue: RelayMeshPackets
 var _may_host: bool
+var _came_with := {}  # player id -> log index of its PLAYER_JOINED, 32 bits
 var _host_now := NOBODY  # as the relay says; whoever follows the host is none to us
 var _next_id := HOST_ID + 1
 var _ids := {}  # player id -> peer id, of those whose packets count
@@ -100,6 +104,7 @@ func take(event: RefCounted) -> void:
 		_take_signal(event)
 	elif event is RelayEvents.RelayPlayerJoined:
 		members[event.player_id] = event.player_name
+		_came_with[event.player_id] = event.index & 0xFFFFFFFF
 		if event.player_id == me:
 			_enter()
 		elif is_host():
@@ -113,8 +118,9 @@ func take(event: RefCounted) -> void:
 ## Host: words for somebody whom the game hears of now.
 func build_greeting(peer: int) -> PackedByteArray:
 	var word := PackedByteArray()
-	word.resize(4)
+	word.resize(8)
 	word.encode_u32(0, peer)
+	word.encode_u32(4, _came_with[player_of(peer)])
 	return word
 
 
@@ -136,8 +142,9 @@ func admit(peer: int) -> PackedByteArray:
 ## Host: the word that removes somebody.
 func build_kick(player: int) -> PackedByteArray:
 	var word := PackedByteArray()
-	word.resize(2)
+	word.resize(6)
 	word.encode_u16(0, player)
+	word.encode_u32(2, _came_with.get(player, 0))
 	return word
 
 
@@ -180,6 +187,7 @@ func _number(player: int) -> void:
 
 func _on_left(player: int) -> void:
 	members.erase(player)
+	_came_with.erase(player)
 	if player == host and not is_host():
 		end(HOST_LEFT, HOST_LEFT_TEXT)
 	elif _ids.has(player):
@@ -205,15 +213,17 @@ func _take_signal(event: RelayEvents.RelaySignalReceived) -> void:
 
 
 func _take_word(kind: int, payload: PackedByteArray) -> void:
-	if kind == GREET and payload.size() == 4 and own_id == 0:
+	if kind == GREET and payload.size() == 8 and own_id == 0:
+		if payload.decode_u32(4) != _came_with[me]:
+			return
 		own_id = payload.decode_u32(0)
 		_ids[host] = HOST_ID
 		_queue.push_mark(RelayMeshPackets.RelayChange.STARTED)
 		_queue.push_mark(RelayMeshPackets.RelayChange.JOINED, HOST_ID, host)
 	elif kind == ADMIT and payload.size() >= 2 + _PAIR_BYTES and own_id != 0:
 		_take_admission(payload)
-	elif kind == KICK and payload.size() == 2:
-		_take_kick(payload.decode_u16(0))
+	elif kind == KICK and payload.size() == 6:
+		_take_kick(payload.decode_u16(0), payload.decode_u32(2))
 
 
 func _take_admission(payload: PackedByteArray) -> void:
@@ -243,8 +253,10 @@ func _meet(player: int, peer: int) -> void:
 	_queue.push_mark(RelayMeshPackets.RelayChange.JOINED, peer, player)
 
 
-func _take_kick(player: int) -> void:
+func _take_kick(player: int, came_with: int) -> void:
 	if player == me:
+		if came_with != _came_with[me]:
+			return
 		if own_id == 0:
 			end(NOT_ADMITTED, REFUSED_TEXT)
 		else:

@@ -198,6 +198,7 @@ func _hand_over(entry: RelayRecords.RelayEntry) -> void:
 	for event: RefCounted in told:
 		_events.append(event)
 		if event is RelayEvents.RelayPlayerJoined:
+			event.index = entry.log_index
 			signals_in.on_joined(event.player_id)
 			table.announce(event.player_id, _events)
 		elif event is RelayEvents.RelayPlayerLeft:
