@@ -1,9 +1,10 @@
 """What a process used, asked in both ways."""
 
 import builtins
-import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,47 +15,59 @@ from tools.process import cpu_seconds, rss_mib
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 BURN = "import time; end = time.process_time() + {}\nwhile time.process_time() < end: pass\nprint(flush=True); input()"
+THREADS = """
+import threading, time
+def burn():
+    end = time.thread_time() + 0.2
+    while time.thread_time() < end: pass
+    done.release(); threading.Event().wait()
+done = threading.Semaphore(0)
+for _ in range(2): threading.Thread(target=burn, daemon=True).start()
+done.acquire(); done.acquire(); print(flush=True); input()
+"""
+HOLD = "print(flush=True); input(); held = b'x' * (64 << 20); print(flush=True); input()"
+
+
+@contextmanager
+def running(code: str) -> Iterator[Callable[[], int]]:
+    """Run Python code until the block ends. Yields: goes on to its next line of output; returns its process id."""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        num_lines = 0
+
+        def step() -> int:
+            nonlocal num_lines
+            assert process.stdin is not None and process.stdout is not None
+            if num_lines:
+                process.stdin.write("\n")
+                process.stdin.flush()
+            process.stdout.readline()
+            num_lines += 1
+            return process.pid
+
+        yield step
+        process.communicate("\n")
 
 
 @linux_only
 @pytest.mark.parametrize("burnt_s", [0.05, 0.4])
 def test_cpu_seconds_are_those_that_a_process_used(burnt_s: float) -> None:
-    command = [sys.executable, "-c", BURN.format(burnt_s)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        used = cpu_seconds(process.pid)
-        process.communicate("\n")
+    with running(BURN.format(burnt_s)) as step:
+        used = cpu_seconds(step())
     assert burnt_s <= used < burnt_s + 1.0  # and what Python takes to start
 
 
 @linux_only
 def test_all_threads_count() -> None:
-    code = (
-        "import threading, time\n"
-        "def burn():\n"
-        "    end = time.thread_time() + 0.2\n"
-        "    while time.thread_time() < end: pass\n"
-        "    done.release(); threading.Event().wait()\n"
-        "done = threading.Semaphore(0)\n"
-        "for _ in range(2): threading.Thread(target=burn, daemon=True).start()\n"
-        "done.acquire(); done.acquire(); print(flush=True); input()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert cpu_seconds(process.pid) >= 0.4
-        process.communicate("\n")
+    with running(THREADS) as step:
+        assert cpu_seconds(step()) >= 0.4
 
 
 @linux_only
 def test_memory_is_what_a_process_holds() -> None:
-    held = bytearray(os.urandom(1)) * (64 << 20)
-    with_it = rss_mib(os.getpid())
-    del held
-    assert 60 < with_it - rss_mib(os.getpid()) < 68
+    with running(HOLD) as step:
+        without = rss_mib(step())
+        assert 60 < rss_mib(step()) - without < 68
 
 
 @linux_only
