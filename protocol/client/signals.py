@@ -1,5 +1,6 @@
 """Signals both ways (SPEC 10): at most once, never sent again, newest-first on request."""
 
+import math
 from collections import Counter, deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ MAX_HELD = 256
 """Signals that wait for the log (SPEC 10)."""
 HOLD_S = 2.0
 """Longest wait of a signal for the log, seconds (SPEC 10)."""
+REMEMBERED_S = 5.0
+"""How long a sequence number means the same signal, seconds (SPEC 10): nothing is under way for longer, and 65,536
+signals later it is another one's."""
 MAX_UNFINISHED = 64
 """Fragmented signals being put together; then the oldest is dropped (chosen)."""
 
@@ -120,6 +124,13 @@ class _Held:
     expires_at: float
 
 
+@dataclass(slots=True)
+class _Unfinished:
+    begun_at: float
+    parts: dict[int, SignalPart]
+    """By the fragment's number."""
+
+
 class SignalInbox:
     """Signals that arrive: put together, held until the log is there, checked for newest-first.
 
@@ -136,9 +147,9 @@ class SignalInbox:
         self._dropped = dropped
         self._members = members
         self._left: set[int] = set()  # ids whose last player left: at most one per slot of the room
-        self._unfinished: dict[tuple[int, int], dict[int, SignalPart]] = {}  # (sender, sequence) -> number -> part
+        self._unfinished: dict[tuple[int, int], _Unfinished] = {}  # by (sender, sequence)
         self._held: list[_Held] = []
-        self._newest: dict[int, dict[int, int]] = {}  # sender -> channel -> newest sequence, extended
+        self._newest: dict[int, dict[int, tuple[int, float]]] = {}  # sender -> channel -> newest sequence, and when
 
     def take(self, part: SignalPart, done: int, now: float) -> Signal | None:
         """Take a section that arrived.
@@ -152,13 +163,13 @@ class SignalInbox:
         if part.sender in self._left:
             self._dropped[DropReason.SIGNAL_LATE] += 1
             return None
-        whole = self._assemble(part)
+        whole = self._assemble(part, now)
         if whole is None:
             return None
         position = extend(whole.position, done) if whole.flags & SignalFlag.AFTER_LOG else 0
         waiting = _Held(whole, position, now + HOLD_S)
         if self._is_due(waiting, done):
-            return self._hand_over(whole)
+            return self._hand_over(whole, now)
         self._hold(waiting)
         return None
 
@@ -172,7 +183,7 @@ class SignalInbox:
             if waiting.expires_at <= now:
                 self._dropped[DropReason.SIGNAL_LATE] += 1
             elif self._is_due(waiting, done):
-                signals.append(self._hand_over(waiting.part))
+                signals.append(self._hand_over(waiting.part, now))
             else:
                 self._held.append(waiting)
         return [signal for signal in signals if signal is not None]
@@ -194,11 +205,14 @@ class SignalInbox:
     def _is_due(self, waiting: _Held, done: int) -> bool:
         return waiting.position <= done and waiting.part.sender in self._members
 
-    def _assemble(self, part: SignalPart) -> SignalPart | None:
+    def _assemble(self, part: SignalPart, now: float) -> SignalPart | None:
         if part.last == 0:
             return part
         key = (part.sender, part.sequence)
-        parts = self._unfinished.setdefault(key, {})
+        unfinished = self._unfinished.get(key)
+        if unfinished is None or now - unfinished.begun_at > REMEMBERED_S:
+            unfinished = self._unfinished[key] = _Unfinished(now, {})
+        parts = unfinished.parts
         parts[part.number] = part
         if len(parts) <= part.last:
             if len(self._unfinished) > MAX_UNFINISHED:
@@ -214,12 +228,12 @@ class SignalInbox:
         else:
             self._held.append(waiting)
 
-    def _hand_over(self, part: SignalPart) -> Signal | None:
+    def _hand_over(self, part: SignalPart, now: float) -> Signal | None:
         channels = self._newest.setdefault(part.sender, {})
-        newest = channels.get(part.channel, part.sequence - 1)
-        sequence = extend(part.sequence, newest)
-        if sequence <= newest and part.flags & SignalFlag.NEWEST_FIRST:
+        newest, since = channels.get(part.channel, (0, -math.inf))
+        if now - since > REMEMBERED_S or 0 < (part.sequence - newest) & 0xFFFF < 0x8000:
+            channels[part.channel] = part.sequence, now
+        elif part.flags & SignalFlag.NEWEST_FIRST:
             self.num_superseded += 1
             return None
-        channels[part.channel] = max(sequence, newest)
         return Signal(part.sender, part.kind, part.channel, part.payload, part.sequence)

@@ -131,6 +131,17 @@ def test_fragments_are_put_together_in_any_order(inbox: SignalInbox) -> None:
     assert signal is not None and signal.payload == b"abc"
 
 
+def test_a_number_is_the_same_signals_for_five_seconds(inbox: SignalInbox) -> None:
+    assert inbox.take(part(1, flags=NEWEST), 0, 1.0) is not None
+    assert inbox.take(part(40_000, flags=NEWEST), 0, 5.9) is None, "older, for all that is known"
+    assert inbox.take(part(40_000, flags=NEWEST), 0, 6.1) is not None, "it spoke to others meanwhile"
+    assert inbox.take(part(39_999, flags=NEWEST), 0, 6.2) is None
+    assert inbox.take(part(7, number=0, last=1, payload=b"old "), 0, 7.0) is None
+    assert inbox.take(part(7, number=1, last=1, payload=b"new"), 0, 12.1) is None
+    signal = inbox.take(part(7, number=0, last=1, payload=b"really "), 0, 12.2)
+    assert signal is not None and signal.payload == b"really new"
+
+
 def test_the_oldest_unfinished_signal_makes_room(inbox: SignalInbox) -> None:
     for sequence in range(1, MAX_UNFINISHED + 3):
         inbox.take(part(sequence, number=0, last=1), 0, 1.0)

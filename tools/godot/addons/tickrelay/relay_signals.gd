@@ -14,6 +14,9 @@ const MAX_QUEUED := 256
 const MAX_HELD := 256
 ## Longest wait of a signal for the log, seconds (SPEC 10).
 const HOLD_S := 2.0
+## How long a sequence number means the same signal, seconds (SPEC 10): nothing is under way for
+## longer, and 65,536 signals later it is another one's.
+const REMEMBERED_S := 5.0
 ## Fragmented signals being put together; then the oldest is dropped (chosen).
 const MAX_UNFINISHED := 64
 
@@ -98,6 +101,12 @@ class RelayOutgoing:
 		_queue = waiting + _queue
 
 
+class RelayUnfinished:
+	extends RefCounted
+	var begun_at := 0.0
+	var parts := {}  # number -> fragment
+
+
 class RelayHeld:
 	extends RefCounted
 	var part: RelayRecords.RelaySignalPart
@@ -119,9 +128,9 @@ class RelayIncoming:
 	var _dropped: Dictionary
 	var _members: Dictionary
 	var _left := {}  # player id -> true: ids whose last player left
-	var _unfinished := {}  # sender << 16 | sequence -> Dictionary of number -> part
+	var _unfinished := {}  # sender << 16 | sequence -> RelayUnfinished
 	var _held: Array[RelayHeld] = []
-	var _newest := {}  # sender << 8 | channel -> newest sequence, whole
+	var _newest := {}  # sender << 8 | channel -> [newest sequence, seconds when it came]
 
 	## [param members]: player ids announced at `done`, kept up to date by the roster.
 	func _init(dropped: Dictionary, members: Dictionary) -> void:
@@ -134,7 +143,7 @@ class RelayIncoming:
 		if _left.has(part.sender):
 			_drop(RelayWire.DropReason.SIGNAL_LATE, 1)
 			return
-		var whole := _assemble(part)
+		var whole := _assemble(part, now)
 		if whole == null:
 			return
 		var waiting := RelayHeld.new()
@@ -143,7 +152,7 @@ class RelayIncoming:
 		if whole.flags & RelayWire.SignalFlag.AFTER_LOG:
 			waiting.position = RelaySequence.extend(whole.position, done)
 		if _is_due(waiting, done):
-			_hand_over(whole, events)
+			_hand_over(whole, now, events)
 		elif _held.size() >= MAX_HELD:
 			_drop(RelayWire.DropReason.SIGNAL_QUEUE_FULL, 1)
 		else:
@@ -159,7 +168,7 @@ class RelayIncoming:
 			if waiting.expires_at <= now:
 				_drop(RelayWire.DropReason.SIGNAL_LATE, 1)
 			elif _is_due(waiting, done):
-				_hand_over(waiting.part, events)
+				_hand_over(waiting.part, now, events)
 			else:
 				kept.append(waiting)
 		_held = kept
@@ -191,13 +200,16 @@ class RelayIncoming:
 	func _is_due(waiting: RelayHeld, done: int) -> bool:
 		return waiting.position <= done and _members.has(waiting.part.sender)
 
-	func _assemble(part: RelayRecords.RelaySignalPart) -> RelayRecords.RelaySignalPart:
+	func _assemble(part: RelayRecords.RelaySignalPart, now: float) -> RelayRecords.RelaySignalPart:
 		if part.last == 0:
 			return part
 		var key := part.sender << 16 | part.sequence
-		if not _unfinished.has(key):
-			_unfinished[key] = {}
-		var parts: Dictionary = _unfinished[key]
+		var unfinished: RelayUnfinished = _unfinished.get(key)
+		if unfinished == null or now - unfinished.begun_at > REMEMBERED_S:
+			unfinished = RelayUnfinished.new()
+			unfinished.begun_at = now
+			_unfinished[key] = unfinished
+		var parts := unfinished.parts
 		parts[part.number] = part
 		if parts.size() <= part.last:
 			if _unfinished.size() > MAX_UNFINISHED:
@@ -213,14 +225,15 @@ class RelayIncoming:
 		part.payload = payload
 		return part
 
-	func _hand_over(part: RelayRecords.RelaySignalPart, events: Array) -> void:
+	func _hand_over(part: RelayRecords.RelaySignalPart, now: float, events: Array) -> void:
 		var key := part.sender << 8 | part.channel
-		var newest: int = _newest.get(key, part.sequence - 1)
-		var sequence := RelaySequence.extend(part.sequence, newest)
-		if sequence <= newest and part.flags & RelayWire.SignalFlag.NEWEST_FIRST:
+		var newest: Array = _newest.get(key, [0, -INF])
+		var ahead: int = (part.sequence - newest[0]) & 0xFFFF
+		if now - newest[1] > REMEMBERED_S or (ahead > 0 and ahead < 0x8000):
+			_newest[key] = [part.sequence, now]
+		elif part.flags & RelayWire.SignalFlag.NEWEST_FIRST:
 			num_superseded += 1
 			return
-		_newest[key] = maxi(sequence, newest)
 		var event := RelayEvents.RelaySignalReceived.new()
 		event.sender = part.sender
 		event.kind = part.kind
