@@ -260,13 +260,15 @@ def on_stop_signals(call: Callable[[], object]) -> Callable[[], None]:
     loop = asyncio.get_running_loop()
     undo = contextlib.ExitStack()
     for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number) or signal.SIG_DFL
         try:
             loop.add_signal_handler(number, call)
+            undo.callback(signal.signal, number, before)  # the loop would put Python's own in, though it was ignored
             undo.callback(loop.remove_signal_handler, number)
         except (NotImplementedError, AttributeError):
             # Windows. The loop notices at its next turn; the beats see to it that there is one.
             with contextlib.suppress(ValueError):
-                before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
                 undo.callback(signal.signal, number, before)
         except (ValueError, RuntimeError):
             pass  # not the main thread

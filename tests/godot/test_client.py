@@ -168,7 +168,7 @@ def test_a_port_where_nobody_listens_and_one_that_is_silent(godot: str, project:
         pinging = start(godot, project, silent_port, "--mode=ping", "--deadline=1")
         told_silent, told_closed = silent.finish(), closed.finish()
         in_silence, at_closed = only(told_silent, "join_refused"), only(told_closed, "join_refused")
-        no_pong = only(pinging.finish(), "disconnected")
+        no_pong = only(pinging.finish(), "relay_unreachable")
     assert in_silence["reason"] == at_closed["reason"] == no_pong["reason"] == NO_ANSWER
     assert str(silent_port) in in_silence["text"] and "firewall" in in_silence["text"]
     assert "INTERNET permission" in in_silence["text"]
@@ -247,5 +247,40 @@ def test_a_browser_game_is_told_at_once(godot: str, project: Path) -> None:
     told = Godot.start(godot, project, "web.gd", seconds=20).finish()
     assert [(line["event"], line["reason"], line["text"]) for line in told] == [
         (event, NO_UDP, "Browser games cannot send UDP; not supported yet")
-        for event in ("join_refused", "disconnected")
+        for event in ("join_refused", "relay_unreachable")
     ]
+
+
+def test_a_game_may_load_scenes_ask_other_relays_change_rooms_and_give_up(godot: str, project: Path) -> None:
+    slow = Conditions(latency_ms=200)
+
+    async def main() -> None:
+        async with (
+            running_relay(keepalive_s=0.3) as server,
+            LagProxy(("127.0.0.1", server.address[1]), LagPath(slow, slow)) as proxy,
+        ):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+                free.bind(("127.0.0.1", 0))
+                closed_port = free.getsockname()[1]
+            ports = (f"--slow_port={proxy.address[1]}", f"--closed_port={closed_port}")
+            bot = start(godot, project, server.address[1], *ports, script="lives.gd")
+            told = await finish(bot)
+            assert only(told, "addresses")["values"] == [
+                ["relay.example.org", 24545],
+                ["relay.example.org", 7000],
+                ["::1", 24545],
+                ["::1", 24545],
+                ["::1", 7000],
+                ["10.0.0.1", 0],
+                ["host", 0],
+            ]
+            heard = {line["event"]: (line["values"], line["signals"]) for line in told}
+            assert heard["loaded"] == (True, ["joined"])
+            assert heard["asked"] == ([True, True], ["relay_unreachable"])
+            assert heard["changed"] == ("REFUGE", ["disconnected", "joined"])
+            assert heard["given_up"] == (0, [])
+            # Of three joins the last was of one who had given up: the relay does not wait for its timeout.
+            assert server.engine.stats.counters["joins"] == 3
+            assert server.engine.num_sessions == 0
+
+    run(main)

@@ -51,6 +51,7 @@ func _initialize() -> void:
 	client.joined.connect(_on_joined)
 	client.join_refused.connect(_on_end.bind("join_refused"))
 	client.disconnected.connect(_on_end.bind("disconnected"))
+	client.relay_unreachable.connect(_on_end.bind("relay_unreachable"))
 	client.relay_answered.connect(func(info: Dictionary) -> void: tell("relay_answered", info))
 	client.player_joined.connect(_on_player_joined)
 	client.player_left.connect(_on_player_left)

@@ -14,7 +14,7 @@ class BrowserClient:
 func _initialize() -> void:
 	root.add_child.call_deferred(client)
 	client.join_refused.connect(_on_join_refused)
-	client.disconnected.connect(_on_disconnected)
+	client.relay_unreachable.connect(_on_relay_unreachable)
 	client.join_or_create_room("LOBBY")
 
 
@@ -27,6 +27,6 @@ func _on_join_refused(reason: int, text: String) -> void:
 	client.connect_to_relay()
 
 
-func _on_disconnected(reason: int, text: String) -> void:
-	tell("disconnected", reason, text)
+func _on_relay_unreachable(reason: int, text: String) -> void:
+	tell("relay_unreachable", reason, text)
 	quit()

@@ -20,22 +20,30 @@ extends Node
 ## players receive all messages in one order. A [b]signal[/b] ([method send_signal]) arrives once or
 ## not at all. Lost packets are sent again by themselves.
 ## [br][br]
+## Signals come in the order in which things happened; properties such as [member players] are those
+## of the newest. So who left may still have sent the message that comes now:
+## [code]players.get(sender, "?")[/code].
+## [br][br]
 ## Everything goes on while the game is paused. Outside of the scene tree call [method poll] once
 ## a frame.
 
 # gdlint: disable=max-public-methods
 
-## The relay let us in; every property of the room may be read from now on.
+## The relay let us in: [member room_code], [member player_id] and [method room_limits] are known,
+## and we may publish and send. Who else is there comes next, with [signal player_joined] for
+## everybody and us, and [signal host_changed].
 signal joined
 ## Joining failed. [param text] is for the player; [param reason] is a Refusal of the relay or a
 ## [enum Problem].
 signal join_refused(reason: int, text: String)
-## The session ended, or the relay did not answer [method connect_to_relay]. [param text] is for the
-## player; [param reason] is a ByeReason or a [enum Problem].
+## The session ended. [param text] is for the player; [param reason] is a ByeReason.
 signal disconnected(reason: int, text: String)
 ## Answer to [method connect_to_relay]: [code]release, tick_rate, load_percent, players,
 ## max_players, rooms, round_trip_s[/code].
 signal relay_answered(info: Dictionary)
+## Nothing answered [method connect_to_relay], or nothing that we understand. [param text] is for
+## the player; [param reason] is a [enum Problem].
+signal relay_unreachable(reason: int, text: String)
 ## Somebody is in the room: first those who were there before us, then we, then who comes.
 signal player_joined(player_id: int, player_name: String)
 ## Somebody left; [param reason] is a ByeReason. Their entities go with
@@ -66,6 +74,7 @@ enum Problem {
 	VERSION = 258,
 }
 
+const RelayAddress := preload("relay_address.gd")
 const RelayConnection := preload("relay_connection.gd")
 const RelayLink := preload("relay_link.gd")
 const RelayProbe := preload("relay_probe.gd")
@@ -84,11 +93,12 @@ const Target := RelayWire.Target  # gdlint:ignore = constant-name
 ## Player id of nobody.
 const NOBODY := -1
 
+const _BAD_PORT_TEXT := "%s is no address with a port from 1 to 65535."
 const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 
-## Name or IP address of the relay.
+## Name or IP address of the relay, with or without ":port" behind it.
 @export var address := "127.0.0.1"
-## UDP port of the relay.
+## UDP port of the relay if [member address] names none.
 @export_range(1, 65535) var port: int = RelayWire.DEFAULT_PORT
 ## Our name in the room: 1 to 32 bytes of UTF-8. Set it before joining.
 @export var player_name := "Player"
@@ -177,16 +187,18 @@ func _notification(what: int) -> void:
 		_say_goodbye()
 
 
-## Looks whether a relay is there, without joining: [signal relay_answered], or
-## [signal disconnected] with the reason. Sets [member address] and [member port] where given.
-## Rooms may be joined without calling this.
+## Looks whether a relay is there, without joining: [signal relay_answered] or
+## [signal relay_unreachable]. While offline it sets [member address] and [member port] where given;
+## while in a room it asks only, for a list of servers, say. Rooms may be joined without it.
 func connect_to_relay(relay_address: String = "", relay_port: int = 0) -> void:
-	if not relay_address.is_empty():
-		address = relay_address
-	if relay_port > 0:
-		port = relay_port
+	var asked_address := address if relay_address.is_empty() else relay_address
+	var asked_port := relay_port if relay_port > 0 else port
+	if status == Status.OFFLINE:
+		address = asked_address
+		port = asked_port
 	_close_probe()
-	_probe = RelayProbe.new(address, port, join_timeout_s, _nonce(), RelayLink.clock())
+	var parsed := RelayAddress.new(asked_address, asked_port)
+	_probe = RelayProbe.new(parsed.host, parsed.port, join_timeout_s, _nonce(), RelayLink.clock())
 
 
 ## Creates a room and joins it. Without [param code] the relay makes one up, see [member room_code].
@@ -245,7 +257,8 @@ func publish_state(state: PackedByteArray, local_index: int = 0) -> Error:
 	if error == ERR_INVALID_PARAMETER:
 		var permitted := [_welcome().max_state_bytes, _welcome().entities_per_player - 1]
 		_warn(
-			"publish_state: %d bytes for index %d" % [state.size(), local_index],
+			"publish_state",
+			"publish_state of %d bytes for index %d" % [state.size(), local_index],
 			"this room takes 1 to %d bytes and indexes 0 to %d; see max_state_bytes" % permitted
 		)
 	return error
@@ -269,7 +282,7 @@ func send_message(
 	kind: int = 1
 ) -> Error:
 	if not is_joined():
-		return ERR_UNAVAILABLE
+		return _warn_too_early("send_message")
 	var connection := _visit.connection
 	var error := connection.send_message(payload, kind, channel, target, to_players)
 	_after_sending("send_message", error, payload.size())
@@ -291,7 +304,7 @@ func send_signal(
 	kind: int = 1
 ) -> Error:
 	if not is_joined():
-		return ERR_UNAVAILABLE
+		return _warn_too_early("send_signal")
 	var flags := RelayWire.SignalFlag.NEWEST_FIRST if newest_first else 0
 	flags |= RelayWire.SignalFlag.AFTER_LOG if after_log else 0
 	var connection := _visit.connection
@@ -375,7 +388,10 @@ func _has_udp() -> bool:
 
 func _enter_room(mode: RelayWire.JoinMode, code: String, password: String) -> void:
 	leave_room()
+	if _visit != null or _failure != null:
+		return  # a handler of disconnected has entered another room
 	_close_probe()
+	var relay := RelayAddress.new(address, port)
 	var request := RelayRequest.new()
 	request.mode = mode
 	request.code = code.strip_edges().to_upper()
@@ -388,11 +404,15 @@ func _enter_room(mode: RelayWire.JoinMode, code: String, password: String) -> vo
 	request.silence_s = silence_timeout_s
 	if not _has_udp():
 		_fail(Problem.NO_UDP, _WEB_TEXT)
+	elif relay.port == 0:
+		_fail(Problem.NO_ANSWER, _BAD_PORT_TEXT % address)
 	elif request.problem() != 0:
 		_fail(request.problem(), RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
 		_warned.clear()
-		_visit = RelayVisit.new(address, port, read_in_thread, request, _nonce(), RelayLink.clock())
+		var now := RelayLink.clock()
+		_visit = RelayVisit.new(relay.host, relay.port, read_in_thread, request, _nonce(), now)
+		_tell(_visit, _visit.send(now))  # a scene may be loaded in this frame
 
 
 ## Tells of a failure with the next poll: who calls and then waits for the signal must not miss it.
@@ -418,7 +438,7 @@ func _poll_probe() -> void:
 	if probe.problem.is_empty():
 		relay_answered.emit(probe.answer)
 	else:
-		disconnected.emit(problem, probe.problem)
+		relay_unreachable.emit(problem, probe.problem)
 
 
 func _close_probe() -> void:
@@ -457,11 +477,11 @@ func _tell_rare(visit: RelayVisit, event: RefCounted) -> void:
 		host_changed.emit(event.player_id)
 	elif event is RelayConnection.RelayEvents.RelayJoined:
 		if visit.connection.fingerprint_differs:
-			_warn("the relay is of another build", "use game and relay of one release")
+			_warn("build", "the relay is of another build", "use game and relay of one release")
 		joined.emit()
 	else:
 		_visit = null
-		visit.line.close()
+		_leaving.append(visit)
 		if event is RelayConnection.RelayEvents.RelayRefused:
 			join_refused.emit(event.reason, event.text)
 		else:
@@ -475,11 +495,21 @@ func _after_sending(what: String, error: Error, size: int) -> void:
 			_plan_sending()
 		ERR_INVALID_PARAMETER:
 			_warn(
+				what,
 				"%s of %d bytes was not sent" % [what, size],
 				"check size, target, players, channel and kind against the help of %s" % what
 			)
 		ERR_OUT_OF_MEMORY:
-			_warn("%s: 4 MiB wait to be sent" % what, "send less, or wait for is_idle()")
+			_warn(
+				what + " full", what + ": 4 MiB wait to be sent", "send less, or wait for is_idle()"
+			)
+
+
+func _warn_too_early(what: String) -> Error:
+	_warn(
+		what + " early", what + " while not joined: nothing is sent", "wait for the signal joined"
+	)
+	return ERR_UNAVAILABLE
 
 
 ## Sends at the end of this frame, when the game has said all that it has to say.
@@ -514,10 +544,10 @@ func _say_goodbye() -> void:
 	_visit = null
 
 
-## Warns once per session: the node, what is wrong, and the cure.
-func _warn(what: String, cure: String) -> void:
-	if not _warned.has(what.get_slice(":", 0)):
-		_warned[what.get_slice(":", 0)] = true
+## Warns once per session and [param key]: the node, what is wrong, and the cure.
+func _warn(key: String, what: String, cure: String) -> void:
+	if not _warned.has(key):
+		_warned[key] = true
 		push_warning(
 			"%s: %s: %s." % [get_path() if is_inside_tree() else "RelayClient", what, cure]
 		)

@@ -25,6 +25,8 @@ const RelayWire := preload("generated_wire.gd")
 ## BYE is not acknowledged: it is sent three times, 20 ms apart or more (SPEC 6).
 const BYE_COPIES := 3
 const BYE_INTERVAL_S := 0.020
+## How long who gave up waits for a WELCOME that may be under way (chosen: two slow round trips).
+const LINGER_S := 1.0
 ## [member disconnect_reason] while the connection lives, or if it ended without a reason of the
 ## wire.
 const NO_REASON := 0
@@ -87,6 +89,16 @@ func receive(data: PackedByteArray, now: float) -> void:
 	var reason := _handle(data, now)
 	if reason != OK:
 		dropped[reason] = dropped.get(reason, 0) + 1
+
+
+## Tells when it ends if nothing more arrives, seconds.
+func ends_at() -> float:
+	return session.timeout_at() if state() == RelayPhase.JOINED else _handshake.deadline_at
+
+
+## Gives an attempt to join more time: the game stood still and could not read.
+func postpone(seconds: float) -> void:
+	_handshake.postpone(seconds)
 
 
 ## Builds what this tick of the room has to send, and all that [method poll] would return. Of DATA
@@ -182,8 +194,8 @@ func send_message(
 	return session.outbox.queue(payload, kind, channel, target, players)
 
 
-## Queues a signal; it goes out once. [param flags]: of RelayWire.SignalFlag. [param after_message]: with
-## AFTER_LOG, the whole id of our message that it must not overtake; the last one by default.
+## Queues a signal; it goes out once. [param flags]: of RelayWire.SignalFlag. [param after_message]:
+## with AFTER_LOG, the whole id of our message that it must not overtake; the last one by default.
 func send_signal(
 	payload: PackedByteArray,
 	kind: int,
@@ -224,14 +236,22 @@ func is_idle() -> bool:
 
 
 ## Ends it now. What is not acknowledged is lost. BYE goes out with the next polls, three times.
+## Who gives up while a JOIN is under way waits for WELCOME, and says BYE to that: else the player
+## would stand in the room until the relay misses it.
 func close(now: float) -> void:
 	if _is_closed:
 		return
 	if session != null:
-		_bye = session.build_bye(RelayWire.ByeReason.LEFT)
-		_byes_left = BYE_COPIES
-		_bye_at = now
+		_plan_bye(session, now)
+	elif state() == RelayPhase.JOINING:
+		_bye_at = now + LINGER_S
 	_disconnect(RelayWire.ByeReason.LEFT, PackedByteArray())
+
+
+func _plan_bye(of_session: RelaySession, now: float) -> void:
+	_bye = of_session.build_bye(RelayWire.ByeReason.LEFT)
+	_byes_left = BYE_COPIES
+	_bye_at = now
 
 
 func _count_out(datagrams: Array[PackedByteArray]) -> void:
@@ -316,12 +336,15 @@ func _handle_welcome(
 ) -> int:
 	if fields == null or not are_options(data, RelayWire.RelayWelcomeFields.SIZE):
 		return RelayWire.DropReason.MALFORMED
-	if not _is_joining():
+	if session != null:
 		return RelayWire.DropReason.STALE_JOIN
 	var reason := _handshake.handle_welcome(fields)
 	if reason != OK:
 		return reason
 	session = RelaySession.new(fields, now, dropped, _events, _silence_s)
+	if _is_closed:
+		_plan_bye(session, now)
+		return OK
 	_events.append(RelayEvents.RelayJoined.new())
 	return OK
 
@@ -376,6 +399,8 @@ func _is_own_session(number: int) -> bool:
 func _poll_handshake(now: float) -> Array[PackedByteArray]:
 	if now < _handshake.deadline_at:
 		return _handshake.poll(now)
+	if state() == RelayPhase.JOINING:
+		_bye_at = now + LINGER_S
 	_refuse(NO_ANSWER, "")
 	return []
 
@@ -396,6 +421,9 @@ func _poll_session(now: float) -> Array[PackedByteArray]:
 
 func _poll_bye(now: float) -> Array[PackedByteArray]:
 	if now < _bye_at:
+		return []
+	if _byes_left == 0:
+		_bye_at = INF  # no WELCOME came
 		return []
 	_byes_left -= 1
 	_bye_at = now + BYE_INTERVAL_S if _byes_left > 0 else INF

@@ -48,6 +48,11 @@ func _init(request: RelayRequest, nonce: int, now: float) -> void:
 	_next_at = now
 
 
+## Gives the attempt more time: the game stood still and could not read.
+func postpone(seconds: float) -> void:
+	deadline_at += seconds
+
+
 ## Tells when [method poll] has something to do, seconds.
 func next_at() -> float:
 	return minf(_next_at, deadline_at)

@@ -6,6 +6,7 @@ extends RefCounted
 ## that. At 60 frames and 30 ticks a second that is one DATA in every frame.
 
 const RelayConnection := preload("relay_connection.gd")
+const RelayLink := preload("relay_link.gd")
 const RelayLine := preload("relay_line.gd")
 const RelayRequest := preload("relay_request.gd")
 const RelayWire := preload("generated_wire.gd")
@@ -14,6 +15,9 @@ const RelayWire := preload("generated_wire.gd")
 const DATA_PER_TICK := 2.0
 ## Share of the relay's budget of datagrams that DATA may use: acknowledgements need some too.
 const BUDGET_SHARE := 0.7
+## A gap between two frames beyond which the game stood still, seconds (chosen: four frames a second
+## are no game). That time does not count against an attempt to join.
+const STOOD_STILL_S := 0.25
 ## A frame may come this much before the tick's time, seconds.
 const EARLY_S := 0.002
 
@@ -22,6 +26,7 @@ var line: RelayLine
 ## See [constant DATA_PER_TICK]; more where nothing may wait for the next frame.
 var data_per_tick := DATA_PER_TICK
 var _deadline_at: float
+var _seen_at: float
 var _deadline_s: float
 var _next_tick_at := -INF
 var _bucket := 0.0
@@ -36,10 +41,12 @@ func _init(
 	connection = RelayConnection.new(request, nonce, now)
 	_deadline_s = request.deadline_s
 	_deadline_at = now + _deadline_s
+	_seen_at = now
 
 
 ## Reads what arrived. Returns what happened, as [method RelayConnection.take_events].
 func receive() -> Array:
+	_allow_for_standing_still(RelayLink.clock())
 	if line.is_open():
 		line.receive(_receive)
 	return connection.take_events()
@@ -47,7 +54,10 @@ func receive() -> Array:
 
 ## Sends what is due. Returns what happened (time ran out).
 func send(now: float) -> Array:
+	_allow_for_standing_still(now)
 	if line.is_open():
+		if now >= connection.ends_at() or connection.state() == RelayConnection.RelayPhase.CLOSED:
+			line.receive(_receive)  # what waits in the socket is no silence
 		line.send(_build(now))
 	elif connection.state() != RelayConnection.RelayPhase.CLOSED:
 		if not line.problem.is_empty() or now >= _deadline_at:
@@ -112,6 +122,15 @@ func leave_at_once(now: float) -> void:
 	while line.is_open() and not is_over():
 		line.send(connection.poll(connection.next_poll_at()))
 	line.close()
+
+
+## A game that loads a scene neither reads nor sends.
+func _allow_for_standing_still(now: float) -> void:
+	var gap := now - _seen_at
+	_seen_at = now
+	if gap > STOOD_STILL_S:
+		connection.postpone(gap)
+		_deadline_at += gap
 
 
 func _receive(data: PackedByteArray, arrived_at: float) -> bool:
