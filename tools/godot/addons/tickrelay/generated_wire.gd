@@ -10,14 +10,23 @@ enum AckFlag {
 	NOTHING_RECEIVED = 1,
 }
 enum ByeReason {
+	## Left the room.
 	LEFT = 1,
+	## The server was shut down.
 	SHUTDOWN = 2,
+	## The connection was lost.
 	TIMEOUT = 3,
+	## The connection is too slow to keep up with this room. You may join again.
 	TOO_SLOW = 4,
+	## You were removed from the room.
 	KICKED = 5,
+	## You joined from somewhere else.
 	REPLACED = 6,
+	## The server was restarted. Join again.
 	RESET = 7,
+	## The room was closed.
 	ROOM_CLOSED = 8,
+	## The game and the server did not understand each other.
 	PROTOCOL = 9,
 }
 enum DataSection {
@@ -66,17 +75,29 @@ enum Option {
 	RESUME = 7,
 }
 enum Refusal {
+	## This game and the server speak different versions. Update the older one.
 	VERSION = 1,
+	## There is no room with this code. Check the code, or create the room.
 	NO_SUCH_ROOM = 2,
+	## A room with this code exists already. Join it, or choose another code.
 	ROOM_EXISTS = 3,
+	## This room is full.
 	ROOM_FULL = 4,
+	## The server is full. Try again later.
 	SERVER_FULL = 5,
+	## The room's password is missing or wrong.
 	WRONG_PASSWORD = 6,
+	## This is not a room code. A code has 1 to 16 letters A-Z, digits or '-'.
 	BAD_CODE = 7,
+	## This name cannot be used. A name has 1 to 32 bytes and no control characters.
 	BAD_NAME = 8,
+	## The room's settings are not permitted on this server.
 	BAD_OPTIONS = 9,
+	## Too many players are connected from your network. Try again later.
 	TOO_MANY_SESSIONS = 10,
+	## The server does not support this yet.
 	UNSUPPORTED = 11,
+	## The server is shutting down. Try again later.
 	SHUTTING_DOWN = 12,
 }
 enum SignalFlag {
@@ -87,9 +108,13 @@ enum StateEncoding {
 	WHOLE = 0,
 }
 enum Target {
+	## Everybody, us too.
 	ALL = 0,
+	## Everybody but one player.
 	ALL_BUT = 1,
+	## One player.
 	ONE = 2,
+	## Up to 255 players.
 	LIST = 3,
 }
 enum UpdateSection {

@@ -63,7 +63,14 @@ signal message_received(sender: int, payload: PackedByteArray, channel: int, kin
 signal signal_received(sender: int, payload: PackedByteArray, channel: int, kind: int)
 
 ## What a client is doing.
-enum Status { OFFLINE, JOINING, JOINED }
+enum Status {
+	## Not in a room, and not on the way into one.
+	OFFLINE,
+	## Asked to be let in: [signal joined] or [signal join_refused] comes.
+	JOINING,
+	## In a room.
+	JOINED,
+}
 ## Reasons that are not the relay's. Numbers of the relay are below 256.
 enum Problem {
 	## Nothing answered in time, or the name of the relay is unknown.
@@ -90,6 +97,8 @@ const Refusal := RelayWire.Refusal  # gdlint:ignore = constant-name
 const ByeReason := RelayWire.ByeReason  # gdlint:ignore = constant-name
 ## Whom a message or signal is for: ALL (us too), ALL_BUT, ONE, LIST.
 const Target := RelayWire.Target  # gdlint:ignore = constant-name
+## Why something from the network was not taken: keys of [code]statistics()["dropped"][/code].
+const DropReason := RelayWire.DropReason  # gdlint:ignore = constant-name
 ## Player id of nobody.
 const NOBODY := -1
 
