@@ -209,6 +209,27 @@ def test_too_large_a_state_is_not_sent_and_the_warning_names_node_and_cure(godot
         assert "shares" not in told.log
 
 
+def test_what_is_put_elsewhere_in_the_tree_plays_on(godot: str, project: Path) -> None:
+    """A player enters a vehicle; the level is taken out and put back, then put under another node."""
+    ada, bob = play(godot, project, Conditions(), "--level", seconds=5.5)
+    assert ada.events["in a vehicle"] == [[2, 9]]
+    assert ada.events["without the level"] == [[0, 0]]
+    assert ada.events["with the level"] == [[2, 9]]
+    assert ada.events["in another level"] == [[2, 9]]
+    assert ada.events["is_kept"] == [[True]]
+    # Only who left the tree for longer than a frame went from the sight of others.
+    assert bob.events["heard"] == [
+        ["in a vehicle", "removed", "without the level", "with the level", "in another level"]
+    ]
+    warned = [line for line in ada.log.splitlines() if line.startswith("WARNING: /root/World")]
+    assert (
+        "WARNING: /root/World/Nobodys: shares nothing: set player_id, or let a RelaySpawner make the scene." in warned
+    )
+    (twins,) = (line for line in warned if "/root/World/Twin: " in line)
+    assert "shares entity 0 of the same player: give one of them another local_index" in twins
+    assert len(warned) == len(set(warned)) == 2
+
+
 @pytest.fixture(scope="module")
 def units(godot: str, project: Path) -> Told:
     bot = Godot.start(godot, project, "sync_units.gd", seconds=30.0)
@@ -300,3 +321,21 @@ def test_warnings_name_the_node_and_the_cure(units: Told) -> None:
     assert "neither position nor rotation" in units.events["plain_warnings"][0][0]
     spawner = units.events["spawner_warnings"][0]
     assert "player_scene" in spawner[0] and "Nowhere" in spawner[1]
+
+
+def test_what_the_game_freed_is_absent_and_no_error(units: Told) -> None:
+    """A node that the game had freed stopped the spawner with a script error, and its player was never shown again."""
+    assert units.events["freed"] == [[[True, [4]], ["Ed", [4, 3]], ["Flo", [4, 3]]]]
+    assert units.events["figures"] == [[0.0] * 9]
+    assert units.events["is_local"] == [[False]]
+
+
+def test_the_inspector_says_how_many_bytes_and_what_is_missing(units: Told) -> None:
+    assert units.events["sizes"] == [[0, 12 + 8, 3 + 8]]
+    ((usage, expected),) = units.events["usage"]
+    assert usage == expected
+    assert units.events["changes"] == [[5, [True, False]]]
+    assert "tick position or rotation, or add to properties" in units.events["empty_warnings"][0][0]
+    *missing, autoloaded = units.events["missing"][0]
+    assert [warning.split(":")[0] for warning in missing] == ["There is no RelayClient"] * 3
+    assert autoloaded == []

@@ -3,6 +3,8 @@ extends SceneTree
 ##
 ## The path is a straight line, there and back, so all that lies between two samples lies on it;
 ## then another line, far away. A late frame is a pause, not a leap: the machine may be busy.
+## [br][br]
+## With --level it puts players and the whole level elsewhere in the tree, and says so to all.
 
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
 const RelaySpawner := preload("res://addons/tickrelay/relay_spawner.gd")
@@ -16,15 +18,18 @@ const WAY := Vector2(400.0, 200.0)
 ## Time for a line there and back, seconds.
 const ROUND_S := 2.0
 const LONGEST_FRAME_S := 0.05
+const BETWEEN_MOVES_S := 0.4
 
 var client: RelayClient = RelayClient.new()
 var watcher := Watcher.new()
 var spawner: RelaySpawner = RelaySpawner.new()
 var world := Node2D.new()
+var level := world
 var options := {}
 var seen := []
 var ends_at := INF
 var moved := []
+var heard := []
 var phase := 0.0
 var last_usec := 0
 
@@ -53,14 +58,19 @@ func _initialize() -> void:
 	spawner.despawned.connect(_on_despawned)
 	world.name = "World"
 	world.add_child(client)
-	world.add_child(spawner)
-	world.add_child(RelayMonitors.new())
+	if options.has("level"):
+		level = Node2D.new()
+		world.add_child(level)
+	level.add_child(spawner)
+	level.add_child(RelayMonitors.new())
 	watcher.process_priority = 2000
 	watcher.frame_shown.connect(_on_frame_shown)
 	world.add_child(watcher)
 	root.add_child.call_deferred(world)
 	process_frame.connect(_on_frame)
 	client.joined.connect(_on_joined)
+	client.message_received.connect(_on_message_received)
+	client.entities_removed.connect(func(_ids: PackedInt32Array) -> void: heard.append("removed"))
 	client.join_or_create_room("SYNC")
 
 
@@ -70,6 +80,8 @@ func tell(event: String, values: Variant) -> void:
 
 func _on_joined() -> void:
 	ends_at = Time.get_ticks_msec() / 1000.0 + float(options["seconds"])
+	if options.has("level") and options["name"] == "Ada":
+		_put_elsewhere()
 
 
 func _on_spawned(node: Node, player_id: int) -> void:
@@ -85,7 +97,7 @@ func _on_spawned(node: Node, player_id: int) -> void:
 			"player_name": node.player_name,
 			"is_local": sync.is_local(),
 			"is_authority": node.is_multiplayer_authority(),
-			"state_bytes": sync.state_bytes(),
+			"state_bytes": sync.state_bytes,
 			"is_visible": node.visible,
 		}
 	)
@@ -135,6 +147,47 @@ func _move(node: Node2D) -> void:
 	node.is_ready = share > 0.5
 
 
+## Puts our own player, then all players, elsewhere in the tree.
+func _put_elsewhere() -> void:
+	while spawner.nodes().size() < 2:
+		await process_frame
+	await create_timer(BETWEEN_MOVES_S).timeout
+	var vehicle := Node2D.new()
+	world.add_child(vehicle)
+	var own := spawner.node_of(client.player_id)
+	own.reparent(vehicle)
+	await _say("in a vehicle")
+	own.reparent(level)
+	world.remove_child(level)
+	await _say("without the level")
+	world.add_child(level)
+	await _say("with the level")
+	own = spawner.node_of(client.player_id)
+	level.reparent(vehicle)
+	await _say("in another level")
+	tell("is_kept", [spawner.node_of(client.player_id) == own])
+	for sync_name: String in ["Nobodys", "Twin"]:
+		var sync: RelaySync = RelaySync.new()
+		sync.name = sync_name
+		sync.player_id = client.player_id if sync_name == "Twin" else RelaySync.NOBODY
+		world.add_child(sync)
+		sync.properties.append(RelayProperty.create(^":position"))
+
+
+## Says to all where we are now, when there was time to see it.
+func _say(text: String) -> void:
+	await create_timer(BETWEEN_MOVES_S).timeout
+	tell(text, [spawner.nodes().size(), Performance.get_custom_monitor_names().size()])
+	client.send_message(text.to_utf8_buffer())
+	await create_timer(BETWEEN_MOVES_S).timeout
+
+
+func _on_message_received(
+	_sender: int, payload: PackedByteArray, _channel: int, _kind: int
+) -> void:
+	heard.append(payload.get_string_from_utf8())
+
+
 func _finish() -> void:
 	process_frame.disconnect(_on_frame)
 	watcher.queue_free()
@@ -144,6 +197,7 @@ func _finish() -> void:
 	tell("monitors", monitors)
 	tell("seen", seen)
 	tell("moved", moved)
+	tell("heard", heard)
 	tell("children", world.get_children().map(func(child: Node) -> String: return child.name))
 	client.leave_room()
 	await process_frame

@@ -3,6 +3,7 @@ extends SceneTree
 
 const Layout := preload("res://addons/tickrelay/relay_state_layout.gd")
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
+const RelayMonitors := preload("res://addons/tickrelay/relay_monitors.gd")
 const RelayProperty := preload("res://addons/tickrelay/relay_property.gd")
 const RelaySpawner := preload("res://addons/tickrelay/relay_spawner.gd")
 const RelaySync := preload("res://addons/tickrelay/relay_sync.gd")
@@ -43,6 +44,8 @@ func _run() -> void:
 	_tell_costs()
 	_tell_timeline()
 	_tell_warnings()
+	await _tell_freed()
+	await _tell_edits()
 	quit()
 
 
@@ -235,3 +238,83 @@ func _tell_warnings() -> void:
 	var useless: RelaySync = RelaySync.new()
 	plain.add_child(useless)
 	tell("plain_warnings", useless._get_configuration_warnings())
+
+
+## The game frees players and the client itself: they are gone, and who joins is shown again.
+func _tell_freed() -> void:
+	var world := Node.new()
+	root.add_child(world)
+	var client: RelayClient = RelayClient.new()
+	world.add_child(client)
+	var spawner: RelaySpawner = RelaySpawner.new()
+	spawner.player_scene = load("res://tests/avatar.tscn")
+	world.add_child(spawner)
+	var monitors: RelayMonitors = RelayMonitors.new()
+	world.add_child(monitors)
+	await process_frame
+	client.player_joined.emit(3, "Cy")
+	client.player_joined.emit(4, "Di")
+	spawner.node_of(3).free()
+	var shown := [[spawner.node_of(3) == null, spawner.nodes().keys()]]
+	client.player_left.emit(3, 0)
+	client.player_joined.emit(3, "Ed")
+	shown.append([spawner.node_of(3).player_name, spawner.nodes().keys()])
+	spawner.node_of(4).free()
+	client.player_joined.emit(4, "Flo")
+	shown.append([spawner.node_of(4).player_name, spawner.nodes().keys()])
+	tell("freed", shown)
+	client.free()
+	monitors._process(2.0)
+	var figures := []
+	for id in Performance.get_custom_monitor_names():
+		figures.append(Performance.get_custom_monitor(id))
+	tell("figures", figures)
+	var sync: RelaySync = spawner.node_of(3).get_node("RelaySync")
+	await process_frame
+	tell("is_local", [sync.is_local()])
+	world.free()
+
+
+## What the inspector shows of a RelaySync, and which edits make it look for warnings again.
+func _tell_edits() -> void:
+	var node := Node3D.new()
+	var sync: RelaySync = RelaySync.new()
+	var sizes := [sync.state_bytes]
+	node.add_child(sync)
+	sizes.append(sync.state_bytes)
+	sync.position_encoding = RelayProperty.Encoding.RANGE_8
+	sizes.append(sync.state_bytes)
+	tell("sizes", sizes)
+	for entry in sync.get_property_list():
+		if entry["name"] == "state_bytes":
+			tell("usage", [entry["usage"], PROPERTY_USAGE_EDITOR | PROPERTY_USAGE_READ_ONLY])
+	var property: RelayProperty = RelayProperty.new()
+	var changes := []
+	property.changed.connect(func() -> void: changes.append(1))
+	property.path = ^":scale"
+	property.encoding = RelayProperty.Encoding.RANGE_8
+	property.min_value = -1.0
+	property.max_value = 2.0
+	property.interpolate = false
+	var looks: Callable = sync.update_configuration_warnings
+	sync.properties = [property, null]
+	var is_looking := [property.changed.is_connected(looks)]
+	sync.properties = []
+	is_looking.append(property.changed.is_connected(looks))
+	tell("changes", [changes.size(), is_looking])
+	sync.share_position = false
+	sync.share_rotation = false
+	tell("empty_warnings", sync._get_configuration_warnings())
+	node.scene_file_path = ProjectSettings.get_setting("application/run/main_scene")
+	var monitors: RelayMonitors = RelayMonitors.new()
+	var spawner: RelaySpawner = RelaySpawner.new()
+	var missing := []
+	for other: Node in [monitors, spawner, sync]:
+		if other.get_parent() == null:
+			node.add_child(other)
+		other.owner = node
+		missing.append(other._get_configuration_warnings()[-1])
+	ProjectSettings.set_setting("autoload/Net", "*res://net.gd")  # may be one
+	missing.append(monitors._get_configuration_warnings())
+	tell("missing", missing)
+	node.free()

@@ -1,3 +1,4 @@
+@tool
 @icon("icons/relay_monitors.svg")
 class_name RelayMonitors
 extends Node
@@ -5,7 +6,8 @@ extends Node
 ##
 ## Put one into the scene of the [RelayClient]. The figures are drawn while the game runs from the
 ## editor: round trip in ms, loss in both directions in percent, bytes and datagrams per second,
-## players in the room, and messages that wait. In a release build it does nothing.
+## players in the room, and messages that wait. All are 0 once the client is freed. In a release
+## build it does nothing.
 
 const RelayClientScript := preload("relay_client.gd")
 const RelayFinder := preload("relay_finder.gd")
@@ -17,7 +19,10 @@ const _PERCENT := 100.0
 const _RATE_OVER_S := 1.0
 
 ## The client to show. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: RelayClientScript
+@export var client: RelayClientScript:
+	set(value):
+		client = value
+		update_configuration_warnings()
 
 var _ids: Array[StringName] = []
 var _rates := {}  # counter -> per second
@@ -26,15 +31,18 @@ var _next_look_s := 0.0
 
 
 func _ready() -> void:
-	if client == null:
+	set_process(false)
+	if Engine.is_editor_hint():
+		return
+	if not is_instance_valid(client):
 		client = RelayFinder.find(self)
 	if client == null:
 		push_warning(
 			"%s: there is no RelayClient: add one to the scene, or set client." % get_path()
 		)
 	if client == null or not OS.is_debug_build():
-		set_process(false)
 		return
+	set_process(true)
 	_show("Round trip (ms)", func() -> float: return maxf(client.round_trip_s, 0.0) * _MS)
 	_show("Loss down (%)", func() -> float: return client.loss_down * _PERCENT)
 	_show("Loss up (%)", func() -> float: return client.loss_up * _PERCENT)
@@ -54,7 +62,7 @@ func _process(delta: float) -> void:
 		return
 	var elapsed_s := _RATE_OVER_S - _next_look_s
 	_next_look_s = _RATE_OVER_S
-	var statistics := client.statistics()
+	var statistics := client.statistics() if is_instance_valid(client) else {}
 	for counter: String in ["bytes_in", "bytes_out", "datagrams_in", "datagrams_out"]:
 		var count: int = statistics.get(counter, 0)
 		_rates[counter] = maxf(count - _counted.get(counter, 0), 0.0) / elapsed_s
@@ -65,6 +73,13 @@ func _exit_tree() -> void:
 	for id in _ids:
 		Performance.remove_custom_monitor(id)
 	_ids.clear()
+	request_ready()
+
+
+func _get_configuration_warnings() -> PackedStringArray:
+	if RelayFinder.is_missing(self):
+		return ["There is no RelayClient: add one to the scene or as an autoload."]
+	return []
 
 
 ## What a counter of [method RelayClient.statistics] grew by in the last second, per second.
@@ -77,5 +92,7 @@ func _show(title: String, measure: Callable) -> void:
 	if Performance.has_custom_monitor(id):  # a second client in the same game
 		id = StringName("%s%s: %s" % [_GROUP, client.name, title])
 	if not Performance.has_custom_monitor(id):
-		Performance.add_custom_monitor(id, measure)
+		Performance.add_custom_monitor(
+			id, func() -> float: return measure.call() if is_instance_valid(client) else 0.0
+		)
 		_ids.append(id)

@@ -44,16 +44,31 @@ const BYTES: PackedByteArray = [0, 4, 2, 1, 2, 1, 2, 1]
 
 ## The property, seen from the node above the RelaySync: [code]:modulate[/code] is that node's own,
 ## [code]Turret:rotation[/code] one of its child Turret, [code]:velocity:x[/code] a part of one.
-@export var path: NodePath
+@export var path: NodePath:
+	set(value):
+		path = value
+		emit_changed()
 ## How each number of it is written.
-@export var encoding := Encoding.AUTO
+@export var encoding := Encoding.AUTO:
+	set(value):
+		encoding = value
+		emit_changed()
 ## Least number that RANGE_16 and RANGE_8 can say.
-@export var min_value := 0.0
+@export var min_value := 0.0:
+	set(value):
+		min_value = value
+		emit_changed()
 ## Largest number that RANGE_16 and RANGE_8 can say.
-@export var max_value := 1.0
+@export var max_value := 1.0:
+	set(value):
+		max_value = value
+		emit_changed()
 ## Whether there is something between two values. Whole numbers, bools and what must not be seen in
 ## between (a frame of an animation) change at once. Always off for bools.
-@export var interpolate := true
+@export var interpolate := true:
+	set(value):
+		interpolate = value
+		emit_changed()
 
 
 ## Makes one by code: [code]RelayProperty.create(^":health", RelayProperty.Encoding.WHOLE_8)[/code].

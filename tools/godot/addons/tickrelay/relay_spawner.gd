@@ -13,6 +13,10 @@ extends Node
 ## The scene of the local player has the multiplayer authority of this game, the others have not. So
 ## code written for Godot's own multiplayer, [code]if is_multiplayer_authority():[/code], says what
 ## it should. With a RelayMultiplayerPeer use Godot's MultiplayerSpawner instead of this.
+## [br][br]
+## Taken out of the tree it takes its players away; put back it makes scenes for those who are in
+## the room by then. Moved to another place within a frame, it keeps them. The game may free a
+## player's scene itself: that player has none then until they join again.
 
 ## A player's scene is in the tree.
 signal spawned(node: Node, player_id: int)
@@ -32,21 +36,27 @@ const _FIRST_AUTHORITY := 2
 		player_scene = value
 		update_configuration_warnings()
 ## Where players are put. Empty: under the node above this one.
-@export var spawn_path: NodePath
+@export var spawn_path: NodePath:
+	set(value):
+		spawn_path = value
+		update_configuration_warnings()
 ## Whether the local player gets a scene too.
 @export var spawn_local := true
 ## Another scene for the local player (with a camera, with input). Empty: the same.
 @export var local_scene: PackedScene
 ## The client to use. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: RelayClientScript
+@export var client: RelayClientScript:
+	set(value):
+		client = value
+		update_configuration_warnings()
 
-var _nodes := {}  # player id -> Node
+var _nodes := {}  # player id -> Node, which the game may have freed
 
 
 func _ready() -> void:
 	if Engine.is_editor_hint():
 		return
-	if client == null:
+	if not is_instance_valid(client):
 		client = RelayFinder.find(self)
 	if client == null:
 		_warn("there is no RelayClient: add one to the scene or as an autoload, or set client")
@@ -58,7 +68,16 @@ func _ready() -> void:
 
 
 func _exit_tree() -> void:
-	if not Engine.is_editor_hint():
+	request_ready()
+	if is_instance_valid(client) and client.player_joined.is_connected(_on_player_joined):
+		client.player_joined.disconnect(_on_player_joined)
+		client.player_left.disconnect(_on_player_left)
+		client.disconnected.disconnect(_on_disconnected)
+	_despawn_outside.call_deferred()
+
+
+func _notification(what: int) -> void:
+	if what == NOTIFICATION_PREDELETE:
 		_despawn_all()
 
 
@@ -68,28 +87,35 @@ func _get_configuration_warnings() -> PackedStringArray:
 		warnings.append("Set player_scene: the scene that each player gets.")
 	if not spawn_path.is_empty() and get_node_or_null(spawn_path) == null:
 		warnings.append('There is no node "%s": correct spawn_path or clear it.' % spawn_path)
+	if RelayFinder.is_missing(self):
+		warnings.append("There is no RelayClient: add one to the scene or as an autoload.")
 	return warnings
 
 
 ## The scene of a player, null if there is none.
 func node_of(player_id: int) -> Node:
-	return _nodes.get(player_id)
+	var node: Variant = _nodes.get(player_id)
+	return node if is_instance_valid(node) else null
 
 
 ## Player id -> scene of all players.
 func nodes() -> Dictionary:
-	return _nodes.duplicate()
+	var result := {}
+	for player_id: int in _nodes:
+		if node_of(player_id) != null:
+			result[player_id] = _nodes[player_id]
+	return result
 
 
 func _spawn_present() -> void:
-	var players := client.players if is_inside_tree() else {}
+	var players := client.players if is_inside_tree() and is_instance_valid(client) else {}
 	for player_id: int in players:
 		_on_player_joined(player_id, players[player_id])
 
 
 func _on_player_joined(player_id: int, player_name: String) -> void:
 	var is_local := player_id == client.player_id
-	if _nodes.has(player_id) or (is_local and not spawn_local):
+	if node_of(player_id) != null or (is_local and not spawn_local):
 		return
 	var scene := local_scene if is_local and local_scene != null else player_scene
 	var place := get_parent() if spawn_path.is_empty() else get_node_or_null(spawn_path)
@@ -134,9 +160,16 @@ func _despawn_all() -> void:
 		_despawn(player_id)
 
 
+## Takes all away, unless this node was only put elsewhere in the tree.
+func _despawn_outside() -> void:
+	if not is_inside_tree():
+		_despawn_all()
+
+
 func _despawn(player_id: int) -> void:
-	var node: Node = _nodes.get(player_id)
-	if not _nodes.erase(player_id) or not is_instance_valid(node):
+	var node := node_of(player_id)
+	_nodes.erase(player_id)
+	if node == null:
 		return
 	despawned.emit(node, player_id)
 	# Whoever joins next may get this id, and so this name, before the frame is over.

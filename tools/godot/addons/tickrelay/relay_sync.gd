@@ -12,7 +12,7 @@ extends Node
 ##         position += Input.get_vector("left", "right", "up", "down") * speed * delta
 ## [/codeblock]
 ## [b]Bytes.[/b] A state holds at most [code]max_state_bytes[/code] of the room (32 unless the
-## [RelayClient] that creates it asks for another number), see [method state_bytes]:
+## [RelayClient] that creates it asks for another number), see [member state_bytes]:
 ## [codeblock lang=text]
 ## position of a Node2D    8 bytes    (4 as RANGE_16, 2 as RANGE_8)
 ## rotation of a Node2D    2 bytes
@@ -45,7 +45,12 @@ const _TELEPORT_2D := 300.0
 const _TELEPORT_3D := 10.0
 ## After the game's own nodes: what they did in this frame is sent with this frame.
 const _PRIORITY := 1000
+const _GROUP := &"_relay_syncs"
 
+## Bytes of a state with all that is shared, see above.
+@export var state_bytes: int:
+	get:
+		return _layout.size if _layout != null else _new_layout().size
 ## Whose it is: the player who publishes it. A [RelaySpawner] sets it.
 @export var player_id := NOBODY:
 	set(value):
@@ -56,7 +61,10 @@ const _PRIORITY := 1000
 ## player, and so on. The room must permit as many (entities_per_player of [RelayClient]).
 @export_range(0, 255) var local_index := 0
 ## The client to use. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: RelayClientScript
+@export var client: RelayClientScript:
+	set(value):
+		client = value
+		update_configuration_warnings()
 
 @export_group("Shared properties")
 ## Whether to share the position of the node above.
@@ -70,15 +78,33 @@ const _PRIORITY := 1000
 		share_rotation = value
 		update_configuration_warnings()
 ## How each coordinate of the position is written; AUTO is exact, 4 bytes each.
-@export var position_encoding := RelayPropertyScript.Encoding.AUTO
+@export var position_encoding := RelayPropertyScript.Encoding.AUTO:
+	set(value):
+		position_encoding = value
+		update_configuration_warnings()
 ## Least coordinate for RANGE_16 and RANGE_8: the left and upper end of the world.
-@export var position_min := 0.0
+@export var position_min := 0.0:
+	set(value):
+		position_min = value
+		update_configuration_warnings()
 ## Largest coordinate for RANGE_16 and RANGE_8.
-@export var position_max := 1024.0
+@export var position_max := 1024.0:
+	set(value):
+		position_max = value
+		update_configuration_warnings()
 ## What else is shared: properties of the node above or of nodes below that one.
 @export var properties: Array[RelayPropertyScript] = []:
 	set(value):
+		for property in properties:
+			if property != null and property.changed.is_connected(update_configuration_warnings):
+				property.changed.disconnect(update_configuration_warnings)
 		properties = value
+		for property in properties:
+			if (
+				property != null
+				and not property.changed.is_connected(update_configuration_warnings)
+			):
+				property.changed.connect(update_configuration_warnings)
 		update_configuration_warnings()
 
 @export_group("Other players")
@@ -110,16 +136,16 @@ func _ready() -> void:
 		set_process(false)
 		return
 	process_priority = _PRIORITY
-	_layout = RelayStateLayout.new(get_parent(), _shared())
+	_layout = _new_layout()
 	for problem in _layout.problems:
 		_warn(problem)
-	if client == null:
+	if not is_instance_valid(client):
 		client = RelayFinder.find(self)
 	if client == null:
 		_warn("there is no RelayClient: add one to the scene or as an autoload, or set client")
-		set_process(false)
 		return
-	if not client.joined.is_connected(_start_anew):  # it is, after request_ready()
+	add_to_group(_GROUP)
+	if not client.joined.is_connected(_start_anew):  # it is, when this node was put back
 		client.joined.connect(_start_anew)
 		client.disconnected.connect(_on_disconnected)
 		client.state_received.connect(_on_state_received)
@@ -128,9 +154,11 @@ func _ready() -> void:
 
 
 func _process(_delta: float) -> void:
-	if client == null or not client.is_joined():
+	if not is_instance_valid(client) or not client.is_joined():
 		return
-	if _entity_id == NOBODY:
+	if player_id == NOBODY:
+		_warn("shares nothing: set player_id, or let a RelaySpawner make the scene")
+	elif _entity_id == NOBODY:
 		_start_anew()  # this client was joined before this node was told whose it is
 	elif is_local():
 		_publish()
@@ -142,9 +170,20 @@ func _process(_delta: float) -> void:
 
 
 func _exit_tree() -> void:
-	if _has_published and is_instance_valid(client):
-		client.remove_state(local_index)
-	_has_published = false
+	_leave.call_deferred()  # not if it is only put elsewhere: others would see it go and come
+
+
+func _notification(what: int) -> void:
+	match what:
+		NOTIFICATION_UNPARENTED:
+			request_ready()  # the next node above may be another
+		NOTIFICATION_PREDELETE:
+			_remove()
+
+
+func _validate_property(property: Dictionary) -> void:
+	if property["name"] == "state_bytes":
+		property["usage"] = PROPERTY_USAGE_EDITOR | PROPERTY_USAGE_READ_ONLY
 
 
 func _get_configuration_warnings() -> PackedStringArray:
@@ -152,14 +191,24 @@ func _get_configuration_warnings() -> PackedStringArray:
 	var parent := get_parent()
 	if parent == null:
 		return warnings
-	if not (parent is Node2D or parent is Node3D or parent is Control) and properties.is_empty():
+	if _shared().is_empty():
+		var is_placed := parent is Node2D or parent is Node3D or parent is Control
 		warnings.append(
-			"%s has neither position nor rotation: add what to share to properties." % parent.name
+			(
+				"Nothing is shared: tick position or rotation, or add to properties."
+				if is_placed
+				else (
+					"%s has neither position nor rotation: add what to share to properties."
+					% parent.name
+				)
+			)
 		)
-	var layout := RelayStateLayout.new(parent, _shared())
+	var layout := _new_layout()
 	for problem in layout.problems:
 		warnings.append(problem + ".")
-	var used_client := client if client != null else RelayFinder.find(self)
+	if RelayFinder.is_missing(self):
+		warnings.append("There is no RelayClient: add one to the scene or as an autoload.")
+	var used_client := client if is_instance_valid(client) else RelayFinder.find(self)
 	var limit := _USUAL_MAX_BYTES
 	if used_client != null and int(used_client.get("max_state_bytes")) > 0:
 		limit = used_client.get("max_state_bytes")
@@ -178,15 +227,16 @@ func is_local() -> bool:
 	)
 
 
-## Bytes of a state with all that is shared.
-func state_bytes() -> int:
-	return _layout.size if _layout != null else RelayStateLayout.new(get_parent(), _shared()).size
+func _new_layout() -> RelayStateLayout:
+	return RelayStateLayout.new(get_parent(), _shared())
 
 
 ## What is shared, in the order of the inspector: position, rotation, the rest.
 func _shared() -> Array[RelayPropertyScript]:
 	var shared: Array[RelayPropertyScript] = []
 	var parent := get_parent()
+	if parent == null:
+		return shared
 	var is_flat := parent is Node2D or parent is Control
 	if share_position and (is_flat or parent is Node3D):
 		shared.append(
@@ -205,7 +255,9 @@ func _start_anew() -> void:
 	_entity_id = NOBODY
 	_timeline = null
 	_has_published = false
-	if _layout == null or client == null or not client.is_joined() or player_id == NOBODY:
+	if _layout == null or not is_instance_valid(client) or not client.is_joined():
+		return
+	if player_id == NOBODY:
 		return
 	_entity_id = client.entity_id_of(player_id, local_index)
 	_check_room()
@@ -255,7 +307,40 @@ func _publish() -> void:
 		var is_right_size: bool = _layout.size <= limits["max_state_bytes"] and _layout.size > 0
 		if not is_right_size or local_index >= limits["entities_per_player"]:
 			return  # _check_room has said why
+	var was_published := _has_published
 	_has_published = client.publish_state(_layout.encode(), local_index) == OK
+	if _has_published and not was_published:  # in the next frame what we replaced is gone
+		get_tree().process_frame.connect(_check_alone, CONNECT_ONE_SHOT)
+
+
+func _check_alone() -> void:
+	if not is_inside_tree():
+		return
+	for other: Node in get_tree().get_nodes_in_group(_GROUP):
+		var is_twin: bool = other.client == client and other.local_index == local_index
+		if other != self and is_twin and other._has_published:
+			_warn(
+				(
+					"%s shares entity %d of the same player: give one of them another local_index"
+					% [other.get_path(), local_index]
+				)
+			)
+
+
+## Takes our state out of the room, unless this node was only put elsewhere in the tree.
+func _leave() -> void:
+	if is_inside_tree():
+		return
+	_remove()
+	_layout = null
+	_timeline = null
+	request_ready()
+
+
+func _remove() -> void:
+	if _has_published and is_instance_valid(client):
+		client.remove_state(local_index)
+	_has_published = false
 
 
 func _show() -> void:
