@@ -28,6 +28,8 @@ from protocol.texts import BYE_TEXTS
 BYE_COPIES = 3
 BYE_INTERVAL_S = 0.020
 """BYE is not acknowledged: it is sent three times, 20 ms apart or more (SPEC 6)."""
+LINGER_S = 1.0
+"""How long who gave up waits for a WELCOME that may be under way (chosen: two slow round trips)."""
 
 
 class ClientConnection(ConnectionView):
@@ -194,14 +196,16 @@ class ClientConnection(ConnectionView):
     def close(self, now: float) -> None:
         """End it now. What is not acknowledged is lost: wait for `is_idle` first if it matters.
 
-        BYE goes out with the next polls, three times; call `poll` until `next_poll_at` is inf.
+        BYE goes out with the next polls, three times; call `poll` until `next_poll_at` is inf. Who gives up while a
+        JOIN is under way waits for WELCOME, and says BYE to that: else the player would stand in the room until the
+        relay misses it.
         """
         if self._is_closed:
             return
         if self._session is not None:
-            self._bye = self._session.build_bye(ByeReason.LEFT)
-            self._byes_left = BYE_COPIES
-            self._bye_at = now
+            self._plan_bye(self._session, now)
+        else:
+            self._linger(now)
         self._disconnect(ByeReason.LEFT)
 
     # --- inside
@@ -257,10 +261,13 @@ class ClientConnection(ConnectionView):
         return self._handshake.handle_challenge(value, now) if self._is_joining() else DropReason.STALE_JOIN
 
     def _handle_welcome(self, value: Any, now: float) -> DropReason | None:
-        welcome = self._handshake.handle_welcome(value) if self._is_joining() else DropReason.STALE_JOIN
+        welcome = self._handshake.handle_welcome(value) if self._session is None else DropReason.STALE_JOIN
         if isinstance(welcome, DropReason):
             return welcome
         self._session = Session(welcome, now, self.dropped, self._events)
+        if self._is_closed:
+            self._plan_bye(self._session, now)
+            return None
         self._events.append(Joined(welcome.player_id, welcome.code))
         return None
 
@@ -297,6 +304,7 @@ class ClientConnection(ConnectionView):
             hint = "is the relay running, are host and port right, does a firewall block UDP?"
         else:
             hint = "the relay is there but did not let us in; it may be overloaded"
+        self._linger(now)
         self._disconnect(ByeReason.TIMEOUT, f"could not join within {self._request.deadline_s:g} s: {hint}")
         return []
 
@@ -313,8 +321,21 @@ class ClientConnection(ConnectionView):
             datagrams.append(session.build_word(now))
         return datagrams
 
+    def _plan_bye(self, session: Session, now: float) -> None:
+        self._bye = session.build_bye(ByeReason.LEFT)
+        self._byes_left = BYE_COPIES
+        self._bye_at = now
+
+    def _linger(self, now: float) -> None:
+        """Wait for the WELCOME of a JOIN that may be there, to answer it with BYE."""
+        if self.state is ClientState.JOINING:
+            self._bye_at = now + LINGER_S
+
     def _poll_bye(self, now: float) -> list[bytes]:
         if now < self._bye_at:
+            return []
+        if not self._byes_left:
+            self._bye_at = math.inf  # no WELCOME came
             return []
         self._byes_left -= 1
         self._bye_at = now + BYE_INTERVAL_S if self._byes_left else math.inf

@@ -206,6 +206,25 @@ def test_closing_before_joining_sends_nothing(greeting: ClientConnection) -> Non
     assert greeting.take_events() == [Disconnected(ByeReason.LEFT, "Left the room.")]
 
 
+def test_who_gives_up_while_joining_answers_a_welcome_with_bye(server: Any, greeting: ClientConnection) -> None:
+    greeting.poll(0.0)
+    greeting.receive(server.challenge(), 0.1)
+    greeting.close(0.2)
+    assert greeting.poll(0.2) == [] and greeting.next_poll_at() == pytest.approx(1.2)
+    greeting.receive(server.welcome(), 0.3)
+    assert [datagram[0] for datagram in greeting.poll(0.3)] == [Kind.BYE]
+    assert [datagram[0] for at in (0.35, 0.4, 0.45) for datagram in greeting.poll(at)] == [Kind.BYE] * 2
+    assert greeting.next_poll_at() == math.inf
+    assert greeting.take_events() == [Disconnected(ByeReason.LEFT, "Left the room.")]
+
+
+def test_who_gives_up_does_not_wait_for_ever(server: Any, greeting: ClientConnection) -> None:
+    greeting.poll(0.0)
+    greeting.receive(server.challenge(), 0.1)
+    greeting.close(0.2)
+    assert greeting.poll(1.2) == [] and greeting.next_poll_at() == math.inf
+
+
 def test_what_a_game_does_after_the_end_is_ignored(connection: ClientConnection) -> None:
     connection.close(10.0)
     connection.publish(0, b"state", 10.0)
