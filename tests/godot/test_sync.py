@@ -325,7 +325,7 @@ def test_warnings_name_the_node_and_the_cure(units: Told) -> None:
 
 def test_what_the_game_freed_is_absent_and_no_error(units: Told) -> None:
     """A node that the game had freed stopped the spawner with a script error, and its player was never shown again."""
-    assert units.events["freed"] == [[[True, [4]], ["Ed", [4, 3]], ["Flo", [4, 3]]]]
+    assert units.events["freed"] == [[[True, [4]], ["Ed", [4, 3]], ["Flo", [4, 3]], ["", []], ["Hal", [5]]]]
     assert units.events["figures"] == [[0.0] * 9]
     assert units.events["is_local"] == [[False]]
 

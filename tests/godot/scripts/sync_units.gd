@@ -262,6 +262,13 @@ func _tell_freed() -> void:
 	spawner.node_of(4).free()
 	client.player_joined.emit(4, "Flo")
 	shown.append([spawner.node_of(4).player_name, spawner.nodes().keys()])
+	world.remove_child(spawner)
+	client.player_joined.emit(5, "Gil")  # nobody to tell
+	await process_frame
+	shown.append(["", spawner.nodes().keys()])
+	world.add_child(spawner)
+	client.player_joined.emit(5, "Hal")
+	shown.append([spawner.node_of(5).player_name, spawner.nodes().keys()])
 	tell("freed", shown)
 	client.free()
 	monitors._process(2.0)
@@ -269,7 +276,7 @@ func _tell_freed() -> void:
 	for id in Performance.get_custom_monitor_names():
 		figures.append(Performance.get_custom_monitor(id))
 	tell("figures", figures)
-	var sync: RelaySync = spawner.node_of(3).get_node("RelaySync")
+	var sync: RelaySync = spawner.node_of(5).get_node("RelaySync")
 	await process_frame
 	tell("is_local", [sync.is_local()])
 	world.free()

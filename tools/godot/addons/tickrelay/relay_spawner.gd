@@ -20,7 +20,8 @@ extends Node
 
 ## A player's scene is in the tree.
 signal spawned(node: Node, player_id: int)
-## A player's scene is about to go.
+## A player's scene is about to go. Not told of scenes that are freed together with this node, or by
+## the game.
 signal despawned(node: Node, player_id: int)
 
 const RelayClientScript := preload("relay_client.gd")
