@@ -25,8 +25,13 @@ func _initialize() -> void:
 	_test_everybody_knows_everybody()
 	_test_random_packets()
 	_test_what_a_broadcast_costs()
+	_test_as_many_as_all_are_not_all()
 	_test_a_packet_beyond_a_message()
 	_test_an_ordered_signal_behind_a_large_one()
+	_test_numbers_wrap_behind_a_large_one()
+	_test_a_large_one_among_ordered_signals()
+	_test_signals_pass_messages()
+	_test_what_waits_has_a_limit()
 	_test_newcomers_drop_what_was_sent_before()
 	_test_words_for_an_earlier_player_of_this_id()
 	_test_garbage()
@@ -83,12 +88,28 @@ func _message(sender: int, kind: int, channel: int, payload: PackedByteArray) ->
 	return event
 
 
+func _seal(uploads: Uploads, sender: int) -> void:
+	uploads.seal(sender, rooms[sender].known(), rooms[sender].serial)
+
+
+## Takes what was sealed, in the order in which a connection gets it.
+func _take_all(uploads: Uploads) -> Array[Uploads.RelayUpload]:
+	var all: Array[Uploads.RelayUpload] = []
+	while uploads.num_ready() > 0:
+		all.append(uploads.next(false))
+		uploads.pop(all[-1])
+	return all
+
+
 ## Delivers what was sealed, as the relay does. Returns the number of uploads.
 func _deliver(sender: int, uploads: Uploads) -> int:
-	var count := 0
-	while not uploads.ready.is_empty():
-		var upload := uploads.ready[0]
-		count += 1
+	return _deliver_these(sender, _take_all(uploads))
+
+
+func _deliver_these(sender: int, uploads: Array[Uploads.RelayUpload]) -> int:
+	var num_signals := 0
+	for upload in uploads:
+		num_signals += 1 if upload.is_signal else 0
 		var to: Array = Array(upload.players)
 		if upload.target == Wire.Target.ALL_BUT:
 			to = range(rooms.size()).filter(func(id: int) -> bool: return id != upload.players[0])
@@ -103,9 +124,10 @@ func _deliver(sender: int, uploads: Uploads) -> int:
 			event.kind = upload.kind
 			event.channel = upload.channel
 			event.payload = upload.payload
+			if upload.is_signal:
+				event.sequence = num_signals
 			rooms[player].take(event)
-		uploads.pop()
-	return count
+	return uploads.size()
 
 
 func _read(player: int) -> Array:
@@ -122,7 +144,7 @@ func _read(player: int) -> Array:
 func _test_everybody_knows_everybody() -> void:
 	for me in NUM_PLAYERS:
 		_check(rooms[me].own_id == me + 1, "%d has the id %d" % [me, rooms[me].own_id])
-		_check(rooms[me].num_known() == NUM_PLAYERS - 1, "%d does not know all" % me)
+		_check(rooms[me].known().size() == NUM_PLAYERS - 1, "%d does not know all" % me)
 		for other in NUM_PLAYERS:
 			_check(rooms[me].peer_of(other) == other + 1, "%d of %d" % [other, me])
 		_read(me)
@@ -135,7 +157,7 @@ func _test_random_packets() -> void:
 		var expected := {}  # receiver -> packets
 		for _i in randi() % 12 + 1:
 			_put_random(uploads, sender, expected)
-		uploads.seal(sender, rooms[sender].num_known(), rooms[sender].serial)
+		_seal(uploads, sender)
 		var num_uploads := _deliver(sender, uploads)
 		_check(num_uploads <= uploads.num_put, "more uploads than packets")
 		for player in NUM_PLAYERS:
@@ -170,15 +192,27 @@ func _test_what_a_broadcast_costs() -> void:
 		uploads.put(PackedByteArray([6, 2]), 0, RELIABLE, player)
 	for player in range(1, NUM_PLAYERS):
 		uploads.put(PackedByteArray([0, 3]), 1, RELIABLE, player)
-	uploads.seal(0, rooms[0].num_known(), rooms[0].serial)
-	_check(uploads.ready.all(_is_to_all), "a list where all are meant")
-	_check(_deliver(0, uploads) == 2, "one message and one signal")
+	_seal(uploads, 0)
+	var made := _take_all(uploads)
+	_check(made.all(_is_to_all), "a list where all are meant")
+	_check(_deliver_these(0, made) == 2, "one message and one signal")
 	for player in range(1, NUM_PLAYERS):
 		_check(_read(player).size() == 3, "three packets for %d" % player)
 
 
 func _is_to_all(upload: Uploads.RelayUpload) -> bool:
 	return upload.target == Wire.Target.ALL_BUT
+
+
+## As many as there are, but others: the game has not heard yet that 2 went and 3 came.
+func _test_as_many_as_all_are_not_all() -> void:
+	var uploads := Uploads.new()
+	for player: int in [2, 1]:
+		uploads.put(PackedByteArray([1]), 0, RELIABLE, player)
+	uploads.seal(0, PackedInt32Array([1, 3]), 0)
+	var upload := uploads.next(false)
+	_check(upload.target == Wire.Target.LIST, "two of those who were there, not all who are")
+	_check(upload.players == PackedInt32Array([1, 2]), "to whom it was put")
 
 
 func _test_a_packet_beyond_a_message() -> void:
@@ -189,7 +223,7 @@ func _test_a_packet_beyond_a_message() -> void:
 		payload[at] = at / 1000 % 251
 	uploads.put(payload, 0, RELIABLE, 1)
 	uploads.put(PackedByteArray([1]), 0, RELIABLE, 1)
-	uploads.seal(0, rooms[0].num_known(), rooms[0].serial)
+	_seal(uploads, 0)
 	_check(_deliver(0, uploads) == 5, "four pieces and a small one")
 	var got := _read(1)
 	_check(got.size() == 2 and got[0][3] == payload, "a large packet is whole")
@@ -201,24 +235,98 @@ func _test_a_packet_beyond_a_message() -> void:
 func _test_an_ordered_signal_behind_a_large_one() -> void:
 	var uploads := Uploads.new()
 	uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
-	uploads.seal(0, -1, 0)
-	var late := uploads.ready[0]
-	uploads.pop()
-	var large := PackedByteArray()
-	large.resize(Wire.MAX_SIGNAL_BYTES + 1)
-	uploads.put(large, 0, ORDERED, 1)
-	uploads.seal(0, -1, 0)
-	_check(not uploads.ready[0].is_signal, "too large for a signal")
+	uploads.seal(0, PackedInt32Array(), 0)
+	var late := _take_all(uploads)[0]
+	uploads.put(_large(), 0, ORDERED, 1)
+	uploads.seal(0, PackedInt32Array(), 0)
+	_check(not uploads.next(false).is_signal, "too large for a signal")
 	_deliver(0, uploads)
-	var event := Events.RelaySignalReceived.new()
-	event.kind = late.kind
-	event.payload = late.payload
 	for sequence in [1, 2]:
-		event.sequence = sequence
-		rooms[1].take(event)
+		_take_again(late, sequence)
 	var got := _read(1)
 	_check(got.size() == 2, "of two signals the one sent before the large packet is dropped")
 	_check(got[0][1] == ORDERED, "a large packet keeps its mode")
+
+
+## Longer than a signal, and an upload of its own.
+func _large() -> PackedByteArray:
+	var payload := PackedByteArray()
+	payload.resize(Wire.MAX_SIGNAL_BYTES + 1)
+	return payload
+
+
+func _take_again(upload: Uploads.RelayUpload, sequence: int, channel: int = 0) -> void:
+	var event := Events.RelaySignalReceived.new()
+	event.kind = upload.kind
+	event.channel = channel
+	event.payload = upload.payload
+	event.sequence = sequence & 0xFFFF
+	rooms[1].take(event)
+
+
+## Once half of the numbers had gone by, all ordered signals seemed to be older than the large one:
+## for nine minutes at 60 a second nothing arrived on its channel.
+func _test_numbers_wrap_behind_a_large_one() -> void:
+	for channel: int in [0, 1]:  # it is passed there, or on another channel only
+		var uploads := Uploads.new()
+		uploads.put(_large(), 0, ORDERED, 1)
+		uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
+		_seal(uploads, 0)
+		var made := _take_all(uploads)
+		rooms[1].take(_message(0, made[0].kind, 0, made[0].payload))
+		for sequence in range(1, 0xA000, 0x1000):
+			_take_again(made[1], sequence, channel)
+		_read(1)
+		_take_again(made[1], 0xA000)
+		_check(_read(1).size() == 1, "a signal long after a large one, channel %d" % channel)
+
+
+## Three of one frame and channel: the large one is a message between two signals.
+func _test_a_large_one_among_ordered_signals() -> void:
+	var uploads := Uploads.new()
+	uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
+	uploads.put(_large(), 0, ORDERED, 1)
+	uploads.put(PackedByteArray([3]), 0, ORDERED, 1)
+	_seal(uploads, 0)
+	var made := _take_all(uploads)
+	_deliver_these(0, made)
+	var sizes := _read(1).map(func(packet: Array) -> int: return packet[3].size())
+	_check(sizes == [1, _large().size(), 1], "in the order in which they were put: %s" % [sizes])
+	_check(made.size() == 3, "none shares an upload")
+	rooms[1].take(_message(0, made[1].kind, 0, made[1].payload))
+	for at: int in [0, 2]:
+		_take_again(made[at], 1 + at / 2)
+	sizes = _read(1).map(func(packet: Array) -> int: return packet[3].size())
+	_check(sizes == [_large().size(), 1], "the first comes too late: %s" % [sizes])
+
+
+## Signals do not wait for messages that find no room, but only if they may pass them.
+func _test_signals_pass_messages() -> void:
+	var uploads := Uploads.new()
+	uploads.put(PackedByteArray([1]), 0, RELIABLE, 1)
+	uploads.put(PackedByteArray([2]), 0, UNRELIABLE, 1)
+	_seal(uploads, 0)
+	uploads.put(PackedByteArray([3]), 0, RELIABLE, 1)
+	_seal(uploads, 0)
+	_check(not uploads.next(false).is_signal, "a signal before the message it follows")
+	_check(uploads.next(true).is_signal, "a signal that passes")
+	uploads.pop(uploads.next(false))
+	_check(uploads.next(false).is_signal, "a message before the signal that it follows")
+	uploads.pop(uploads.next(false))
+	_check(uploads.next(true) == null and uploads.num_ready() == 1, "no signal is left")
+
+
+func _test_what_waits_has_a_limit() -> void:
+	var uploads := Uploads.new()
+	var half := PackedByteArray()
+	half.resize(Uploads.MAX_WAITING_BYTES / 2)
+	for channel in 2:
+		_check(uploads.put(half, channel, RELIABLE, 1) == OK, "two of the longest")
+	_check(uploads.put(PackedByteArray([1]), 0, RELIABLE, 1) == ERR_OUT_OF_MEMORY, "not sealed")
+	_seal(uploads, 0)
+	_check(uploads.put(PackedByteArray([1]), 0, RELIABLE, 1) == ERR_OUT_OF_MEMORY, "sealed")
+	_take_all(uploads)
+	_check(uploads.put(half, 0, RELIABLE, 1) == OK, "there is room again")
 
 
 ## A packet to all that was on its way while somebody came is not for the newcomer.
@@ -227,7 +335,7 @@ func _test_newcomers_drop_what_was_sent_before() -> void:
 	for player in NUM_PLAYERS:
 		if player != 1:
 			uploads.put(PackedByteArray([1]), 0, RELIABLE, player)
-	uploads.seal(1, rooms[1].num_known(), rooms[1].serial)
+	_seal(uploads, 1)
 	_add(NUM_PLAYERS)
 	_deliver(1, uploads)
 	_check(_read(2).size() == 1, "others get it")

@@ -41,6 +41,9 @@ const HOST_ID := 1
 const NOBODY := -1
 const _PAIR_BYTES := 6
 const _MAX_ID := 0x7fffffff
+## A signal that is so many numbers ahead of another was put later, and the other is under way no
+## more (chosen: a quarter of the numbers, 54 s at the relay's usual 300 a second).
+const _FAR_AHEAD := 0x4000
 
 ## Our player id, NOBODY before we are in the room.
 var me := NOBODY
@@ -63,7 +66,7 @@ var _ids := {}  # player id -> peer id, of those whose packets count
 var _admitted := {}  # player id -> peer id
 var _own_serial := NOBODY
 var _pieces := {}  # player id -> PackedByteArray; null when it became too large
-var _floors := {}  # player id << 8 | channel -> sequence of signals that came too late
+var _floors := {}  # player id -> channel -> sequence of signals that came too late
 
 
 ## [param may_host]: an empty room is ours; otherwise it is one that its host has left.
@@ -77,12 +80,16 @@ func is_host() -> bool:
 	return me != NOBODY and me == host
 
 
-## How many others there are, if all of them have been admitted; otherwise -1.
-func num_known() -> int:
+## Player ids of the others, ascending, if all of them have been admitted; otherwise empty.
+func known() -> PackedInt32Array:
+	var others := PackedInt32Array()
 	for player: int in members:
 		if not _admitted.has(player):
-			return -1
-	return members.size() - 1
+			return PackedInt32Array()
+		if player != me:
+			others.append(player)
+	others.sort()
+	return others
 
 
 ## The player id of somebody who was announced, NOBODY if there is none.
@@ -153,9 +160,7 @@ func forget(player: int) -> void:
 	_ids.erase(player)
 	_admitted.erase(player)
 	_pieces.erase(player)
-	for key: int in _floors.keys():
-		if key >> 8 == player:
-			_floors.erase(key)
+	_floors.erase(player)
 
 
 ## Puts the end behind all that arrived.
@@ -205,11 +210,24 @@ func _take_message(event: RelayEvents.RelayMessageReceived) -> void:
 
 
 func _take_signal(event: RelayEvents.RelaySignalReceived) -> void:
-	if event.kind & RelayMeshUploads.MODE_MASK == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED:
-		var late: int = _floors.get(event.sender << 8 | event.channel, NOBODY)
-		if late != NOBODY and (event.sequence - late - 1) & 0xFFFF >= 0x8000:
-			return
-	_take_packets(event.sender, event.kind, event.channel, event.payload, true)
+	if not _floors.has(event.sender) or not _is_too_late(event, _floors[event.sender]):
+		_take_packets(event.sender, event.kind, event.channel, event.payload, true)
+
+
+## Tells whether a large packet that was put after this signal has been handed over. A floor goes
+## once it is passed (from there on NEWEST_FIRST guards the order) or far behind: numbers wrap, and
+## all signals of the sender count.
+func _is_too_late(event: RelayEvents.RelaySignalReceived, floors: Dictionary) -> bool:
+	var mode := event.kind & RelayMeshUploads.MODE_MASK
+	var is_ordered := mode == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED
+	for channel: int in floors.keys():
+		var is_its_own: bool = is_ordered and channel == event.channel
+		var ahead: int = (event.sequence - floors[channel] - 1) & 0xFFFF
+		if ahead < 0x8000 and (is_its_own or ahead >= _FAR_AHEAD):
+			floors.erase(channel)
+		elif is_its_own:
+			return true
+	return false
 
 
 func _take_word(kind: int, payload: PackedByteArray) -> void:
@@ -280,7 +298,9 @@ func _take_packets(
 	if kind & RelayMeshUploads.TO_ALL and not _is_for_us(payload.decode_u16(0)):
 		return
 	if is_late_order:
-		_floors[sender << 8 | channel] = payload.decode_u16(prefix_bytes - 2)
+		if not _floors.has(sender):
+			_floors[sender] = {}
+		_floors[sender][channel] = payload.decode_u16(prefix_bytes - 2)
 	var whole: Variant = payload.slice(prefix_bytes)
 	if not is_signal:
 		whole = _join(sender, whole, bool(kind & RelayMeshUploads.MORE))

@@ -24,7 +24,7 @@ const KIND_END := 96
 ## Longest packet: what ENet takes by default.
 const MAX_PACKET_BYTES := 32 << 20
 ## Bytes that may wait beyond what the connection takes (chosen: two of the longest packets).
-const MAX_READY_BYTES := 64 << 20
+const MAX_WAITING_BYTES := 64 << 20
 ## A piece leaves room for the numbers before it.
 const PIECE_BYTES := RelayWire.MAX_MESSAGE_BYTES - 1024
 ## A packet is compared with so many that were put before it (chosen; a match is nearly always the
@@ -55,6 +55,8 @@ class RelayPut:
 class RelayUpload:
 	extends RefCounted
 	var is_signal := false
+	## Of a signal: how many messages were made before it.
+	var follows := 0
 	var kind := 0
 	var channel := 0
 	var target := RelayWire.Target.LIST
@@ -62,24 +64,32 @@ class RelayUpload:
 	var payload := PackedByteArray()
 
 
-## Made by [method seal], in the order in which they must be sent.
-var ready: Array[RelayUpload] = []
-var ready_bytes := 0
 ## Packets that the game put, one for each target.
 var num_put := 0
 var _puts: Array[RelayPut] = []
 var _last_at := {}  # player id -> index in _puts of the newest packet for it
+## Made by [method seal] and not taken by the connection: signals may pass messages.
+var _messages: Array[RelayUpload] = []
+var _signals: Array[RelayUpload] = []
+## Payload of all that waits, sealed or not.
+var _num_bytes := 0
+var _num_messages_taken := 0
 ## Signals that were made, as the connection numbers them: 16 bits.
 var _num_signals := 0
 
 
 func is_empty() -> bool:
-	return _puts.is_empty() and ready.is_empty()
+	return _puts.is_empty() and num_ready() == 0
+
+
+## Uploads that wait for the connection.
+func num_ready() -> int:
+	return _messages.size() + _signals.size()
 
 
 ## Takes a packet for one player.
 func put(payload: PackedByteArray, channel: int, mode: int, player: int) -> Error:
-	if payload.size() > MAX_PACKET_BYTES or ready_bytes + payload.size() > MAX_READY_BYTES:
+	if payload.size() > MAX_PACKET_BYTES or _num_bytes + payload.size() > MAX_WAITING_BYTES:
 		return ERR_OUT_OF_MEMORY
 	num_put += 1
 	# Only behind the newest one for this player: its packets must stay in order.
@@ -97,29 +107,31 @@ func put(payload: PackedByteArray, channel: int, mode: int, player: int) -> Erro
 	packet.players.append(player)
 	_last_at[player] = _puts.size()
 	_puts.append(packet)
+	_num_bytes += payload.size()
 	return OK
 
 
-## Makes uploads of what was put. [param num_known]: how many others are in the room if all of them
-## take packets, otherwise -1; [param serial]: of the newest of them.
-func seal(me: int, num_known: int, serial: int) -> void:
+## Makes uploads of what was put. [param known]: player ids of the others in the room, ascending,
+## if all of them take packets, otherwise none; [param serial]: of the newest of them.
+func seal(me: int, known: PackedInt32Array, serial: int) -> void:
 	var messages: Array[RelayPut] = []
 	var signals: Array[RelayPut] = []
 	for packet in _puts:
 		packet.players.sort()
+		_num_bytes -= packet.payload.size()
 		var is_reliable := packet.mode == MultiplayerPeer.TRANSFER_MODE_RELIABLE
-		if is_reliable or packet.payload.size() > _signal_bytes(packet.players.size()):
-			messages.append(packet)
-		else:
+		if not is_reliable and packet.payload.size() <= _signal_bytes(packet.players.size()):
 			signals.append(packet)
+		else:
+			if packet.mode == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED:
+				# It says how many signals stand before it: no later packet may share one of them.
+				_make(messages, signals, me, known, serial)
+				messages.clear()
+				signals.clear()
+			messages.append(packet)
+	_make(messages, signals, me, known, serial)
 	_puts.clear()
 	_last_at.clear()
-	for run in _runs(messages):
-		_fill(_upload_for(run[0], me, num_known), run, serial)
-	for run in _runs(signals):
-		var upload := _upload_for(run[0], me, num_known)
-		upload.is_signal = true
-		_fill(upload, run, serial)
 
 
 ## Adds a message that is not the game's, behind all that was sealed.
@@ -132,16 +144,28 @@ func add_word(kind: int, payload: PackedByteArray, target: int, players: PackedI
 	_add(upload)
 
 
-## Removes the first upload: the connection took it.
-func pop() -> void:
-	ready_bytes -= ready.pop_front().payload.size()
+## The upload that is to be sent next, null if there is none: the oldest, or, where signals pass
+## messages, the oldest signal.
+func next(signals_pass: bool) -> RelayUpload:
+	if not _signals.is_empty() and (signals_pass or _signals[0].follows <= _num_messages_taken):
+		return _signals[0]
+	return null if signals_pass or _messages.is_empty() else _messages[0]
+
+
+## Removes what [method next] gave: the connection took it.
+func pop(upload: RelayUpload) -> void:
+	(_signals if upload.is_signal else _messages).pop_front()
+	_num_messages_taken += 0 if upload.is_signal else 1
+	_num_bytes -= upload.payload.size()
 
 
 func clear() -> void:
 	_puts.clear()
 	_last_at.clear()
-	ready.clear()
-	ready_bytes = 0
+	_messages.clear()
+	_signals.clear()
+	_num_bytes = 0
+	_num_messages_taken = 0
 	_num_signals = 0
 
 
@@ -170,12 +194,27 @@ static func _runs(puts: Array[RelayPut]) -> Array[Array]:
 	return runs
 
 
-static func _upload_for(packet: RelayPut, me: int, num_known: int) -> RelayUpload:
+func _make(
+	messages: Array[RelayPut],
+	signals: Array[RelayPut],
+	me: int,
+	known: PackedInt32Array,
+	serial: int
+) -> void:
+	for run in _runs(messages):
+		_fill(_upload_for(run[0], me, known), run, serial)
+	for run in _runs(signals):
+		var upload := _upload_for(run[0], me, known)
+		upload.is_signal = true
+		_fill(upload, run, serial)
+
+
+static func _upload_for(packet: RelayPut, me: int, known: PackedInt32Array) -> RelayUpload:
 	var upload := RelayUpload.new()
 	upload.kind = KIND | packet.mode
 	upload.channel = packet.channel
 	upload.players = packet.players
-	if packet.players.size() == num_known:
+	if packet.players == known:
 		upload.kind |= TO_ALL
 		upload.target = RelayWire.Target.ALL_BUT
 		upload.players = PackedInt32Array([me])
@@ -221,8 +260,12 @@ func _cut(upload: RelayUpload, prefix: PackedByteArray, payload: PackedByteArray
 
 
 func _add(upload: RelayUpload) -> void:
-	ready.append(upload)
-	ready_bytes += upload.payload.size()
+	if upload.is_signal:
+		upload.follows = _num_messages_taken + _messages.size()
+		_signals.append(upload)
+	else:
+		_messages.append(upload)
+	_num_bytes += upload.payload.size()
 
 
 static func _append_u16(bytes: PackedByteArray, value: int) -> void:

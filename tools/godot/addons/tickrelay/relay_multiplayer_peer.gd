@@ -24,11 +24,13 @@ extends MultiplayerPeerExtension
 ## We are in the room and the host has let us in (or we are the host). Just before
 ## [signal MultiplayerAPI.connected_to_server].
 signal joined
-## Joining failed; [signal MultiplayerAPI.connection_failed] comes next. [param text] is for the
-## player; [param reason] is a RelayClient.Refusal or a [enum Problem].
+## Joining failed. Just after [signal MultiplayerAPI.connection_failed], so that the peer may join
+## again in either. [param text] is for the player; [param reason] is a RelayClient.Refusal or a
+## [enum Problem].
 signal join_refused(reason: int, text: String)
-## The session ended; [signal MultiplayerAPI.server_disconnected] comes next. [param text] is for
-## the player; [param reason] is a RelayClient.ByeReason or a [enum Problem].
+## The session ended, and not by [method MultiplayerPeer.close]. Just after
+## [signal MultiplayerAPI.server_disconnected], so that the peer may join again in either.
+## [param text] is for the player; [param reason] is a RelayClient.ByeReason or a [enum Problem].
 signal disconnected(reason: int, text: String)
 
 ## Reasons that are not the relay's. The first ones are those of RelayClient.Problem.
@@ -52,7 +54,10 @@ const RelayMesh := preload("relay_mesh.gd")
 const RelayMeshPackets := preload("relay_mesh_packets.gd")
 const RelayRequest := preload("relay_request.gd")
 const RelayMeshUploads := preload("relay_mesh_uploads.gd")
+const RelayOutbox := preload("relay_outbox.gd")
+const RelayParcel := preload("relay_parcel.gd")
 const RelayVisit := preload("relay_visit.gd")
+const RelayWarnings := preload("relay_warnings.gd")
 const RelayWire := preload("generated_wire.gd")
 
 ## Everything that is put into the peer leaves in the same frame. A frame has two ends (after the
@@ -69,10 +74,11 @@ var player_name := "Player"
 var password := ""
 ## Players that a room takes which we create, 1 to 256; 0 = the relay's default (16).
 var max_players := 0
-## Joining fails after this many seconds.
+## Joining fails after this many seconds; those in which the game loads a scene do not count.
 var join_timeout_s := 5.0
-## Silence of the relay after which the session ends, seconds. 0 = what the relay says (10).
-var silence_timeout_s := 0.0
+## Silence of the relay after which the session ends, seconds. 0 = what the relay says (10). A game
+## that loads a scene does not read meanwhile; that is no silence, for what waits is read first.
+var silence_timeout_s := 5.0
 ## Read the socket in a thread, see [member RelayClient.read_in_thread].
 var read_in_thread := false
 ## Code of the room; "" while not in one. Made up by the relay if [method create_host] had none.
@@ -89,6 +95,14 @@ var player_names: Dictionary:
 var round_trip_s: float:
 	get:
 		return _visit.connection.session.flight.rtt_s if _is_in_room() else -1.0
+## Share of the relay's datagrams that got lost lately, 0 to 1.
+var loss_down: float:
+	get:
+		return _visit.connection.session.receipts.loss_meter.loss() if _is_in_room() else 0.0
+## Share of our datagrams that got lost lately, 0 to 1.
+var loss_up: float:
+	get:
+		return _visit.connection.session.flight.loss_meter.loss() if _is_in_room() else 0.0
 
 var _status := CONNECTION_DISCONNECTED
 var _host_address := ""
@@ -102,7 +116,11 @@ var _uploads := RelayMeshUploads.new()
 var _connected := {}  # peer id -> player id, of those whom the game has heard of
 var _greeted: Array[int] = []  # host: peers whom the game may still be authenticating
 var _deadline_at := 0.0
+var _polled_at := 0.0
 var _is_flush_planned := false
+var _warnings := RelayWarnings.new("RelayMultiplayerPeer")
+var _signal_budget := 0.0  # what the relay takes at once, as it counts
+var _signal_budget_at := -INF
 var _target_peer := 0
 var _transfer_mode := TRANSFER_MODE_RELIABLE
 var _transfer_channel := 0
@@ -148,7 +166,7 @@ func statistics() -> Dictionary:
 		return {}
 	var result := _visit.statistics()
 	result["packets_put"] = _uploads.num_put
-	result["uploads_waiting"] = _uploads.ready.size()
+	result["uploads_waiting"] = _uploads.num_ready()
 	return result
 
 
@@ -157,9 +175,9 @@ func _poll() -> void:
 	if _visit != null:
 		_seal()  # for those of whom the game knew when it sent this
 		_take(_visit.receive())
-		if _status == CONNECTION_CONNECTING and _is_in_room() and RelayLink.clock() >= _deadline_at:
-			_fail(Problem.NO_HOST, _NO_HOST_TEXT)
 	_apply_marks(true)
+	if _is_host_overdue():
+		_finish(Problem.NO_HOST, _NO_HOST_TEXT)
 	_admit_authenticated()
 	_plan_flush()
 	keep_alive = null
@@ -200,6 +218,10 @@ func _put_packet_script(buffer: PackedByteArray) -> Error:
 		var player: int = _connected[peer]
 		var error := _uploads.put(buffer, _transfer_channel, _transfer_mode, player)
 		if error != OK:
+			_warnings.give(
+				"a packet was not sent: it has more than 32 MiB, or 64 MiB wait already",
+				"send less; the relay takes %d KiB a second" % (_welcome().bytes_per_s >> 10)
+			)
 			return error
 	_plan_flush()
 	return OK
@@ -280,6 +302,15 @@ func _is_in_room() -> bool:
 	return _visit != null and _visit.connection.state() == RelayConnection.RelayPhase.JOINED
 
 
+## Tells whether the host has had its time. While the game stands still none goes by.
+func _is_host_overdue() -> bool:
+	var now := RelayLink.clock()
+	if now - _polled_at > RelayVisit.STOOD_STILL_S:
+		_deadline_at += now - _polled_at
+	_polled_at = now
+	return _status == CONNECTION_CONNECTING and _is_in_room() and now >= _deadline_at
+
+
 func _is_packet_next() -> bool:
 	return _queue.head() is RelayMeshPackets.RelayPacket
 
@@ -300,12 +331,16 @@ func _names() -> Dictionary:
 func _enter_room(mode: RelayWire.JoinMode, address: String, code: String) -> Error:
 	if _status != CONNECTION_DISCONNECTED:
 		return ERR_ALREADY_IN_USE
+	var api := _api()
+	if api != null:
+		api.clear()  # of a session that was closed since the engine looked at the status
 	_mode = mode
 	_code = code.strip_edges().to_upper()
 	_split_address(address.strip_edges())
 	_status = CONNECTION_CONNECTING
 	problem_text = ""
-	_deadline_at = RelayLink.clock() + join_timeout_s
+	_polled_at = RelayLink.clock()
+	_deadline_at = _polled_at + join_timeout_s
 	_start()
 	return OK
 
@@ -325,6 +360,8 @@ func _split_address(address: String) -> void:
 func _start() -> void:
 	_queue.clear()
 	_uploads.clear()
+	_warnings.clear()
+	_signal_budget_at = -INF
 	_room = RelayMesh.new(_queue, _mode != RelayWire.JoinMode.JOIN)
 	var request := RelayRequest.new()
 	request.mode = _mode
@@ -356,6 +393,8 @@ func _take(events: Array) -> void:
 	for event: RefCounted in events:
 		if event is RelayEvents.RelayJoined:
 			_room.me = _welcome().player_id
+			if _visit.connection.fingerprint_differs:
+				_warnings.give("the relay is of another build", "use game and relay of one release")
 		elif event is RelayEvents.RelayRefused or event is RelayEvents.RelayDisconnected:
 			_fail(event.reason, event.text)
 		else:
@@ -441,14 +480,18 @@ func _finish(reason: int, text: String) -> void:
 		_visit.leave_at_once(RelayLink.clock())
 		_start()
 		return
+	problem_text = text
+	var visit := _visit
 	if was_connected and _connected.has(RelayMesh.HOST_ID):
 		peer_disconnected.emit(RelayMesh.HOST_ID)  # as ENet does
-	_close()
-	problem_text = text
-	if was_connected:
-		disconnected.emit(reason, text)
-	else:
-		join_refused.emit(reason, text)
+	if _visit == visit:  # else a handler closed it, and may have joined again
+		_close()
+	_tell_end.call_deferred(disconnected if was_connected else join_refused, reason, text, self)
+
+
+## Comes when the engine has seen the end: a handler that joins again would hide it.
+func _tell_end(how: Signal, reason: int, text: String, _keep_alive: MultiplayerPeer) -> void:
+	how.emit(reason, text)
 
 
 ## Puts a word of the host behind the packets that were put before it.
@@ -459,7 +502,7 @@ func _say(kind: int, payload: PackedByteArray, target: int, players: PackedInt32
 
 
 func _seal() -> void:
-	_uploads.seal(_room.me, _room.num_known(), _room.serial)
+	_uploads.seal(_room.me, _room.known(), _room.serial)
 
 
 func _plan_flush() -> void:
@@ -484,30 +527,67 @@ func _flush() -> void:
 func _upload() -> void:
 	if not _is_in_room():
 		return
-	var connection := _visit.connection
-	while not _uploads.ready.is_empty():
-		var upload := _uploads.ready[0]
-		var error := OK
-		if upload.is_signal:
-			# What a game sends without reliability does not wait behind a file, as with ENet.
-			var after := connection.session.outbox.last_before_large()
-			var flags := RelayWire.SignalFlag.AFTER_LOG
-			if upload.kind & RelayMeshUploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
-				flags |= RelayWire.SignalFlag.NEWEST_FIRST
-			error = connection.send_signal(
-				upload.payload,
-				upload.kind,
-				upload.channel,
-				upload.target,
-				upload.players,
-				flags,
-				after
-			)
+	var signals_pass := false
+	var upload := _uploads.next(signals_pass)
+	while upload != null:
+		if _hand_over(upload) != ERR_OUT_OF_MEMORY:
+			_uploads.pop(upload)
+			_visit.flush_soon()
+		elif _is_behind_large(upload):
+			signals_pass = true
 		else:
-			error = connection.send_message(
-				upload.payload, upload.kind, upload.channel, upload.target, upload.players
-			)
-		if error == ERR_OUT_OF_MEMORY:
 			return  # the next frame tries again
-		_uploads.pop()
-		_visit.flush_soon()
+		upload = _uploads.next(signals_pass)
+
+
+func _hand_over(upload: RelayMeshUploads.RelayUpload) -> Error:
+	var connection := _visit.connection
+	if not upload.is_signal:
+		return connection.send_message(
+			upload.payload, upload.kind, upload.channel, upload.target, upload.players
+		)
+	var flags := RelayWire.SignalFlag.AFTER_LOG
+	if upload.kind & RelayMeshUploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
+		flags |= RelayWire.SignalFlag.NEWEST_FIRST
+	_count_signal(upload)
+	return (
+		connection
+		. send_signal(
+			upload.payload,
+			upload.kind,
+			upload.channel,
+			upload.target,
+			upload.players,
+			flags,
+			# What a game sends without reliability does not wait behind a file, as with ENet.
+			connection.session.outbox.last_before_large()
+		)
+	)
+
+
+## Tells whether all that may wait for a message that finds no room may pass it: it is large, or
+## stands behind a large one. Signals wait for the small ones that were put before them.
+func _is_behind_large(message: RelayMeshUploads.RelayUpload) -> bool:
+	var outbox := _visit.connection.session.outbox
+	var is_large := (
+		message.payload.size() > RelayOutbox.LARGE_FRAGMENTS * RelayWire.MAX_FRAGMENT_BYTES
+	)
+	return is_large or outbox.last_before_large() < outbox.last_id
+
+
+## The relay drops signals beyond its rate; it counts fragments.
+func _count_signal(upload: RelayMeshUploads.RelayUpload) -> void:
+	var per_s := float(_welcome().signals_per_s)
+	var size := RelayParcel.fragment_bytes(
+		RelayWire.RelaySignalUpHeader.SIZE, upload.players.size()
+	)
+	var now := RelayLink.clock()
+	_signal_budget = minf(per_s, _signal_budget + (now - _signal_budget_at) * per_s)
+	_signal_budget_at = now
+	_signal_budget -= maxf(1.0, ceilf(upload.payload.size() / float(size)))
+	if _signal_budget < 0.0:
+		_signal_budget = 0.0
+		_warnings.give(
+			"more than %d unreliable uploads a second: the relay drops some" % int(per_s),
+			"send less often, or run the relay with more signals_per_s"
+		)
