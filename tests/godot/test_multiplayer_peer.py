@@ -286,6 +286,34 @@ def test_the_game_is_over_when_the_host_leaves(
     run(main)
 
 
+def test_the_others_go_on_in_a_new_session(godot: str, project: Path, tmp_path: Path) -> None:
+    """They join again in the handler of `disconnected`: one of them hosts, and nothing of the first session is left."""
+
+    async def main() -> None:
+        async with game(godot, project, tmp_path) as playing:
+            host = playing.add("host", "--players=0")
+            await playing.until_told(host, "joined")
+            others = [playing.add("join", "--players=0", "--again") for _ in range(2)]
+            await until(lambda: all(len(state.get("nodes", {})) == 6 for state in playing.states()), PATIENCE_S)
+            await playing.end(host)
+
+            def are_together() -> bool:
+                states = sorted(playing.states()[1:], key=lambda state: state["me"])
+                nodes = sorted(["1", "2", "Monster0", "Monster1", "Monster2"])
+                same = all(sorted(state["nodes"]) == nodes for state in states)
+                return same and [(state["me"], state["peers"]) for state in states] == [(1, [2]), (2, [1])]
+
+            await until(are_together, PATIENCE_S)
+            for bot in others:
+                events = [line["event"] for line in bot.lines() if line["event"] != "state"]
+                assert events.count("server_disconnected") == events.count("disconnected") == 1
+                assert events.count("joined") == 2
+            for bot in sorted(others, key=lambda bot: -bot.told("joined")[1]["me"]):
+                await playing.end(bot)
+
+    run(main)
+
+
 def test_the_host_removes_a_player(godot: str, project: Path, tmp_path: Path) -> None:
     async def main() -> None:
         async with game(godot, project, tmp_path) as playing:

@@ -5,7 +5,7 @@ extends Node
 ## tells of itself and of the others. Options: role, port, code, name, players (how many to wait
 ## for), calls, blob (bytes of one large call), stop (a file that ends it), delay and unordered (see
 ## peer_delayed.gd), password, kick (peer id), refuse, empty (no nodes), silent (no calls), abrupt
-## (quits without closing the peer).
+## (quits without closing the peer), again (when it is over it joins again, or hosts).
 
 const DelayedPeer := preload("peer_delayed.gd")
 const PLAYER := preload("peer_player.tscn")
@@ -83,19 +83,25 @@ func _start_peer() -> void:
 	peer.disconnected.connect(
 		func(reason: int, text: String) -> void:
 			tell("disconnected", {"reason": reason, "text": text})
+			if options.has("again"):
+				_enter("any")
 	)
+	_enter(options.get("role", "any"))
+	multiplayer.multiplayer_peer = peer
+	if options.get("role") == "host":
+		_set_the_stage()  # at once, as games do after create_server()
+
+
+func _enter(role: String) -> void:
 	var address := "127.0.0.1:" + str(options.get("port", "24545"))
 	var code: String = options.get("code", "ARENA")
-	match options.get("role", "any"):
+	match role:
 		"host":
 			peer.create_host(address, code)
 		"join":
 			peer.join(address, code)
 		_:
 			peer.join_or_create(address, code)
-	multiplayer.multiplayer_peer = peer
-	if options.get("role") == "host":
-		_set_the_stage()  # at once, as games do after create_server()
 
 
 func _set_the_stage() -> void:
@@ -292,7 +298,8 @@ func _on_joined() -> void:
 
 func _on_end(event: String) -> void:
 	tell(event, {"text": peer.problem_text})
-	get_tree().quit()
+	if not options.has("again"):
+		get_tree().quit()
 
 
 func _on_peer_connected(id: int) -> void:

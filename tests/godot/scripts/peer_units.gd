@@ -26,13 +26,14 @@ func _initialize() -> void:
 	await _test_joining_again_in_a_handler("disconnected")
 	await _test_joining_again_in_a_handler("server_disconnected")
 	await _test_joining_again_in_a_handler("peer_disconnected")
+	_test_closing_and_joining_at_once()
 	await _test_joining_again_when_refused()
 	await _test_the_end_is_told_when_nobody_holds_the_peer()
 	await _test_a_greeting_read_after_the_deadline()
 	await _test_a_scene_is_loaded_while_joining()
-	await _test_signals_pass_a_file()
-	await _test_signals_do_not_pass_small_messages()
-	await _test_warnings()
+	_test_signals_pass_a_file()
+	_test_signals_do_not_pass_small_messages()
+	_test_warnings()
 	print("@", JSON.stringify({"event": "result", "failures": failures}))
 	quit()
 
@@ -131,6 +132,18 @@ func _test_joining_again_in_a_handler(where: String) -> void:
 	api.poll()
 	_check(told == ["connected_to_server"], "%s: then %s" % [where, told])
 	_check(Array(api.get_peers()) == [1], where + ": the host is there")
+	peer.close()
+
+
+## From a button, say: the engine does not see the status between the two.
+func _test_closing_and_joining_at_once() -> void:
+	_play()
+	peer.close()
+	peer.join(ADDRESS, "ARENA")
+	_check(api.get_peers().is_empty(), "peers of what was closed are gone")
+	_enter()
+	api.poll()
+	_check(told == ["connected_to_server"], "at once: %s" % [told])
 	peer.close()
 
 
