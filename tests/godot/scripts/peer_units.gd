@@ -28,6 +28,7 @@ func _initialize() -> void:
 	await _test_joining_again_in_a_handler("peer_disconnected")
 	_test_closing_and_joining_at_once()
 	await _test_joining_again_when_refused()
+	await _test_an_address_without_a_right_port()
 	await _test_the_end_is_told_when_nobody_holds_the_peer()
 	await _test_a_greeting_read_after_the_deadline()
 	await _test_a_scene_is_loaded_while_joining()
@@ -159,6 +160,15 @@ func _test_joining_again_when_refused() -> void:
 	_check(told == ["connection_failed", "join_refused full"], "refused: %s" % [told])
 	_check(peer.get_connection_status() == Peer.CONNECTION_CONNECTING, "tries again")
 	peer.close()
+
+
+func _test_an_address_without_a_right_port() -> void:
+	_start()
+	peer.close()
+	_check(peer.join("127.0.0.1:70000", "ARENA") == OK, "join tells of problems by a signal")
+	api.poll()
+	await process_frame
+	_check("from 1 to 65535" in str(told), "wrong port: %s" % [told])
 
 
 func _test_the_end_is_told_when_nobody_holds_the_peer() -> void:

@@ -47,6 +47,7 @@ enum Problem {
 	NOT_ADMITTED = 261,
 }
 
+const RelayAddress := preload("relay_address.gd")
 const RelayConnection := preload("relay_connection.gd")
 const RelayEvents := preload("relay_events.gd")
 const RelayLink := preload("relay_link.gd")
@@ -65,6 +66,7 @@ const RelayWire := preload("generated_wire.gd")
 const DATA_PER_TICK := 4.0
 const MAX_CHANNEL := 255
 
+const _BAD_PORT_TEXT := "The port of the relay's address must be a number from 1 to 65535."
 const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 const _NO_HOST_TEXT := "The host of this room does not answer."
 
@@ -105,8 +107,7 @@ var loss_up: float:
 		return _visit.connection.session.flight.loss_meter.loss() if _is_in_room() else 0.0
 
 var _status := CONNECTION_DISCONNECTED
-var _host_address := ""
-var _port: int = RelayWire.DEFAULT_PORT
+var _relay: RelayAddress
 var _code := ""
 var _mode := RelayWire.JoinMode.JOIN
 var _visit: RelayVisit
@@ -336,25 +337,13 @@ func _enter_room(mode: RelayWire.JoinMode, address: String, code: String) -> Err
 		api.clear()  # of a session that was closed since the engine looked at the status
 	_mode = mode
 	_code = code.strip_edges().to_upper()
-	_split_address(address.strip_edges())
+	_relay = RelayAddress.new(address, RelayWire.DEFAULT_PORT)
 	_status = CONNECTION_CONNECTING
 	problem_text = ""
 	_polled_at = RelayLink.clock()
 	_deadline_at = _polled_at + join_timeout_s
 	_start()
 	return OK
-
-
-## Splits a port off; a bare IPv6 address has none.
-func _split_address(address: String) -> void:
-	_host_address = address
-	_port = RelayWire.DEFAULT_PORT
-	var at := address.rfind(":")
-	var is_bare := address.count(":") > 1 and not address.contains("]")
-	if at > address.rfind("]") and not is_bare and address.substr(at + 1).is_valid_int():
-		_host_address = address.left(at)
-		_port = clampi(address.substr(at + 1).to_int(), 1, 65535)
-	_host_address = _host_address.trim_prefix("[").trim_suffix("]")
 
 
 func _start() -> void:
@@ -373,12 +362,14 @@ func _start() -> void:
 	request.silence_s = silence_timeout_s
 	if OS.has_feature("web"):
 		_fail(Problem.NO_UDP, _WEB_TEXT)
+	elif _relay.port == 0:
+		_fail(Problem.NO_ANSWER, _BAD_PORT_TEXT)
 	elif request.problem() != 0:
 		_fail(request.problem(), RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
 		var nonce := Crypto.new().generate_random_bytes(RelayWire.NONCE_BYTES).decode_u64(0)
 		_visit = RelayVisit.new(
-			_host_address, _port, read_in_thread, request, nonce, RelayLink.clock()
+			_relay.host, _relay.port, read_in_thread, request, nonce, RelayLink.clock()
 		)
 		_visit.data_per_tick = DATA_PER_TICK
 		_plan_flush()
