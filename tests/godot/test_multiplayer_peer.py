@@ -455,3 +455,25 @@ def test_a_call_of_more_than_a_message_arrives(godot: str, project: Path, tmp_pa
             await playing.end_all()
 
     run(main)
+
+
+def test_unreliable_calls_do_not_wait_for_a_file(godot: str, project: Path, tmp_path: Path) -> None:
+    """They stood behind its pieces: those beyond 4 MiB wait in the peer, here for 30 s."""
+
+    async def main() -> None:
+        async with game(godot, project, tmp_path) as playing:
+            common = ("--players=2", "--calls=120")
+            host = playing.add("host", f"--blob={10 << 20}", *common)
+            await playing.until_told(host, "joined")
+            playing.add("join", "--silent", *common)
+
+            def heard(kind: str) -> list[int]:
+                return (playing.states()[1].get("heard") or {}).get(kind, {}).get("1", [])
+
+            await until(lambda: len(heard("unreliable")) > 100, 15.0)
+            assert heard("unreliable")[-1] > 100
+            assert max(heard("reliable")) <= 10  # these do
+            for bot in playing.bots:
+                assert complaints(bot.log) == [], bot.log[-4000:]
+
+    run(main)
