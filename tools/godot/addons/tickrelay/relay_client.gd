@@ -89,6 +89,7 @@ const RelayRequest := preload("relay_request.gd")
 const RelayClientScript := preload("relay_client.gd")
 const RelayStatesScript := preload("relay_states.gd")
 const RelayVisit := preload("relay_visit.gd")
+const RelayWarnings := preload("relay_warnings.gd")
 const RelayWire := preload("generated_wire.gd")
 
 ## Why a relay refuses: [code]RelayClient.Refusal.ROOM_FULL[/code] and so on.
@@ -178,7 +179,7 @@ var _leaving: Array[RelayVisit] = []
 var _failure: RelayConnection.RelayEvents.RelayRefused
 var _is_polling := false
 var _is_send_planned := false
-var _warned := {}
+var _warnings := RelayWarnings.new("RelayClient")
 
 
 func _enter_tree() -> void:
@@ -265,10 +266,10 @@ func publish_state(state: PackedByteArray, local_index: int = 0) -> Error:
 	var error := _visit.connection.publish(local_index, state, RelayLink.clock())
 	if error == ERR_INVALID_PARAMETER:
 		var permitted := [_welcome().max_state_bytes, _welcome().entities_per_player - 1]
-		_warn(
-			"publish_state",
+		_warnings.give(
 			"publish_state of %d bytes for index %d" % [state.size(), local_index],
-			"this room takes 1 to %d bytes and indexes 0 to %d; see max_state_bytes" % permitted
+			"this room takes 1 to %d bytes and indexes 0 to %d; see max_state_bytes" % permitted,
+			"publish_state"
 		)
 	return error
 
@@ -418,7 +419,7 @@ func _enter_room(mode: RelayWire.JoinMode, code: String, password: String) -> vo
 	elif request.problem() != 0:
 		_fail(request.problem(), RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
-		_warned.clear()
+		_warnings.clear(str(get_path()) if is_inside_tree() else "RelayClient")
 		var now := RelayLink.clock()
 		_visit = RelayVisit.new(relay.host, relay.port, read_in_thread, request, _nonce(), now)
 		_tell(_visit, _visit.send(now))  # a scene may be loaded in this frame
@@ -486,7 +487,7 @@ func _tell_rare(visit: RelayVisit, event: RefCounted) -> void:
 		host_changed.emit(event.player_id)
 	elif event is RelayConnection.RelayEvents.RelayJoined:
 		if visit.connection.fingerprint_differs:
-			_warn("build", "the relay is of another build", "use game and relay of one release")
+			_warnings.give("the relay is of another build", "use game and relay of one release")
 		joined.emit()
 	else:
 		_visit = null
@@ -503,21 +504,17 @@ func _after_sending(what: String, error: Error, size: int) -> void:
 			_visit.flush_soon()
 			_plan_sending()
 		ERR_INVALID_PARAMETER:
-			_warn(
-				what,
+			_warnings.give(
 				"%s of %d bytes was not sent" % [what, size],
-				"check size, target, players, channel and kind against the help of %s" % what
+				"check size, target, players, channel and kind against the help of %s" % what,
+				what
 			)
 		ERR_OUT_OF_MEMORY:
-			_warn(
-				what + " full", what + ": 4 MiB wait to be sent", "send less, or wait for is_idle()"
-			)
+			_warnings.give(what + ": 4 MiB wait to be sent", "send less, or wait for is_idle()")
 
 
 func _warn_too_early(what: String) -> Error:
-	_warn(
-		what + " early", what + " while not joined: nothing is sent", "wait for the signal joined"
-	)
+	_warnings.give(what + " while not joined: nothing is sent", "wait for the signal joined")
 	return ERR_UNAVAILABLE
 
 
@@ -551,12 +548,3 @@ func _say_goodbye() -> void:
 		visit.leave_at_once(RelayLink.clock())
 	_leaving.clear()
 	_visit = null
-
-
-## Warns once per session and [param key]: the node, what is wrong, and the cure.
-func _warn(key: String, what: String, cure: String) -> void:
-	if not _warned.has(key):
-		_warned[key] = true
-		push_warning(
-			"%s: %s: %s." % [get_path() if is_inside_tree() else "RelayClient", what, cure]
-		)
