@@ -252,7 +252,7 @@ def test_a_browser_game_is_told_at_once(godot: str, project: Path) -> None:
 
 
 def test_a_game_may_load_scenes_ask_other_relays_change_rooms_and_give_up(godot: str, project: Path) -> None:
-    slow = Conditions(latency_ms=200)
+    slow = Conditions(latency_ms=300)
 
     async def main() -> None:
         async with (

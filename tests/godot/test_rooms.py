@@ -183,7 +183,7 @@ def test_a_player_is_told_how_much_gets_lost_in_which_direction(godot: str, proj
             told = await asyncio.to_thread(bot.finish, PATIENCE_S)
         report = next(line for line in told if line["event"] == "report")
         loss = {"up": report["loss_up"], "down": report["loss_down"]}
-        assert 0.1 < loss.pop(direction) < 0.3, report
+        assert 0.06 < loss.pop(direction) < 0.4, report  # five deviations of 120
         assert loss.popitem()[1] < 0.02, report  # one that is late counts until it comes
 
     run(main)

@@ -5,6 +5,7 @@ extends SceneTree
 const RelayAddress := preload("res://addons/tickrelay/relay_address.gd")
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
 
+const _JOINING := RelayClient.RelayConnection.RelayPhase.JOINING
 ## Longer than both time-outs.
 const LOADING_MS := 1600
 
@@ -102,8 +103,10 @@ func _give_up() -> void:
 	await create_timer(0.2).timeout
 	signals.clear()
 	client.address = "127.0.0.1:%d" % options.slow_port
+	client.join_timeout_s = 5.0
 	client.join_or_create_room("GHOST")
-	await create_timer(0.7).timeout  # JOIN is at the relay at 0.6 s, WELCOME is here at 0.8 s
+	# JOIN leaves after 0.6 s, and WELCOME is here after 1.2 s.
+	await _wait(func() -> bool: return client._visit.connection.state() == _JOINING)
 	client.leave_room()
-	await create_timer(1.5).timeout
+	await create_timer(2.0).timeout
 	await _tell("given_up", client.status)
