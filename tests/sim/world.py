@@ -415,6 +415,9 @@ class World:
         life = player.playing
         if life is None or player.connection is None:
             return
+        told = player.connection
+        if not self.judging and (local_index >= told.entities_per_player or size > told.max_state_bytes):
+            return  # a damaged WELCOME was taken for valid, and says less than the room permits
         version = life.versions[local_index] = life.versions.get(local_index, 0) + 1
         state = build_state(life.number, version, size, self.rng)
         life.states[local_index] = life.history[local_index, version] = state
