@@ -188,15 +188,18 @@ def test_a_message_of_1_mib_arrives_whole() -> None:
 def test_an_unfinished_message_of_a_player_who_left_is_thrown_away() -> None:
     world = World("torn", conditions=PERFECT, num_players=2)
     world.join_all()
-    world.send_message(0, 200_000)
+    torn = world.send_message(0, 200_000)
     world.run(0.3)
     world.send_message(1, 10)
     world.leave(0)
     world.run(0.5)
     world.join(0)
     world.run(0.5)
-    world.send_message(0, 3_000)
+    whole = world.send_message(0, 3_000)
     world.settle()
+    receiver = world.players[1].life
+    assert torn is not None and whole is not None and receiver is not None
+    assert torn.uid not in receiver.handed_at and whole.uid in receiver.handed_at
 
 
 def test_who_joins_while_a_large_message_is_on_its_way_sees_nothing_of_it() -> None:

@@ -36,6 +36,8 @@ def test_a_player_who_leaves_and_joins_within_one_round_trip_gets_an_id_that_nob
         world.join(1)
         world.run_until(lambda: world.players[1].playing is not None, within_s=30.0)
     world.settle()
+    assert len(world.witness.lives) >= 2 + 12  # an attempt that lost too much was made again
+    assert world.engine.num_sessions == 2
 
 
 def test_a_leaver_whose_byes_are_all_lost_is_gone_after_the_timeout() -> None:
@@ -177,6 +179,7 @@ def test_who_has_nothing_outstanding_is_never_too_slow() -> None:
     world.join_all()
     world.run(30.0)
     world.settle()
+    assert len(world.witness.lives) == world.engine.num_sessions == 2
 
 
 # --- passwords, versions, refusals
@@ -398,6 +401,8 @@ def test_a_player_who_moves_again_and_again_stays_in_the_room() -> None:
             world.send_message(number)
         world.run(world.rng.uniform(0.0, 0.6))
     world.settle()
+    assert sum(player.num_moves for player in world.players) == 40
+    assert len(world.witness.lives) == world.engine.num_sessions == 3
 
 
 def test_a_relay_with_the_shortest_timeouts_keeps_players_who_only_listen() -> None:
@@ -406,3 +411,4 @@ def test_a_relay_with_the_shortest_timeouts_keeps_players_who_only_listen() -> N
     world.join_all()
     world.run(20.0)
     world.settle()
+    assert len(world.witness.lives) == world.engine.num_sessions == 3

@@ -129,6 +129,8 @@ def test_a_room_of_64_players_with_32_entities_of_48_bytes_is_whole_within_3_s_a
     took = world.run_until(move_and_look, within_s=3.0, step_s=1 / 30)
     print(f"whole after {took:.2f} s")
     world.settle()
+    connection = world.players[63].connection
+    assert connection is not None and dict(connection.table) == world.engine.room_table(world.room.code)
 
 
 def test_a_room_in_which_nothing_changed_sends_nothing_but_keepalives() -> None:

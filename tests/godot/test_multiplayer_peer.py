@@ -402,6 +402,7 @@ def test_who_comes_first_hosts(godot: str, project: Path, tmp_path: Path) -> Non
             await until(
                 lambda: faults(sorted(playing.states(), key=lambda state: state.get("me", 0))) == [], PATIENCE_S
             )
+            assert sorted(state["me"] for state in playing.states()) == [1, 2, 3]
             for bot in sorted(playing.bots, key=lambda bot: -bot.told("joined")[0]["me"]):
                 await playing.end(bot)
 
@@ -452,6 +453,7 @@ def test_a_call_of_more_than_a_message_arrives(godot: str, project: Path, tmp_pa
             await until(lambda: (playing.states()[1].get("blobs") or {}) == {"1": size}, PATIENCE_S)
             # What came behind it is right, too.
             await until(lambda: playing.states()[1]["heard"]["reliable"]["1"] == list(range(1, 21)), 10.0)
+            assert playing.states()[1]["blobs"] == {"1": size}
             await playing.end_all()
 
     run(main)

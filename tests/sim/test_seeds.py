@@ -49,14 +49,16 @@ def test_all_invariants_hold_under_the_standard_condition(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(scaled(4, 40)))
 def test_all_invariants_hold_in_a_storm(seed: int) -> None:
-    play(f"storm {seed}", SECONDS / 2, conditions=STORMY)
+    world = play(f"storm {seed}", SECONDS / 2, conditions=STORMY)
+    assert len(world.witness.messages) > SECONDS
 
 
 @pytest.mark.parametrize("seed", range(scaled(4, 40)))
 def test_all_invariants_hold_where_players_come_and_go_all_the_time(seed: int) -> None:
     """Nobody stays, so rooms close and open again, and player ids are asked for faster than they may be given."""
     habits = Habits(leave=0.02, crash=0.3, absence_s=(0.0, 1.0), anchor=False)
-    play(f"restless {seed}", SECONDS / 2, habits, num_players=5)
+    world = play(f"restless {seed}", SECONDS / 2, habits, num_players=5)
+    assert len(world.witness.lives) > 10  # each came twice and more
 
 
 @pytest.mark.parametrize("seed", range(scaled(3, 30)))
@@ -67,6 +69,7 @@ def test_all_invariants_hold_in_a_room_whose_table_has_many_pages(seed: int) -> 
     world.autopilot = Habits(publish=0.1, remove=0.1, message=0.02)
     world.run(SECONDS / 2)
     world.settle()
+    assert len(world.engine.room_table(world.room.code)) > 24  # of several players
 
 
 def test_a_seed_reproduces_a_run_byte_for_byte() -> None:

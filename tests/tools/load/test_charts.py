@@ -85,7 +85,8 @@ def test_what_was_not_measured_is_not_drawn(series: list[dict[str, Any]]) -> Non
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
 @pytest.mark.parametrize("value", [0, 1, 1e12])
 def test_one_second_is_enough(chart: charts.Chart, value: float) -> None:
-    ElementTree.fromstring(draw_chart(chart, [{"t": 1.0} | {line.key: value for line in chart.lines}]))
+    svg = ElementTree.fromstring(draw_chart(chart, [{"t": 1.0} | {line.key: value for line in chart.lines}]))
+    assert svg.tag.endswith("svg")
 
 
 def test_items_without_a_time_follow_each_other() -> None:
