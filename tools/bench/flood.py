@@ -34,13 +34,14 @@ HOST = "127.0.0.1"
 PER_ROOM = 8
 FLOOD_PER_S = 50_000
 NUM_ADDRESSES = 64
-BURSTS_PER_S = 250
-"""The flood comes in so many bursts: one in each pass of the load."""
+MAX_BURST = FLOOD_PER_S // 20
+"""A burst goes out in each pass of the load, about 250 a second, with what is due by then; one that comes late makes up
+for at most so many, which is 50 ms."""
 JOIN_S = 10.0
 """The player who floods must be in by then."""
 
-Flood = Callable[[], int]
-"""Sends one burst. Returns how many datagrams the kernel took."""
+Flood = Callable[[int], int]
+"""Sends so many datagrams, at most MAX_BURST. Returns how many the kernel took."""
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def main() -> int:
         time.sleep(1.5)
         attacker = connect(address)
         floods = {
-            "calm": lambda: 0,
+            "calm": lambda _due: 0,
             "one player": data_flood(attacker, join(attacker)),
             "HELLO": hello_flood(address),
         }
@@ -77,12 +78,15 @@ def play(plan: Plan, address: tuple[str, int], pid: int, name: str, flood: Flood
     wire = Wire(address, socket.AF_INET, -(-plan.num_players // plan.per_socket))
     run = Run(plan, wire, RelayProcess(pid))
     flooded = 0
+    last_burst = 0.0
     try:
         while run.phase is not Phase.OVER:
             began = time.monotonic()
             run.step()
             if run.phase is Phase.LOAD:
-                flooded += flood()
+                now = time.monotonic()
+                flooded += flood(min(MAX_BURST, int((now - last_burst) * FLOOD_PER_S)))
+                last_burst = now
             time.sleep(run.rest_s(began))
         figures = figures_of(run, is_over=True)
     finally:
@@ -154,36 +158,35 @@ def join(sock: socket.socket) -> Any:
 
 def data_flood(sock: socket.socket, welcome: Any) -> Flood:
     """Build a flood of bare DATA of one session, each with the next sequence number."""
-    header = np.zeros(FLOOD_PER_S // BURSTS_PER_S, dtypes.DATA_HEADER_DTYPE)
+    header = np.zeros(MAX_BURST, dtypes.DATA_HEADER_DTYPE)
     header["kind"], header["shard"], header["session"] = Kind.DATA, welcome.shard, welcome.session
     header["flags"], header["log_cursor"] = 1, welcome.log_index
-    rows = header.view(np.uint8).reshape(len(header), -1)
-    burst = _Burst(rows)
+    burst = _Burst(header.view(np.uint8).reshape(len(header), -1))
     seq = 0
 
-    def flood() -> int:
+    def flood(due: int) -> int:
         nonlocal seq
-        header["seq"] = (np.arange(len(header)) + seq + 1) & 0xFFFF
-        seq += len(header)
-        return burst.send(sock)
+        header["seq"][:due] = (np.arange(due) + seq + 1) & 0xFFFF
+        seq += due
+        return burst.send(sock, due)
 
     return flood
 
 
 def hello_flood(address: tuple[str, int]) -> Flood:
     """Build a flood of HELLO from many addresses, each with a nonce of its own."""
-    per_socket = FLOOD_PER_S // (BURSTS_PER_S * NUM_ADDRESSES) + 1
+    per_socket = -(-MAX_BURST // NUM_ADDRESSES)
     sockets = [connect(address) for _ in range(NUM_ADDRESSES)]
     hello = ClientConnection(request_of("hello"), nonce=1, now=0.0).poll(0.0)[0]
     rows = np.tile(np.frombuffer(hello, np.uint8), (per_socket, 1))
     burst = _Burst(rows)
     rng = np.random.default_rng(1)
 
-    def flood() -> int:
+    def flood(due: int) -> int:
         sent = 0
-        for sock in sockets:
+        for number, sock in enumerate(sockets):
             rows[:, 6:14] = rng.integers(0, 256, (per_socket, 8), np.uint8)
-            sent += burst.send(sock)
+            sent += burst.send(sock, (due + number) // NUM_ADDRESSES)
         return sent
 
     return flood
@@ -202,9 +205,16 @@ class _Burst:
         self._headers = libc.new_headers(len(rows))
         self._headers["iovec"], self._headers["num_iovecs"] = libc.row_pointers(self._iovec), 1
 
-    def send(self, sock: socket.socket) -> int:
-        """Send them all. Returns how many the kernel took; what it refuses is lost."""
-        return max(0, self._calls.send(sock.fileno(), self._headers.ctypes.data, len(self._headers)))
+    def send(self, sock: socket.socket, count: int) -> int:
+        """Send the first `count`. Returns how many the kernel took; what it refuses is lost."""
+        taken = 0
+        while taken < count:
+            headers = self._headers[taken : min(count, taken + libc.MAX_CALL)]
+            done = self._calls.send(sock.fileno(), headers.ctypes.data, len(headers))
+            if done <= 0:
+                break
+            taken += done
+        return taken
 
 
 if __name__ == "__main__":
