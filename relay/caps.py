@@ -1,7 +1,7 @@
 """The relay's own queues, maps and histories as data, in the form of `protocol/caps.py` (SPEC 12)."""
 
 from protocol.caps import Cap
-from relay import config, delivery, engine, lobby, log, messages, pacing, signals
+from relay import config, delivery, engine, lobby, log, messages, pacing, signals, stages
 
 _DEFAULT = config.RelayConfig()
 
@@ -127,7 +127,7 @@ CAPS: list[Cap] = [
     ),
     Cap(
         "entries a member may be behind",
-        f"{_number(log.LOG_CAP_ENTRIES)}, or what was in the log {engine.TOO_SLOW_S:.0f} s before",
+        f"{_number(log.LOG_CAP_ENTRIES)}, or what was in the log {stages.TOO_SLOW_S:.0f} s before",
         "its session ends",
         "TOO_SLOW",
         "tests/relay/test_engine.py",

@@ -7,36 +7,28 @@ changed. Every stage is one function over all sessions, so a pass costs the same
 1,000; only joining, leaving and what goes wrong is Python per datagram.
 """
 
-import numpy as np
-
 from protocol import dtypes
-from protocol.constants import ACK_WITHIN_DATAGRAMS, SAMPLE_CLAMP_MS, ByeReason, DataSection
-from protocol.drops import DropReason
-from protocol.sequence import extend_array
-from relay import acks, delivery, egress, ingress, pacing, snapshots
+from protocol.constants import ByeReason, DataSection
+from relay import delivery, egress, pacing
 from relay.batch import Batch, Outgoing
-from relay.budgets import Budget
-from relay.columns import Bytes, Ints, expand, places, windows
+from relay.columns import Bytes, Ints
 from relay.config import RelayConfig
 from relay.ingress import Received
-from relay.items import Items, Order, merged
+from relay.items import Items, merged
 from relay.lobby import MAX_BYES, Lobby
-from relay.log import CREDIT_BYTES, LOG_CAP_ENTRIES
+from relay.log import CREDIT_BYTES
 from relay.membership import leave
 from relay.messages import MAX_HELD
 from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
+from relay.stages import ColumnStages, Plan, Stages
 from relay.stats import Stats
 from relay.world import Event, build_world
 
-TOO_SLOW_S = 10.0
-"""A session that takes longer to read what is in the log, or to acknowledge anything at all, ends (SPEC 13)."""
 MAX_RESETS_PER_PASS = 16
 """Datagrams of unknown sessions that are looked at one by one in a pass."""
 QUICK_S = 1.0
 """After a message, signal or join the transport gathers only briefly, for this long (design: wake-ups)."""
-CREDIT_LOW = 8
-"""A client that may send fewer messages than this is told when it may send more, without waiting for other traffic."""
 
 
 class Engine:
@@ -54,8 +46,7 @@ class Engine:
         self.lobby = Lobby(self.world, secret)
         self._quick_until = 0.0
         self._ticks_per_adapt = max(1, round(config.tick_rate * pacing.ADAPT_S))
-        self._pace = pacing.Pace(config)
-        self._mark_entries = delivery.mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
+        self._stages: Stages = ColumnStages(self.world)
 
     # --- what whoever runs the engine may read
 
@@ -127,10 +118,12 @@ class Engine:
         """
         self.stats.count("datagrams_in", batch.count)
         self.stats.count("bytes_in", int(batch.length[: batch.count].sum()))
-        hot, cold = ingress.split_kinds(batch, self.stats)
-        if len(hot):
-            self._receive_data(batch, hot, now)
-        for row in cold.tolist():
+        taken = self._stages.take_in(batch, now)
+        self._answer_unknown(batch, taken.unknown, now)
+        for session, address in taken.roamed:
+            self.lobby.challenge_path(session, address, now)
+        self._take_messages_and_signals(taken.received, now)
+        for row in taken.cold.tolist():
             data = batch.data[row, : batch.length[row]].tobytes()
             self.lobby.handle(data, batch.address[row].tobytes(), now)
         for session in self.lobby.left:
@@ -139,78 +132,11 @@ class Engine:
         if self.lobby.answers:
             self._quick_until = now + QUICK_S
 
-    def _receive_data(self, batch: Batch, rows: Ints, now: float) -> None:
-        """Check all DATA of a batch (SPEC 11), accept what is left, and take its parts."""
-        world = self.world
-        received = ingress.read_headers(batch, rows, self.stats)
-        received, unknown = ingress.find_sessions(received, world.sessions, self.stats)
-        self._answer_unknown(unknown, now)
-        received = self._within_budgets(received, now)
-        received = ingress.check_window(received, world.sessions, self.stats)
-        received = ingress.check_acks(received, world.sessions, world.rooms, self.stats)
-        received = ingress.check_sections(received, world.sessions, world.rooms, self.stats)
-        received, newest = acks.accept(received, world.sessions, self.stats, now)
-        if not len(received.session):
-            return
-        self._challenge_paths(received, now)
-        acks.handle_acks(received, newest, world.sessions, world.entities, now)
-        acks.handle_log_acks(received, newest, world.sessions)
-        self._take_states(received, now)
-        self._take_messages_and_signals(received, now)
-
-    def _answer_unknown(self, unknown: Received, now: float) -> None:
+    def _answer_unknown(self, batch: Batch, rows: Ints, now: float) -> None:
         """Answer DATA of sessions that are not there by RESET, a bounded number a pass."""
-        for i in range(min(len(unknown.at), MAX_RESETS_PER_PASS)):
-            header = unknown.header[i]
-            address = unknown.address[i].tobytes()
-            self.lobby.answer_unknown_session(int(header["session"]), int(header["shard"]), address, now)
-
-    def _within_budgets(self, received: Received, now: float) -> Received:
-        """Spend the sessions' budgets of datagrams and bytes (step 6)."""
-        table = self.world.sessions.table
-        self.world.budgets.refill(table, received.session, now)
-        if self.world.budgets.take_all(table, received.session, received.length):
-            return received
-        kept = self.world.budgets.covered(table, received.session, Budget.DATAGRAMS)
-        self.stats.count_dropped(DropReason.OVER_RATE, kept)
-        received = received.where(kept)
-        kept = self.world.budgets.covered_bytes(table, received.session, received.length)
-        self.stats.count_dropped(DropReason.OVER_BYTE_RATE, kept)
-        return received.where(kept)
-
-    def _challenge_paths(self, received: Received, now: float) -> None:
-        """Start a path check for every accepted datagram from an address that is not its session's (step 10)."""
-        known = self.world.sessions.table.address[received.session]
-        for i in places((received.address != known).any(axis=1)).tolist():
-            self.lobby.challenge_path(int(received.session[i]), received.address[i].tobytes(), now)
-
-    def _take_states(self, received: Received, now: float) -> None:
-        """Write the states of STATE sections into the rooms' tables (SPEC 7)."""
-        sections = received.sections.of(DataSection.STATE)
-        if not len(sections.at):
-            return
-        header, _ = ingress.read_section_headers(received.source, sections, dtypes.STATE_HEADER_DTYPE)
-        stride = header["stride"].astype(np.int64)
-        which, k = expand(header["count"].astype(np.int64))
-        at = sections.at[which] + dtypes.STATE_HEADER.size + k * (2 + stride[which])
-        datagram = sections.datagram[which]
-        clock = self.world.clock_ms(now)
-        sample = extend_array(header["sample_ms"], np.full(len(stride), clock))
-        sample = np.minimum(np.maximum(sample, clock - SAMPLE_CLAMP_MS), clock)
-        session = received.session[datagram]
-        self.world.entities.apply_writes(
-            self.world.rooms,
-            self.stats,
-            received.source,
-            session=session,
-            room_row=self.world.sessions.table.room[session],
-            entity_id=windows(received.source, "<u2")[at].astype(np.int64),
-            seq=received.seq[datagram],
-            sample_ms=sample[which],
-            stride=stride[which],
-            state_at=at + 2,
-            stamp=self.world.stamp,
-        )
+        for row in rows[:MAX_RESETS_PER_PASS].tolist():
+            header = dtypes.DATA_HEADER.decode(batch.data[row].tobytes())
+            self.lobby.answer_unknown_session(header.session, header.shard, batch.address[row].tobytes(), now)
 
     def _take_messages_and_signals(self, received: Received, now: float) -> None:
         """Append messages to the logs, then queue signals: a signal may wait for a message of the same datagram."""
@@ -229,7 +155,7 @@ class Engine:
         """Send what need not wait for a tick: answers, acks that are due, new log entries, signals."""
         world = self.world
         if not (world.log.has_news or world.signals.num_queued or world.signals.num_waiting):
-            return self._build(Items.empty(), self._allowed(now, at_tick=False), now, at_tick=False, keep=[])
+            return self._build(Items.empty(), 0, self._stages.plan(now, at_tick=False), now, keep=[])
         return self._send(now, at_tick=False)
 
     def tick(self, now: float, num_ticks: int = 1) -> Outgoing:
@@ -245,8 +171,7 @@ class Engine:
         self.lobby.forget_ended(now)
         if not (len(world.sessions) or world.signals.num_queued or world.signals.num_waiting):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
-        self._end_silent(now)
-        self._end_too_slow(now)
+        self._end_overdue(now)
         self._end_all(world.intake.append_waiting(world.sessions, world.rooms, world.log, now), ByeReason.PROTOCOL, now)
         if world.tick // self._ticks_per_adapt > world.tick_before // self._ticks_per_adapt:
             pacing.adapt_intervals(world.sessions.table, world.sessions.live)
@@ -257,55 +182,30 @@ class Engine:
     def _send(self, now: float, at_tick: bool) -> Outgoing:
         """Gather what is due from log, signals and pages, cut it into datagrams, and build them."""
         world = self.world
-        allowed = self._allowed(now, at_tick)
+        plan = self._stages.plan(now, at_tick)
         world.signals.release_waiting(world.sessions, world.rooms, self.stats, now)
-        found, tails = delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
+        found, tails = self._stages.find_open(now)
         entries = delivery.due_entries(
             found, world.log, world.sessions.table, world.tick, world.period_s, resend=at_tick
         )
-        signals, wanted, keep = world.signals.due(world.sessions, None if at_tick else allowed > 0)
+        signals, wanted, keep = world.signals.due(world.sessions, None if at_tick else plan.allowed > 0)
         world.log.has_news = False
         parts = [entries, signals]
         if len(signals):
             parts.insert(1, delivery.empty_ranges(tails, entries, wanted))
         if at_tick:
-            pages, bodies = self._due_pages()
+            pages, bodies = self._stages.due_pages()
             parts.append(pages)
             keep.append(bodies)
         keep.append(world.log.arena.bytes)
-        return self._build(merged(parts), allowed, now, at_tick, keep)
+        return self._build(merged(parts), len(signals), plan, now, keep)
 
-    def _allowed(self, now: float, at_tick: bool) -> Ints:
-        """Tell how many datagrams each session may be sent now, by row."""
-        table, live = self.world.sessions.table, self.world.sessions.live
-        allowed = np.zeros(table.rows, np.int64)
-        allowed[live] = self._pace.allowed(table, live, now, at_tick)
-        return allowed
-
-    def _due_pages(self) -> tuple[Items, Bytes]:
-        """Find due pages and encode the bodies they need."""
-        world = self.world
-        table, live = world.sessions.table, world.sessions.live
-        receivers = snapshots.whose_turn(table, live, world.tick, world.tick_before)
-        due = snapshots.find_due(table, receivers, world.rooms, world.entities, world.tick, world.period_s)
-        return snapshots.build_items(due, world.rooms, world.entities, world.tick, world.period_s)
-
-    def _build(self, items: Items, allowed: Ints, now: float, at_tick: bool, keep: list[Bytes]) -> Outgoing:
-        """Cut due items and bare acks into datagrams, record them, and put the cold answers behind them."""
-        world = self.world
-        bare = self._needing_bare(world.sessions.live, now, at_tick)
-        if not len(items) and not len(bare):
+    def _build(self, items: Items, num_signals: int, plan: Plan, now: float, keep: list[Bytes]) -> Outgoing:
+        """Cut due items and bare acks into datagrams, record them, and put them behind the cold answers."""
+        if not len(items) and not len(plan.bare):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
-        wished, items = items, pacing.without_flood(items, allowed)
-        chosen = egress.cut(items, bare[allowed[bare] > 0], allowed)
-        outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, keep)
-        sent, paged = chosen.items, chosen.items.are(Order.PAGE)
-        snapshots.note_sent(
-            world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick
-        )
-        if len(sent) < len(wished):
-            shed = np.count_nonzero(wished.are(Order.SIGNAL)) - np.count_nonzero(sent.are(Order.SIGNAL))
-            self.stats.count("signals_shed", int(shed))
+        outgoing, signals_sent = self._stages.build(pacing.without_flood(items, plan.allowed), plan, now, keep)
+        self.stats.count("signals_shed", num_signals - signals_sent)
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
 
     def _count_out(self, outgoing: Outgoing) -> Outgoing:
@@ -313,16 +213,6 @@ class Engine:
         self.stats.count("datagrams_out", len(outgoing))
         self.stats.count("bytes_out", outgoing.num_bytes())
         return outgoing
-
-    def _needing_bare(self, live: Ints, now: float, at_tick: bool) -> Ints:
-        """List sessions that must be sent something now: acks owed, news of credit, keepalives."""
-        table = self.world.sessions.table
-        horizon = now + self.world.period_s if at_tick else now
-        needed = (table.ack_due_at[live] <= horizon) | (table.ack_owed[live] >= ACK_WITHIN_DATAGRAMS)
-        if at_tick:
-            needed |= now - table.sent_at[live] >= self.config.keepalive_s
-            needed |= egress.has_news_of_credit(table, live, CREDIT_LOW)
-        return live[needed]
 
     # --- ends
 
@@ -338,26 +228,11 @@ class Engine:
         for session in sessions.tolist():
             self._end(session, reason, now)
 
-    def _end_silent(self, now: float) -> None:
-        """End sessions from which nothing came for too long."""
-        live = self.world.sessions.live
-        silent = now - self.world.sessions.table.heard_at[live] > self.config.timeout_s
-        self._end_all(live[silent], ByeReason.TIMEOUT, now)
-
-    def _end_too_slow(self, now: float) -> None:
-        """End sessions that do not read their log (SPEC 13).
-
-        While memory for logs is short they have half the time, so that a few cannot silence every other room.
-        """
-        table, live = self.world.sessions.table, self.world.sessions.live
-        waited_s = now - table.log_marked_at[live]
-        stuck = waited_s > TOO_SLOW_S / 2
-        if stuck.any() and not self.world.log.is_short():
-            stuck = waited_s > TOO_SLOW_S
-        # who says that it gets nothing would keep others' player ids from being given out again
-        deaf = (table.send_seq > table.acked_seq)[live] & ((table.heard_at - table.acked_at)[live] > TOO_SLOW_S)
-        behind = self.world.rooms.table.log_head[table.room[live]] - table.log_effective[live]
-        self._end_all(live[stuck | deaf | (behind > LOG_CAP_ENTRIES)], ByeReason.TOO_SLOW, now)
+    def _end_overdue(self, now: float) -> None:
+        """End sessions from which nothing came for too long, and such as do not read (SPEC 13)."""
+        overdue = self._stages.find_overdue(now)
+        self._end_all(overdue.silent, ByeReason.TIMEOUT, now)
+        self._end_all(overdue.too_slow, ByeReason.TOO_SLOW, now)
 
     def shutdown(self, now: float) -> Outgoing:
         """Tell every client that the relay ends. Call three times, 20 ms apart; nobody can join any more."""

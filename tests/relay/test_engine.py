@@ -11,8 +11,9 @@ from protocol.constants import ByeReason, EntryKind, Kind
 from relay.addresses import pack_address
 from relay.batch import Batch
 from relay.config import RelayConfig
-from relay.engine import QUICK_S, TOO_SLOW_S, Engine
+from relay.engine import QUICK_S, Engine
 from relay.log import LOG_CAP_ENTRIES
+from relay.stages import TOO_SLOW_S
 from tests.relay.bench import SECRET, TICK, Bench, Client
 
 ELSEWHERE = pack_address("198.51.100.1", 5)

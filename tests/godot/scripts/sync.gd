@@ -102,8 +102,11 @@ func _on_spawned(node: Node, player_id: int) -> void:
 		}
 	)
 	if options.has("too_much"):
+		# A new array: before Godot 4.5 all that come from one scene share the one in it.
+		var shared := sync.properties.duplicate()
 		for i in 8:
-			sync.properties.append(RelayProperty.create(^":scale"))
+			shared.append(RelayProperty.create(^":scale"))
+		sync.properties = shared
 		node.remove_child(sync)
 		sync.request_ready()
 		node.add_child(sync)

@@ -53,7 +53,7 @@ signal player_left(player_id: int, reason: int)
 signal host_changed(player_id: int)
 ## Entities of other players changed. A [RelayStates] holds many; there may be several signals per
 ## tick.
-signal state_received(states: RelayStatesScript)
+signal state_received(states: _RelayStatesScript)
 ## Entities of other players are gone.
 signal entities_removed(entity_ids: PackedInt32Array)
 ## A message, exactly once and in the same order at everybody. Messages to all come back to their
@@ -81,25 +81,25 @@ enum Problem {
 	VERSION = 258,
 }
 
-const RelayAddress := preload("relay_address.gd")
-const RelayConnection := preload("relay_connection.gd")
-const RelayLink := preload("relay_link.gd")
-const RelayProbe := preload("relay_probe.gd")
-const RelayRequest := preload("relay_request.gd")
-const RelayClientScript := preload("relay_client.gd")
-const RelayStatesScript := preload("relay_states.gd")
-const RelayVisit := preload("relay_visit.gd")
-const RelayWarnings := preload("relay_warnings.gd")
-const RelayWire := preload("generated_wire.gd")
+const _RelayAddress := preload("relay_address.gd")
+const _RelayConnection := preload("relay_connection.gd")
+const _RelayLink := preload("relay_link.gd")
+const _RelayProbe := preload("relay_probe.gd")
+const _RelayRequest := preload("relay_request.gd")
+const _RelayClientScript := preload("relay_client.gd")
+const _RelayStatesScript := preload("relay_states.gd")
+const _RelayVisit := preload("relay_visit.gd")
+const _RelayWarnings := preload("relay_warnings.gd")
+const _RelayWire := preload("generated_wire.gd")
 
 ## Why a relay refuses: [code]RelayClient.Refusal.ROOM_FULL[/code] and so on.
-const Refusal := RelayWire.Refusal  # gdlint:ignore = constant-name
+const Refusal := _RelayWire.Refusal  # gdlint:ignore = constant-name
 ## Why a session ends: [code]RelayClient.ByeReason.SHUTDOWN[/code] and so on.
-const ByeReason := RelayWire.ByeReason  # gdlint:ignore = constant-name
+const ByeReason := _RelayWire.ByeReason  # gdlint:ignore = constant-name
 ## Whom a message or signal is for: ALL (us too), ALL_BUT, ONE, LIST.
-const Target := RelayWire.Target  # gdlint:ignore = constant-name
+const Target := _RelayWire.Target  # gdlint:ignore = constant-name
 ## Why something from the network was not taken: keys of [code]statistics()["dropped"][/code].
-const DropReason := RelayWire.DropReason  # gdlint:ignore = constant-name
+const DropReason := _RelayWire.DropReason  # gdlint:ignore = constant-name
 ## Player id of nobody.
 const NOBODY := -1
 
@@ -109,7 +109,7 @@ const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 ## Name or IP address of the relay, with or without ":port" behind it.
 @export var address := "127.0.0.1"
 ## UDP port of the relay if [member address] names none.
-@export_range(1, 65535) var port: int = RelayWire.DEFAULT_PORT
+@export_range(1, 65535) var port: int = _RelayWire.DEFAULT_PORT
 ## Our name in the room: 1 to 32 bytes of UTF-8. Set it before joining.
 @export var player_name := "Player"
 @export_group("Rooms that we create")
@@ -129,13 +129,13 @@ const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 @export var read_in_thread := false
 
 ## What we are doing.
-var status: RelayClientScript.Status:
+var status: _RelayClientScript.Status:
 	get:
 		return _status()
 ## Code of the room; "" while not joined. Made up by the relay if [method create_room] had none.
 var room_code: String:
 	get:
-		return RelayConnection.RelayHandshake.code_of(_welcome()) if is_joined() else ""
+		return _RelayConnection.RelayHandshake.code_of(_welcome()) if is_joined() else ""
 ## Our number in the room, -1 while not joined.
 var player_id: int:
 	get:
@@ -159,7 +159,7 @@ var tick_rate: int:
 ## Estimate of the relay's time now, seconds since its tick 0.
 var server_time: float:
 	get:
-		return _visit.connection.session.server_time(RelayLink.clock()) if is_joined() else 0.0
+		return _visit.connection.session.server_time(_RelayLink.clock()) if is_joined() else 0.0
 ## Smoothed time to the relay and back, seconds; -1 until measured.
 var round_trip_s: float:
 	get:
@@ -173,13 +173,13 @@ var loss_up: float:
 	get:
 		return _visit.connection.session.flight.loss_meter.loss() if is_joined() else 0.0
 
-var _visit: RelayVisit
-var _probe: RelayProbe
-var _leaving: Array[RelayVisit] = []
-var _failure: RelayConnection.RelayEvents.RelayRefused
+var _visit: _RelayVisit
+var _probe: _RelayProbe
+var _leaving: Array[_RelayVisit] = []
+var _failure: _RelayConnection.RelayEvents.RelayRefused
 var _is_polling := false
 var _is_send_planned := false
-var _warnings := RelayWarnings.new("RelayClient")
+var _warnings := _RelayWarnings.new("RelayClient")
 
 
 func _enter_tree() -> void:
@@ -207,23 +207,23 @@ func connect_to_relay(relay_address: String = "", relay_port: int = 0) -> void:
 		address = asked_address
 		port = asked_port
 	_close_probe()
-	var parsed := RelayAddress.new(asked_address, asked_port)
-	_probe = RelayProbe.new(parsed.host, parsed.port, join_timeout_s, _nonce(), RelayLink.clock())
+	var parsed := _RelayAddress.new(asked_address, asked_port)
+	_probe = _RelayProbe.new(parsed.host, parsed.port, join_timeout_s, _nonce(), _RelayLink.clock())
 
 
 ## Creates a room and joins it. Without [param code] the relay makes one up, see [member room_code].
 func create_room(code: String = "", password: String = "") -> void:
-	_enter_room(RelayWire.JoinMode.CREATE, code, password)
+	_enter_room(_RelayWire.JoinMode.CREATE, code, password)
 
 
 ## Joins a room that exists.
 func join_room(code: String, password: String = "") -> void:
-	_enter_room(RelayWire.JoinMode.JOIN, code, password)
+	_enter_room(_RelayWire.JoinMode.JOIN, code, password)
 
 
 ## Joins a room; creates it if there is none with this code.
 func join_or_create_room(code: String, password: String = "") -> void:
-	_enter_room(RelayWire.JoinMode.JOIN_OR_CREATE, code, password)
+	_enter_room(_RelayWire.JoinMode.JOIN_OR_CREATE, code, password)
 
 
 ## Leaves the room: [signal disconnected] with ByeReason.LEFT. An attempt to join is given up
@@ -236,15 +236,17 @@ func leave_room() -> void:
 	var visit := _visit
 	var was_joined := is_joined()
 	_visit = null
-	visit.leave(RelayLink.clock())
+	visit.leave(_RelayLink.clock())
 	_leaving.append(visit)
 	if was_joined:
-		disconnected.emit(RelayWire.ByeReason.LEFT, RelayWire.BYE_TEXTS[RelayWire.ByeReason.LEFT])
+		disconnected.emit(
+			_RelayWire.ByeReason.LEFT, _RelayWire.BYE_TEXTS[_RelayWire.ByeReason.LEFT]
+		)
 
 
 ## Whether we are in a room.
 func is_joined() -> bool:
-	return _visit != null and _visit.connection.state() == RelayConnection.RelayPhase.JOINED
+	return _visit != null and _visit.connection.state() == _RelayConnection.RelayPhase.JOINED
 
 
 ## Whether we are the host: the player who has been in the room longest.
@@ -263,7 +265,7 @@ func is_idle() -> bool:
 func publish_state(state: PackedByteArray, local_index: int = 0) -> Error:
 	if not is_joined():
 		return ERR_UNAVAILABLE
-	var error := _visit.connection.publish(local_index, state, RelayLink.clock())
+	var error := _visit.connection.publish(local_index, state, _RelayLink.clock())
 	if error == ERR_INVALID_PARAMETER:
 		var permitted := [_welcome().max_state_bytes, _welcome().entities_per_player - 1]
 		_warnings.give(
@@ -315,8 +317,8 @@ func send_signal(
 ) -> Error:
 	if not is_joined():
 		return _warn_too_early("send_signal")
-	var flags := RelayWire.SignalFlag.NEWEST_FIRST if newest_first else 0
-	flags |= RelayWire.SignalFlag.AFTER_LOG if after_log else 0
+	var flags := _RelayWire.SignalFlag.NEWEST_FIRST if newest_first else 0
+	flags |= _RelayWire.SignalFlag.AFTER_LOG if after_log else 0
 	var connection := _visit.connection
 	var error := connection.send_signal(payload, kind, channel, target, to_players, flags)
 	_after_sending("send_signal", error, payload.size())
@@ -381,13 +383,13 @@ func poll() -> void:
 	_is_polling = false
 
 
-func _status() -> RelayClientScript.Status:
+func _status() -> _RelayClientScript.Status:
 	if is_joined():
 		return Status.JOINED
 	return Status.JOINING if _visit != null or _failure != null else Status.OFFLINE
 
 
-func _welcome() -> RelayWire.RelayWelcomeFields:
+func _welcome() -> _RelayWire.RelayWelcomeFields:
 	return _visit.connection.session.welcome
 
 
@@ -396,13 +398,13 @@ func _has_udp() -> bool:
 	return not OS.has_feature("web")
 
 
-func _enter_room(mode: RelayWire.JoinMode, code: String, password: String) -> void:
+func _enter_room(mode: _RelayWire.JoinMode, code: String, password: String) -> void:
 	leave_room()
 	if _visit != null or _failure != null:
 		return  # a handler of disconnected has entered another room
 	_close_probe()
-	var relay := RelayAddress.new(address, port)
-	var request := RelayRequest.new()
+	var relay := _RelayAddress.new(address, port)
+	var request := _RelayRequest.new()
 	request.mode = mode
 	request.code = code.strip_edges().to_upper()
 	request.player_name = player_name
@@ -417,17 +419,17 @@ func _enter_room(mode: RelayWire.JoinMode, code: String, password: String) -> vo
 	elif relay.port == 0:
 		_fail(Problem.NO_ANSWER, _BAD_PORT_TEXT % address)
 	elif request.problem() != 0:
-		_fail(request.problem(), RelayWire.REFUSAL_TEXTS[request.problem()])
+		_fail(request.problem(), _RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
 		_warnings.clear(str(get_path()) if is_inside_tree() else "RelayClient")
-		var now := RelayLink.clock()
-		_visit = RelayVisit.new(relay.host, relay.port, read_in_thread, request, _nonce(), now)
+		var now := _RelayLink.clock()
+		_visit = _RelayVisit.new(relay.host, relay.port, read_in_thread, request, _nonce(), now)
 		_tell(_visit, _visit.send(now))  # a scene may be loaded in this frame
 
 
 ## Tells of a failure with the next poll: who calls and then waits for the signal must not miss it.
 func _fail(reason: int, text: String) -> void:
-	_failure = RelayConnection.RelayEvents.RelayRefused.new()
+	_failure = _RelayConnection.RelayEvents.RelayRefused.new()
 	_failure.reason = reason
 	_failure.text = text
 
@@ -439,7 +441,7 @@ func _poll_probe() -> void:
 	if not _has_udp():
 		problem = Problem.NO_UDP
 		_probe.problem = _WEB_TEXT
-	elif not _probe.poll(RelayLink.clock()):
+	elif not _probe.poll(_RelayLink.clock()):
 		return
 	elif _probe.is_version_problem:
 		problem = Problem.VERSION
@@ -458,41 +460,41 @@ func _close_probe() -> void:
 
 
 func _nonce() -> int:
-	return Crypto.new().generate_random_bytes(RelayWire.NONCE_BYTES).decode_u64(0)
+	return Crypto.new().generate_random_bytes(_RelayWire.NONCE_BYTES).decode_u64(0)
 
 
 ## Emits signals for events of a visit, as long as the game does not end it meanwhile.
-func _tell(visit: RelayVisit, events: Array) -> void:
+func _tell(visit: _RelayVisit, events: Array) -> void:
 	for event: RefCounted in events:
 		if visit != _visit:
 			return
-		if event is RelayStatesScript:
+		if event is _RelayStatesScript:
 			state_received.emit(event)
-		elif event is RelayConnection.RelayEvents.RelayMessageReceived:
+		elif event is _RelayConnection.RelayEvents.RelayMessageReceived:
 			message_received.emit(event.sender, event.payload, event.channel, event.kind)
-		elif event is RelayConnection.RelayEvents.RelaySignalReceived:
+		elif event is _RelayConnection.RelayEvents.RelaySignalReceived:
 			signal_received.emit(event.sender, event.payload, event.channel, event.kind)
-		elif event is RelayConnection.RelayEvents.RelayEntitiesRemoved:
+		elif event is _RelayConnection.RelayEvents.RelayEntitiesRemoved:
 			entities_removed.emit(event.ids)
 		else:
 			_tell_rare(visit, event)
 
 
-func _tell_rare(visit: RelayVisit, event: RefCounted) -> void:
-	if event is RelayConnection.RelayEvents.RelayPlayerJoined:
+func _tell_rare(visit: _RelayVisit, event: RefCounted) -> void:
+	if event is _RelayConnection.RelayEvents.RelayPlayerJoined:
 		player_joined.emit(event.player_id, event.player_name)
-	elif event is RelayConnection.RelayEvents.RelayPlayerLeft:
+	elif event is _RelayConnection.RelayEvents.RelayPlayerLeft:
 		player_left.emit(event.player_id, event.reason)
-	elif event is RelayConnection.RelayEvents.RelayHostChanged:
+	elif event is _RelayConnection.RelayEvents.RelayHostChanged:
 		host_changed.emit(event.player_id)
-	elif event is RelayConnection.RelayEvents.RelayJoined:
+	elif event is _RelayConnection.RelayEvents.RelayJoined:
 		if visit.connection.fingerprint_differs:
 			_warnings.give("the relay is of another build", "use game and relay of one release")
 		joined.emit()
 	else:
 		_visit = null
 		_leaving.append(visit)
-		if event is RelayConnection.RelayEvents.RelayRefused:
+		if event is _RelayConnection.RelayEvents.RelayRefused:
 			join_refused.emit(event.reason, event.text)
 		else:
 			disconnected.emit(event.reason, event.text)
@@ -522,7 +524,7 @@ func _warn_too_early(what: String) -> Error:
 func _plan_sending() -> void:
 	if _is_send_planned:
 		return
-	var now := RelayLink.clock()
+	var now := _RelayLink.clock()
 	if (_visit != null and _visit.is_due(now)) or not _leaving.is_empty():
 		_is_send_planned = true
 		_send.call_deferred()
@@ -530,8 +532,8 @@ func _plan_sending() -> void:
 
 func _send() -> void:
 	_is_send_planned = false
-	var now := RelayLink.clock()
-	for visit: RelayVisit in _leaving.duplicate():
+	var now := _RelayLink.clock()
+	for visit: _RelayVisit in _leaving.duplicate():
 		visit.send(now)
 		if visit.is_over() or not visit.line.is_open():
 			visit.line.close()
@@ -545,6 +547,6 @@ func _say_goodbye() -> void:
 	if _visit != null:
 		_leaving.append(_visit)
 	for visit in _leaving:
-		visit.leave_at_once(RelayLink.clock())
+		visit.leave_at_once(_RelayLink.clock())
 	_leaving.clear()
 	_visit = null

@@ -82,6 +82,11 @@ func state() -> RelayPhase:
 	return RelayPhase.GREETING
 
 
+## Tells whether a BYE, or a copy of it, is still to be sent.
+func has_goodbyes() -> bool:
+	return _byes_left > 0
+
+
 ## Takes a datagram that arrived.
 func receive(data: PackedByteArray, now: float) -> void:
 	datagrams_in += 1

@@ -78,6 +78,12 @@ func receive(take: Callable) -> void:
 				_keep_only(link)
 
 
+## Ends the threads: from now on [method receive] reads.
+func end_threads() -> void:
+	for link in _links:
+		link.end_thread()
+
+
 ## Closes all sockets. May be called twice.
 func close() -> void:
 	for link in _links:

@@ -19,7 +19,7 @@ var num_refused := 0
 var _udp := PacketPeerUDP.new()
 var _thread: Thread
 var _mutex := Mutex.new()
-var _is_closed := false
+var _is_thread_over := false
 var _arrived: Array[PackedByteArray] = []
 var _arrived_at := PackedFloat64Array()
 
@@ -37,7 +37,7 @@ func open(address: String, port: int, in_thread: bool) -> Error:
 		error = _udp.connect_to_host(address, port)
 	if error == OK and in_thread:
 		_thread = Thread.new()
-		error = _thread.start(_read_until_closed)
+		error = _thread.start(_read_until_told)
 	return error
 
 
@@ -59,20 +59,29 @@ func take(times: PackedFloat64Array) -> Array[PackedByteArray]:
 	return arrived
 
 
+## Ends the thread, if there is one: from now on [method take] reads. A link with a thread must not
+## be freed before.
+func end_thread() -> void:
+	if _thread == null:
+		return
+	_mutex.lock()
+	_is_thread_over = true
+	_mutex.unlock()
+	if _thread.is_started():
+		_thread.wait_to_finish()
+	_thread = null
+
+
 ## Ends the thread and closes the socket. Must be called once it was opened; may be called twice.
 func close() -> void:
-	_mutex.lock()
-	_is_closed = true
-	_mutex.unlock()
-	if _thread != null and _thread.is_started():
-		_thread.wait_to_finish()
+	end_thread()
 	_udp.close()
 
 
-func _read_until_closed() -> void:
+func _read_until_told() -> void:
 	while true:
 		_mutex.lock()
-		var is_over := _is_closed
+		var is_over := _is_thread_over
 		_mutex.unlock()
 		if is_over:
 			return

@@ -9,8 +9,8 @@ extends Node
 ## players in the room, and messages that wait. All are 0 once the client is freed. In a release
 ## build it does nothing.
 
-const RelayClientScript := preload("relay_client.gd")
-const RelayFinder := preload("relay_finder.gd")
+const _RelayClientScript := preload("relay_client.gd")
+const _RelayFinder := preload("relay_finder.gd")
 
 const _GROUP := "Tickrelay/"
 const _MS := 1000.0
@@ -19,7 +19,7 @@ const _PERCENT := 100.0
 const _RATE_OVER_S := 1.0
 
 ## The client to show. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: RelayClientScript:
+@export var client: _RelayClientScript:
 	set(value):
 		client = value
 		update_configuration_warnings()
@@ -35,7 +35,7 @@ func _ready() -> void:
 	if Engine.is_editor_hint():
 		return
 	if not is_instance_valid(client):
-		client = RelayFinder.find(self)
+		client = _RelayFinder.find(self)
 	if client == null:
 		push_warning(
 			"%s: there is no RelayClient: add one to the scene, or set client." % get_path()
@@ -77,7 +77,7 @@ func _exit_tree() -> void:
 
 
 func _get_configuration_warnings() -> PackedStringArray:
-	if RelayFinder.is_missing(self):
+	if _RelayFinder.is_missing(self):
 		return ["There is no RelayClient: add one to the scene or as an autoload."]
 	return []
 

@@ -47,23 +47,24 @@ enum Problem {
 	NOT_ADMITTED = 261,
 }
 
-const RelayAddress := preload("relay_address.gd")
-const RelayConnection := preload("relay_connection.gd")
-const RelayEvents := preload("relay_events.gd")
-const RelayLink := preload("relay_link.gd")
-const RelayMesh := preload("relay_mesh.gd")
-const RelayMeshPackets := preload("relay_mesh_packets.gd")
-const RelayRequest := preload("relay_request.gd")
-const RelayMeshUploads := preload("relay_mesh_uploads.gd")
-const RelayOutbox := preload("relay_outbox.gd")
-const RelayParcel := preload("relay_parcel.gd")
-const RelayVisit := preload("relay_visit.gd")
-const RelayWarnings := preload("relay_warnings.gd")
-const RelayWire := preload("generated_wire.gd")
+const _RelayAddress := preload("relay_address.gd")
+const _RelayConnection := preload("relay_connection.gd")
+const _RelayEvents := preload("relay_events.gd")
+const _RelayLink := preload("relay_link.gd")
+const _RelayMesh := preload("relay_mesh.gd")
+const _RelayMeshPackets := preload("relay_mesh_packets.gd")
+const _RelayRequest := preload("relay_request.gd")
+const _RelayMeshUploads := preload("relay_mesh_uploads.gd")
+const _RelayOutbox := preload("relay_outbox.gd")
+const _RelayParcel := preload("relay_parcel.gd")
+const _RelayVisit := preload("relay_visit.gd")
+const _RelayWarnings := preload("relay_warnings.gd")
+const _RelayWire := preload("generated_wire.gd")
 
 ## Everything that is put into the peer leaves in the same frame. A frame has two ends (after the
 ## network's turn and after the game's), and at 60 of them and 30 ticks that makes four.
 const DATA_PER_TICK := 4.0
+## The highest channel that a packet may have.
 const MAX_CHANNEL := 255
 
 const _BAD_PORT_TEXT := "The port of the relay's address must be a number from 1 to 65535."
@@ -86,7 +87,7 @@ var read_in_thread := false
 ## Code of the room; "" while not in one. Made up by the relay if [method create_host] had none.
 var room_code: String:
 	get:
-		return RelayConnection.RelayHandshake.code_of(_welcome()) if _is_in_room() else ""
+		return _RelayConnection.RelayHandshake.code_of(_welcome()) if _is_in_room() else ""
 ## Why joining failed or the session ended, in words for the player; "" while all is well.
 var problem_text := ""
 ## Peer id -> name of everybody who is connected, us included.
@@ -107,19 +108,19 @@ var loss_up: float:
 		return _visit.connection.session.flight.loss_meter.loss() if _is_in_room() else 0.0
 
 var _status := CONNECTION_DISCONNECTED
-var _relay: RelayAddress
+var _relay: _RelayAddress
 var _code := ""
-var _mode := RelayWire.JoinMode.JOIN
-var _visit: RelayVisit
-var _queue := RelayMeshPackets.new()
-var _room := RelayMesh.new(_queue, false)
-var _uploads := RelayMeshUploads.new()
+var _mode := _RelayWire.JoinMode.JOIN
+var _visit: _RelayVisit
+var _queue := _RelayMeshPackets.new()
+var _room := _RelayMesh.new(_queue, false)
+var _uploads := _RelayMeshUploads.new()
 var _connected := {}  # peer id -> player id, of those whom the game has heard of
 var _greeted: Array[int] = []  # host: peers whom the game may still be authenticating
 var _deadline_at := 0.0
 var _polled_at := 0.0
 var _is_flush_planned := false
-var _warnings := RelayWarnings.new("RelayMultiplayerPeer")
+var _warnings := _RelayWarnings.new("RelayMultiplayerPeer")
 var _signal_budget := 0.0  # what the relay takes at once, as it counts
 var _signal_budget_at := -INF
 var _target_peer := 0
@@ -131,7 +132,7 @@ func _notification(what: int) -> void:
 	# The engine does not call _close() when the game quits. Our own functions cannot be called any
 	# more either: there is no reference left to call them on.
 	if what == NOTIFICATION_PREDELETE and _visit != null:
-		_visit.leave_at_once(RelayLink.clock())
+		_visit.leave_at_once(_RelayLink.clock())
 
 
 ## Creates a room on a relay, as its host. [param address] is a name or an IP address, with a port
@@ -141,18 +142,18 @@ func _notification(what: int) -> void:
 ## Afterwards assign the peer. The status is CONNECTION_CONNECTING until [signal joined]; peer id
 ## 1 is ours at once. Returns ERR_ALREADY_IN_USE if the peer is not disconnected.
 func create_host(address: String, code: String = "") -> Error:
-	return _enter_room(RelayWire.JoinMode.CREATE, address, code)
+	return _enter_room(_RelayWire.JoinMode.CREATE, address, code)
 
 
 ## Joins a room that exists. The rest as for [method create_host].
 func join(address: String, code: String) -> Error:
-	return _enter_room(RelayWire.JoinMode.JOIN, address, code)
+	return _enter_room(_RelayWire.JoinMode.JOIN, address, code)
 
 
 ## Joins a room; creates it if there is none with this code. Who comes first is the host: see
 ## [method MultiplayerAPI.is_server] after [signal joined].
 func join_or_create(address: String, code: String) -> Error:
-	return _enter_room(RelayWire.JoinMode.JOIN_OR_CREATE, address, code)
+	return _enter_room(_RelayWire.JoinMode.JOIN_OR_CREATE, address, code)
 
 
 ## Number of a connected peer in the room (as RelayClient has it), -1 if there is none.
@@ -229,7 +230,7 @@ func _put_packet_script(buffer: PackedByteArray) -> Error:
 
 
 func _get_max_packet_size() -> int:
-	return RelayMeshUploads.MAX_PACKET_BYTES
+	return _RelayMeshUploads.MAX_PACKET_BYTES
 
 
 func _set_target_peer(peer: int) -> void:
@@ -257,13 +258,13 @@ func _get_connection_status() -> MultiplayerPeer.ConnectionStatus:
 
 
 func _get_unique_id() -> int:
-	if _status == CONNECTION_CONNECTING and _mode == RelayWire.JoinMode.CREATE:
-		return RelayMesh.HOST_ID  # a host may spawn its level before the relay has answered
+	if _status == CONNECTION_CONNECTING and _mode == _RelayWire.JoinMode.CREATE:
+		return _RelayMesh.HOST_ID  # a host may spawn its level before the relay has answered
 	return _room.own_id if _status != CONNECTION_DISCONNECTED else 0
 
 
 func _is_server() -> bool:
-	return _get_unique_id() == RelayMesh.HOST_ID
+	return _get_unique_id() == _RelayMesh.HOST_ID
 
 
 func _is_server_relay_supported() -> bool:
@@ -271,8 +272,8 @@ func _is_server_relay_supported() -> bool:
 
 
 func _disconnect_peer(peer: int, force: bool) -> void:
-	if peer == RelayMesh.HOST_ID and not _is_server():
-		_room.end(RelayWire.ByeReason.LEFT, RelayWire.BYE_TEXTS[RelayWire.ByeReason.LEFT])
+	if peer == _RelayMesh.HOST_ID and not _is_server():
+		_room.end(_RelayWire.ByeReason.LEFT, _RelayWire.BYE_TEXTS[_RelayWire.ByeReason.LEFT])
 	elif _connected.has(peer):
 		var player: int = _connected[peer]
 		_room.forget(player)
@@ -281,9 +282,9 @@ func _disconnect_peer(peer: int, force: bool) -> void:
 		if force:
 			_connected.erase(peer)
 		else:
-			_queue.push_mark(RelayMeshPackets.RelayChange.LEFT, peer)
+			_queue.push_mark(_RelayMeshPackets.RelayChange.LEFT, peer)
 		if _is_server():
-			_say(RelayMesh.KICK, _room.build_kick(player), RelayWire.Target.ALL)
+			_say(_RelayMesh.KICK, _room.build_kick(player), _RelayWire.Target.ALL)
 
 
 func _close() -> void:
@@ -291,7 +292,7 @@ func _close() -> void:
 	if _visit != null:
 		_seal()
 		_upload()
-		_visit.leave_at_once(RelayLink.clock())
+		_visit.leave_at_once(_RelayLink.clock())
 		_visit = null
 	_queue.clear()
 	_uploads.clear()
@@ -300,23 +301,23 @@ func _close() -> void:
 
 
 func _is_in_room() -> bool:
-	return _visit != null and _visit.connection.state() == RelayConnection.RelayPhase.JOINED
+	return _visit != null and _visit.connection.state() == _RelayConnection.RelayPhase.JOINED
 
 
 ## Tells whether the host has had its time. While the game stands still none goes by.
 func _is_host_overdue() -> bool:
-	var now := RelayLink.clock()
-	if now - _polled_at > RelayVisit.STOOD_STILL_S:
+	var now := _RelayLink.clock()
+	if now - _polled_at > _RelayVisit.STOOD_STILL_S:
 		_deadline_at += now - _polled_at
 	_polled_at = now
 	return _status == CONNECTION_CONNECTING and _is_in_room() and now >= _deadline_at
 
 
 func _is_packet_next() -> bool:
-	return _queue.head() is RelayMeshPackets.RelayPacket
+	return _queue.head() is _RelayMeshPackets.RelayPacket
 
 
-func _welcome() -> RelayWire.RelayWelcomeFields:
+func _welcome() -> _RelayWire.RelayWelcomeFields:
 	return _visit.connection.session.welcome
 
 
@@ -329,7 +330,7 @@ func _names() -> Dictionary:
 	return names
 
 
-func _enter_room(mode: RelayWire.JoinMode, address: String, code: String) -> Error:
+func _enter_room(mode: _RelayWire.JoinMode, address: String, code: String) -> Error:
 	if _status != CONNECTION_DISCONNECTED:
 		return ERR_ALREADY_IN_USE
 	var api := _api()
@@ -337,10 +338,10 @@ func _enter_room(mode: RelayWire.JoinMode, address: String, code: String) -> Err
 		api.clear()  # of a session that was closed since the engine looked at the status
 	_mode = mode
 	_code = code.strip_edges().to_upper()
-	_relay = RelayAddress.new(address, RelayWire.DEFAULT_PORT)
+	_relay = _RelayAddress.new(address, _RelayWire.DEFAULT_PORT)
 	_status = CONNECTION_CONNECTING
 	problem_text = ""
-	_polled_at = RelayLink.clock()
+	_polled_at = _RelayLink.clock()
 	_deadline_at = _polled_at + join_timeout_s
 	_start()
 	return OK
@@ -351,25 +352,25 @@ func _start() -> void:
 	_uploads.clear()
 	_warnings.clear()
 	_signal_budget_at = -INF
-	_room = RelayMesh.new(_queue, _mode != RelayWire.JoinMode.JOIN)
-	var request := RelayRequest.new()
+	_room = _RelayMesh.new(_queue, _mode != _RelayWire.JoinMode.JOIN)
+	var request := _RelayRequest.new()
 	request.mode = _mode
 	request.code = _code
 	request.player_name = player_name
 	request.password = password
 	request.max_players = max_players
-	request.deadline_s = maxf(_deadline_at - RelayLink.clock(), 0.1)
+	request.deadline_s = maxf(_deadline_at - _RelayLink.clock(), 0.1)
 	request.silence_s = silence_timeout_s
 	if OS.has_feature("web"):
 		_fail(Problem.NO_UDP, _WEB_TEXT)
 	elif _relay.port == 0:
 		_fail(Problem.NO_ANSWER, _BAD_PORT_TEXT)
 	elif request.problem() != 0:
-		_fail(request.problem(), RelayWire.REFUSAL_TEXTS[request.problem()])
+		_fail(request.problem(), _RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
-		var nonce := Crypto.new().generate_random_bytes(RelayWire.NONCE_BYTES).decode_u64(0)
-		_visit = RelayVisit.new(
-			_relay.host, _relay.port, read_in_thread, request, nonce, RelayLink.clock()
+		var nonce := Crypto.new().generate_random_bytes(_RelayWire.NONCE_BYTES).decode_u64(0)
+		_visit = _RelayVisit.new(
+			_relay.host, _relay.port, read_in_thread, request, nonce, _RelayLink.clock()
 		)
 		_visit.data_per_tick = DATA_PER_TICK
 		_plan_flush()
@@ -382,11 +383,11 @@ func _fail(reason: int, text: String) -> void:
 
 func _take(events: Array) -> void:
 	for event: RefCounted in events:
-		if event is RelayEvents.RelayJoined:
+		if event is _RelayEvents.RelayJoined:
 			_room.me = _welcome().player_id
 			if _visit.connection.fingerprint_differs:
 				_warnings.give("the relay is of another build", "use game and relay of one release")
-		elif event is RelayEvents.RelayRefused or event is RelayEvents.RelayDisconnected:
+		elif event is _RelayEvents.RelayRefused or event is _RelayEvents.RelayDisconnected:
 			_fail(event.reason, event.text)
 		else:
 			_room.take(event)
@@ -396,22 +397,22 @@ func _take(events: Array) -> void:
 ## the engine looks at the status.
 func _apply_marks(may_end: bool) -> void:
 	var keep_alive: MultiplayerPeer = self
-	while _queue.head() is RelayMeshPackets.RelayMark:
-		var mark: RelayMeshPackets.RelayMark = _queue.head()
-		if mark.change == RelayMeshPackets.RelayChange.ENDED and not may_end:
+	while _queue.head() is _RelayMeshPackets.RelayMark:
+		var mark: _RelayMeshPackets.RelayMark = _queue.head()
+		if mark.change == _RelayMeshPackets.RelayChange.ENDED and not may_end:
 			return
 		_queue.pop()
 		match mark.change:
-			RelayMeshPackets.RelayChange.STARTED:
+			_RelayMeshPackets.RelayChange.STARTED:
 				_status = CONNECTION_CONNECTED
 				joined.emit()
-			RelayMeshPackets.RelayChange.JOINED:
+			_RelayMeshPackets.RelayChange.JOINED:
 				_introduce(mark.peer, mark.player)
-			RelayMeshPackets.RelayChange.LEFT:
+			_RelayMeshPackets.RelayChange.LEFT:
 				_greeted.erase(mark.peer)
 				if _connected.erase(mark.peer):
 					peer_disconnected.emit(mark.peer)
-			RelayMeshPackets.RelayChange.ENDED:
+			_RelayMeshPackets.RelayChange.ENDED:
 				_finish(mark.reason, mark.text)
 	keep_alive = null
 
@@ -422,9 +423,9 @@ func _introduce(peer: int, player: int) -> void:
 	if _is_server():
 		if refuse_new_connections:
 			_room.forget(player)
-			_say(RelayMesh.KICK, _room.build_kick(player), RelayWire.Target.ALL)
+			_say(_RelayMesh.KICK, _room.build_kick(player), _RelayWire.Target.ALL)
 			return
-		_say(RelayMesh.GREET, _room.build_greeting(peer), RelayWire.Target.ONE, [player])
+		_say(_RelayMesh.GREET, _room.build_greeting(peer), _RelayWire.Target.ONE, [player])
 		_greeted.append(peer)
 	_connected[peer] = player
 	_emit_connected(peer)
@@ -434,7 +435,12 @@ func _introduce(peer: int, player: int) -> void:
 ## The host authenticates for all: to another client a newcomer is one whom the host let pass.
 func _emit_connected(peer: int) -> void:
 	var api := _api()
-	if api == null or _is_server() or peer == RelayMesh.HOST_ID or not api.auth_callback.is_valid():
+	if (
+		api == null
+		or _is_server()
+		or peer == _RelayMesh.HOST_ID
+		or not api.auth_callback.is_valid()
+	):
 		peer_connected.emit(peer)
 		return
 	var callback := api.auth_callback
@@ -461,20 +467,20 @@ func _admit_authenticated() -> void:
 		if api == null or peer in api.get_peers():
 			_greeted.erase(peer)
 			_seal()
-			_say(RelayMesh.ADMIT, _room.admit(peer), RelayWire.Target.ALL)
+			_say(_RelayMesh.ADMIT, _room.admit(peer), _RelayWire.Target.ALL)
 
 
 func _finish(reason: int, text: String) -> void:
 	var was_connected := _status == CONNECTION_CONNECTED
-	var may_try_again := reason == Problem.HOST_LEFT and _mode == RelayWire.JoinMode.JOIN_OR_CREATE
-	if not was_connected and may_try_again and RelayLink.clock() < _deadline_at:
-		_visit.leave_at_once(RelayLink.clock())
+	var may_try_again := reason == Problem.HOST_LEFT and _mode == _RelayWire.JoinMode.JOIN_OR_CREATE
+	if not was_connected and may_try_again and _RelayLink.clock() < _deadline_at:
+		_visit.leave_at_once(_RelayLink.clock())
 		_start()
 		return
 	problem_text = text
 	var visit := _visit
-	if was_connected and _connected.has(RelayMesh.HOST_ID):
-		peer_disconnected.emit(RelayMesh.HOST_ID)  # as ENet does
+	if was_connected and _connected.has(_RelayMesh.HOST_ID):
+		peer_disconnected.emit(_RelayMesh.HOST_ID)  # as ENet does
 	if _visit == visit:  # else a handler closed it, and may have joined again
 		_close()
 	_tell_end.call_deferred(disconnected if was_connected else join_refused, reason, text, self)
@@ -499,7 +505,7 @@ func _seal() -> void:
 func _plan_flush() -> void:
 	if _is_flush_planned or _visit == null:
 		return
-	if not _uploads.is_empty() or _visit.is_due(RelayLink.clock()):
+	if not _uploads.is_empty() or _visit.is_due(_RelayLink.clock()):
 		_is_flush_planned = true
 		_flush.call_deferred()
 
@@ -511,7 +517,7 @@ func _flush() -> void:
 		return
 	_seal()
 	_upload()
-	_take(_visit.send(RelayLink.clock()))
+	_take(_visit.send(_RelayLink.clock()))
 
 
 ## Hands uploads over to the connection, as many as it takes.
@@ -531,15 +537,15 @@ func _upload() -> void:
 		upload = _uploads.next(signals_pass)
 
 
-func _hand_over(upload: RelayMeshUploads.RelayUpload) -> Error:
+func _hand_over(upload: _RelayMeshUploads.RelayUpload) -> Error:
 	var connection := _visit.connection
 	if not upload.is_signal:
 		return connection.send_message(
 			upload.payload, upload.kind, upload.channel, upload.target, upload.players
 		)
-	var flags := RelayWire.SignalFlag.AFTER_LOG
-	if upload.kind & RelayMeshUploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
-		flags |= RelayWire.SignalFlag.NEWEST_FIRST
+	var flags := _RelayWire.SignalFlag.AFTER_LOG
+	if upload.kind & _RelayMeshUploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
+		flags |= _RelayWire.SignalFlag.NEWEST_FIRST
 	_count_signal(upload)
 	return (
 		connection
@@ -558,21 +564,21 @@ func _hand_over(upload: RelayMeshUploads.RelayUpload) -> Error:
 
 ## Tells whether all that may wait for a message that finds no room may pass it: it is large, or
 ## stands behind a large one. Signals wait for the small ones that were put before them.
-func _is_behind_large(message: RelayMeshUploads.RelayUpload) -> bool:
+func _is_behind_large(message: _RelayMeshUploads.RelayUpload) -> bool:
 	var outbox := _visit.connection.session.outbox
 	var is_large := (
-		message.payload.size() > RelayOutbox.LARGE_FRAGMENTS * RelayWire.MAX_FRAGMENT_BYTES
+		message.payload.size() > _RelayOutbox.LARGE_FRAGMENTS * _RelayWire.MAX_FRAGMENT_BYTES
 	)
 	return is_large or outbox.last_before_large() < outbox.last_id
 
 
 ## The relay drops signals beyond its rate; it counts fragments.
-func _count_signal(upload: RelayMeshUploads.RelayUpload) -> void:
+func _count_signal(upload: _RelayMeshUploads.RelayUpload) -> void:
 	var per_s := float(_welcome().signals_per_s)
-	var size := RelayParcel.fragment_bytes(
-		RelayWire.RelaySignalUpHeader.SIZE, upload.players.size()
+	var size := _RelayParcel.fragment_bytes(
+		_RelayWire.RelaySignalUpHeader.SIZE, upload.players.size()
 	)
-	var now := RelayLink.clock()
+	var now := _RelayLink.clock()
 	_signal_budget = minf(per_s, _signal_budget + (now - _signal_budget_at) * per_s)
 	_signal_budget_at = now
 	_signal_budget -= maxf(1.0, ceilf(upload.payload.size() / float(size)))

@@ -24,9 +24,9 @@ signal spawned(node: Node, player_id: int)
 ## the game.
 signal despawned(node: Node, player_id: int)
 
-const RelayClientScript := preload("relay_client.gd")
-const RelayFinder := preload("relay_finder.gd")
-const RelaySyncScript := preload("relay_sync.gd")
+const _RelayClientScript := preload("relay_client.gd")
+const _RelayFinder := preload("relay_finder.gd")
+const _RelaySyncScript := preload("relay_sync.gd")
 
 ## Multiplayer ids of others: 1 is the server, and us while no peer is set.
 const _FIRST_AUTHORITY := 2
@@ -46,7 +46,7 @@ const _FIRST_AUTHORITY := 2
 ## Another scene for the local player (with a camera, with input). Empty: the same.
 @export var local_scene: PackedScene
 ## The client to use. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: RelayClientScript:
+@export var client: _RelayClientScript:
 	set(value):
 		client = value
 		update_configuration_warnings()
@@ -58,7 +58,7 @@ func _ready() -> void:
 	if Engine.is_editor_hint():
 		return
 	if not is_instance_valid(client):
-		client = RelayFinder.find(self)
+		client = _RelayFinder.find(self)
 	if client == null:
 		_warn("there is no RelayClient: add one to the scene or as an autoload, or set client")
 		return
@@ -88,7 +88,7 @@ func _get_configuration_warnings() -> PackedStringArray:
 		warnings.append("Set player_scene: the scene that each player gets.")
 	if not spawn_path.is_empty() and get_node_or_null(spawn_path) == null:
 		warnings.append('There is no node "%s": correct spawn_path or clear it.' % spawn_path)
-	if RelayFinder.is_missing(self):
+	if _RelayFinder.is_missing(self):
 		warnings.append("There is no RelayClient: add one to the scene or as an autoload.")
 	return warnings
 
@@ -143,7 +143,7 @@ func _introduce(node: Node, player_id: int, player_name: String) -> void:
 	while not todo.is_empty():
 		var next: Node = todo.pop_back()
 		todo.append_array(next.get_children())
-		if next is RelaySyncScript:
+		if next is _RelaySyncScript:
 			next.client = client
 			next.player_id = player_id
 

@@ -27,12 +27,12 @@ extends Node
 ## news a player stands still. Angles turn the short way round. What moves further than
 ## [member teleport_distance] from one sample to the next is not drawn in between.
 
-const RelayClientScript := preload("relay_client.gd")
-const RelayFinder := preload("relay_finder.gd")
-const RelayStateLayout := preload("relay_state_layout.gd")
-const RelayPropertyScript := preload("relay_property.gd")
-const RelayStatesScript := preload("relay_states.gd")
-const RelayTimeline := preload("relay_timeline.gd")
+const _RelayClientScript := preload("relay_client.gd")
+const _RelayFinder := preload("relay_finder.gd")
+const _RelayStateLayout := preload("relay_state_layout.gd")
+const _RelayPropertyScript := preload("relay_property.gd")
+const _RelayStatesScript := preload("relay_states.gd")
+const _RelayTimeline := preload("relay_timeline.gd")
 
 ## Player id of nobody.
 const NOBODY := -1
@@ -61,7 +61,7 @@ const _GROUP := &"_relay_syncs"
 ## player, and so on. The room must permit as many (entities_per_player of [RelayClient]).
 @export_range(0, 255) var local_index := 0
 ## The client to use. Empty: the nearest one upwards in the tree, then autoloads.
-@export var client: RelayClientScript:
+@export var client: _RelayClientScript:
 	set(value):
 		client = value
 		update_configuration_warnings()
@@ -78,7 +78,7 @@ const _GROUP := &"_relay_syncs"
 		share_rotation = value
 		update_configuration_warnings()
 ## How each coordinate of the position is written; AUTO is exact, 4 bytes each.
-@export var position_encoding := RelayPropertyScript.Encoding.AUTO:
+@export var position_encoding := _RelayPropertyScript.Encoding.AUTO:
 	set(value):
 		position_encoding = value
 		update_configuration_warnings()
@@ -93,7 +93,7 @@ const _GROUP := &"_relay_syncs"
 		position_max = value
 		update_configuration_warnings()
 ## What else is shared: properties of the node above or of nodes below that one.
-@export var properties: Array[RelayPropertyScript] = []:
+@export var properties: Array[_RelayPropertyScript] = []:
 	set(value):
 		for property in properties:
 			if property != null and property.changed.is_connected(update_configuration_warnings):
@@ -122,8 +122,8 @@ var delay_s: float:
 	get:
 		return _timeline.delay_s if _timeline != null else 0.0
 
-var _layout: RelayStateLayout
-var _timeline: RelayTimeline
+var _layout: _RelayStateLayout
+var _timeline: _RelayTimeline
 var _entity_id := NOBODY
 var _has_published := false
 var _is_hiding := false
@@ -140,7 +140,7 @@ func _ready() -> void:
 	for problem in _layout.problems:
 		_warn(problem)
 	if not is_instance_valid(client):
-		client = RelayFinder.find(self)
+		client = _RelayFinder.find(self)
 	if client == null:
 		_warn("there is no RelayClient: add one to the scene or as an autoload, or set client")
 		return
@@ -206,9 +206,9 @@ func _get_configuration_warnings() -> PackedStringArray:
 	var layout := _new_layout()
 	for problem in layout.problems:
 		warnings.append(problem + ".")
-	if RelayFinder.is_missing(self):
+	if _RelayFinder.is_missing(self):
 		warnings.append("There is no RelayClient: add one to the scene or as an autoload.")
-	var used_client := client if is_instance_valid(client) else RelayFinder.find(self)
+	var used_client := client if is_instance_valid(client) else _RelayFinder.find(self)
 	var limit := _USUAL_MAX_BYTES
 	if used_client != null and int(used_client.get("max_state_bytes")) > 0:
 		limit = used_client.get("max_state_bytes")
@@ -227,25 +227,25 @@ func is_local() -> bool:
 	)
 
 
-func _new_layout() -> RelayStateLayout:
-	return RelayStateLayout.new(get_parent(), _shared())
+func _new_layout() -> _RelayStateLayout:
+	return _RelayStateLayout.new(get_parent(), _shared())
 
 
 ## What is shared, in the order of the inspector: position, rotation, the rest.
-func _shared() -> Array[RelayPropertyScript]:
-	var shared: Array[RelayPropertyScript] = []
+func _shared() -> Array[_RelayPropertyScript]:
+	var shared: Array[_RelayPropertyScript] = []
 	var parent := get_parent()
 	if parent == null:
 		return shared
 	var is_flat := parent is Node2D or parent is Control
 	if share_position and (is_flat or parent is Node3D):
 		shared.append(
-			RelayPropertyScript.create(^":position", position_encoding, position_min, position_max)
+			_RelayPropertyScript.create(^":position", position_encoding, position_min, position_max)
 		)
 	if share_rotation and is_flat:
-		shared.append(RelayPropertyScript.create(^":rotation"))
+		shared.append(_RelayPropertyScript.create(^":rotation"))
 	elif share_rotation and parent is Node3D:
-		shared.append(RelayPropertyScript.create(^":quaternion"))
+		shared.append(_RelayPropertyScript.create(^":quaternion"))
 	shared.append_array(properties)
 	return shared
 
@@ -264,7 +264,7 @@ func _start_anew() -> void:
 	if is_local():
 		_hide(false)
 		return
-	_timeline = RelayTimeline.new(_layout, 1.0 / client.tick_rate)
+	_timeline = _RelayTimeline.new(_layout, 1.0 / client.tick_rate)
 	_clock = _now()
 	var known := client.get_state(player_id, local_index)
 	var numbers := (
@@ -350,7 +350,7 @@ func _show() -> void:
 	_clock = now
 
 
-func _on_state_received(states: RelayStatesScript) -> void:
+func _on_state_received(states: _RelayStatesScript) -> void:
 	if _timeline == null:
 		return
 	var row := states.ids.find(_entity_id)
@@ -388,7 +388,7 @@ func _take(sample_at: float, bytes: PackedByteArray, start: int) -> void:
 
 func _on_entities_removed(entity_ids: PackedInt32Array) -> void:
 	if _timeline != null and entity_ids.has(_entity_id):
-		_timeline = RelayTimeline.new(_layout, 1.0 / client.tick_rate)
+		_timeline = _RelayTimeline.new(_layout, 1.0 / client.tick_rate)
 		_hide(hide_until_known)
 
 

@@ -9,6 +9,7 @@ const RelayConnection := preload("relay_connection.gd")
 const RelayLink := preload("relay_link.gd")
 const RelayLine := preload("relay_line.gd")
 const RelayRequest := preload("relay_request.gd")
+const RelayVisitScript := preload("relay_visit.gd")
 const RelayWire := preload("generated_wire.gd")
 
 ## DATA per tick that may go out, on average and at once (SPEC 5).
@@ -109,19 +110,35 @@ func is_over() -> bool:
 
 ## Sends what waits, then the goodbye once; the copies go with later calls of [method send].
 func leave(now: float) -> void:
-	if line.is_open():
-		if connection.state() == RelayConnection.RelayPhase.JOINED:
-			line.send(connection.tick(now))
-		connection.close(now)
-		line.send(connection.poll(now))
+	if connection.state() == RelayConnection.RelayPhase.JOINED:
+		line.send(connection.tick(now))
+	connection.close(now)
+	line.send(connection.poll(now))
 
 
-## The goodbye three times at once: the game quits, there is no later.
+## The goodbye three times at once: nobody will call [method send] again. Whom a WELCOME may still
+## make a player of the room waits for it without its owner, as long as the game goes on.
 func leave_at_once(now: float) -> void:
 	leave(now)
-	while line.is_open() and not is_over():
+	while connection.has_goodbyes():
 		line.send(connection.poll(connection.next_poll_at()))
-	line.close()
+	if is_over():
+		line.close()
+	else:
+		line.end_threads()
+		_linger(self)
+
+
+## Goes on with a visit that has been left, frame by frame, until it is over. The signal's connection
+## is all that keeps the visit alive: it ends with the scene tree, and the sockets with it. (A
+## function that awaits a frame would leak then.)
+static func _linger(visit: RelayVisitScript) -> void:
+	var tree := Engine.get_main_loop() as SceneTree
+	visit.send(RelayLink.clock())
+	if tree == null or visit.is_over():
+		visit.line.close()
+	else:
+		tree.process_frame.connect(_linger.bind(visit), CONNECT_ONE_SHOT)
 
 
 ## A game that loads a scene neither reads nor sends.

@@ -1,0 +1,215 @@
+"""The stages of the engine that handle every datagram: what they are, and their form in numpy columns.
+
+`ColumnStages` runs everywhere and is the meaning of each stage. `relay/loops` has the same as loops over single
+datagrams, for machines with numba: a third of the time, byte for byte the same datagrams (`tests/relay/test_loops.py`).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from protocol import dtypes
+from protocol.constants import ACK_WITHIN_DATAGRAMS, SAMPLE_CLAMP_MS, DataSection
+from protocol.drops import DropReason
+from protocol.sequence import extend_array
+from relay import acks, delivery, egress, ingress, pacing, snapshots
+from relay.batch import ROW_BYTES, Batch, Outgoing
+from relay.budgets import Budget
+from relay.columns import Bytes, Ints, expand, places, windows
+from relay.delivery import Open, Tails
+from relay.ingress import Received
+from relay.items import Items, Order
+from relay.log import LOG_CAP_ENTRIES
+from relay.world import World
+
+TOO_SLOW_S = 10.0
+"""A session that takes longer to read what is in the log, or to acknowledge anything at all, ends (SPEC 13)."""
+CREDIT_LOW = 8
+"""A client that may send fewer messages than this is told when it may send more, without waiting for other traffic."""
+
+
+@dataclass
+class TakenIn:
+    """What a receive pass leaves to do."""
+
+    cold: Ints
+    """Batch rows of HELLO, JOIN, PING, BYE and PATH_RESPONSE."""
+    unknown: Ints
+    """Batch rows of DATA of sessions that are not there."""
+    roamed: list[tuple[int, bytes]]
+    """(session row, address) of accepted DATA that came from another address than its session's."""
+    received: Received
+    """Accepted DATA, ordered by session and sequence number, for its messages and signals."""
+
+
+@dataclass
+class Plan:
+    """What a send begins with."""
+
+    allowed: Ints
+    """Datagrams that may be sent now, by session row."""
+    bare: Ints
+    """Rows of sessions that must be sent something now: acks owed, news of credit, keepalives."""
+
+
+@dataclass
+class Overdue:
+    """Rows of sessions that must end."""
+
+    silent: Ints
+    too_slow: Ints
+
+
+class Stages(Protocol):
+    """What the engine asks. Every call is one pass over all sessions."""
+
+    def take_in(self, batch: Batch, now: float) -> TakenIn:
+        """Check a batch (SPEC 11), accept what is left, settle its acknowledgements and write its states."""
+
+    def find_overdue(self, now: float) -> Overdue:
+        """Find sessions from which nothing came for too long, or that do not read their log."""
+
+    def plan(self, now: float, at_tick: bool) -> Plan:
+        """Tell what may, and what must be sent now."""
+
+    def find_open(self, now: float) -> tuple[Open, Tails]:
+        """Find what of the log each session lacks, and move the effective cursors."""
+
+    def due_pages(self) -> tuple[Items, Bytes]:
+        """Find due pages and encode the bodies they need. Returns: the items, and the bodies' bytes."""
+
+    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
+        """Cut items and bare acks into datagrams and record them. Returns: those, and how many signals went out."""
+
+
+class ColumnStages:
+    """Each stage as numpy calls over all sessions at once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pace = pacing.Pace(world.config)
+        self._mark_entries = delivery.mark_entries(world.config.client_bytes_per_s, TOO_SLOW_S)
+
+    # --- receive
+
+    def take_in(self, batch: Batch, now: float) -> TakenIn:
+        """See `Stages`: the steps of SPEC 11, one function each."""
+        world, stats = self._world, self._world.stats
+        hot, cold = ingress.split_kinds(batch, stats)
+        received = ingress.read_headers(batch, hot, stats)
+        received, unknown = ingress.find_sessions(received, world.sessions, stats)
+        received = self._within_budgets(received, now)
+        received = ingress.check_window(received, world.sessions, stats)
+        received = ingress.check_acks(received, world.sessions, world.rooms, stats)
+        received = ingress.check_sections(received, world.sessions, world.rooms, stats)
+        received, newest = acks.accept(received, world.sessions, stats, now)
+        taken = TakenIn(cold, unknown.at // ROW_BYTES, self._roamed(received), received)
+        if len(received.session):
+            acks.handle_acks(received, newest, world.sessions, world.entities, now)
+            acks.handle_log_acks(received, newest, world.sessions)
+            self._take_states(received, now)
+        return taken
+
+    def _within_budgets(self, received: Received, now: float) -> Received:
+        """Spend the sessions' budgets of datagrams and bytes (step 6)."""
+        world, table = self._world, self._world.sessions.table
+        world.budgets.refill(table, received.session, now)
+        if world.budgets.take_all(table, received.session, received.length):
+            return received
+        kept = world.budgets.covered(table, received.session, Budget.DATAGRAMS)
+        world.stats.count_dropped(DropReason.OVER_RATE, kept)
+        received = received.where(kept)
+        kept = world.budgets.covered_bytes(table, received.session, received.length)
+        world.stats.count_dropped(DropReason.OVER_BYTE_RATE, kept)
+        return received.where(kept)
+
+    def _roamed(self, received: Received) -> list[tuple[int, bytes]]:
+        """List accepted datagrams from an address that is not their session's (step 10)."""
+        known = self._world.sessions.table.address[received.session]
+        moved = places((received.address != known).any(axis=1)).tolist()
+        return [(int(received.session[i]), received.address[i].tobytes()) for i in moved]
+
+    def _take_states(self, received: Received, now: float) -> None:
+        """Write the states of STATE sections into the rooms' tables (SPEC 7)."""
+        world = self._world
+        sections = received.sections.of(DataSection.STATE)
+        if not len(sections.at):
+            return
+        header, _ = ingress.read_section_headers(received.source, sections, dtypes.STATE_HEADER_DTYPE)
+        stride = header["stride"].astype(np.int64)
+        which, k = expand(header["count"].astype(np.int64))
+        at = sections.at[which] + dtypes.STATE_HEADER.size + k * (2 + stride[which])
+        datagram = sections.datagram[which]
+        clock = world.clock_ms(now)
+        sample = extend_array(header["sample_ms"], np.full(len(stride), clock))
+        sample = np.minimum(np.maximum(sample, clock - SAMPLE_CLAMP_MS), clock)
+        session = received.session[datagram]
+        world.entities.apply_writes(
+            world.rooms,
+            world.stats,
+            received.source,
+            session=session,
+            room_row=world.sessions.table.room[session],
+            entity_id=windows(received.source, "<u2")[at].astype(np.int64),
+            seq=received.seq[datagram],
+            sample_ms=sample[which],
+            stride=stride[which],
+            state_at=at + 2,
+            stamp=world.stamp,
+        )
+
+    # --- send
+
+    def find_overdue(self, now: float) -> Overdue:
+        """See `Stages`. While memory for logs is short, those who do not read have half the time.
+
+        So a few cannot silence every other room.
+        """
+        world = self._world
+        table, live = world.sessions.table, world.sessions.live
+        silent = now - table.heard_at[live] > world.config.timeout_s
+        waited_s = now - table.log_marked_at[live]
+        stuck = waited_s > TOO_SLOW_S / 2
+        if stuck.any() and not world.log.is_short():
+            stuck = waited_s > TOO_SLOW_S
+        # who says that it gets nothing would keep others' player ids from being given out again
+        deaf = (table.send_seq > table.acked_seq)[live] & ((table.heard_at - table.acked_at)[live] > TOO_SLOW_S)
+        behind = world.rooms.table.log_head[table.room[live]] - table.log_effective[live]
+        return Overdue(live[silent], live[stuck | deaf | (behind > LOG_CAP_ENTRIES)])
+
+    def plan(self, now: float, at_tick: bool) -> Plan:
+        """See `Stages`."""
+        table, live = self._world.sessions.table, self._world.sessions.live
+        allowed = np.zeros(table.rows, np.int64)
+        allowed[live] = self._pace.allowed(table, live, now, at_tick)
+        horizon = now + self._world.period_s if at_tick else now
+        needed = (table.ack_due_at[live] <= horizon) | (table.ack_owed[live] >= ACK_WITHIN_DATAGRAMS)
+        if at_tick:
+            needed |= now - table.sent_at[live] >= self._world.config.keepalive_s
+            needed |= egress.has_news_of_credit(table, live, CREDIT_LOW)
+        return Plan(allowed, live[needed])
+
+    def find_open(self, now: float) -> tuple[Open, Tails]:
+        """See `Stages`."""
+        world = self._world
+        return delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
+
+    def due_pages(self) -> tuple[Items, Bytes]:
+        """See `Stages`."""
+        world = self._world
+        table, live = world.sessions.table, world.sessions.live
+        receivers = snapshots.whose_turn(table, live, world.tick, world.tick_before)
+        due = snapshots.find_due(table, receivers, world.rooms, world.entities, world.tick, world.period_s)
+        return snapshots.build_items(due, world.rooms, world.entities, world.tick, world.period_s)
+
+    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
+        """See `Stages`."""
+        world, allowed, bare = self._world, plan.allowed, plan.bare
+        chosen = egress.cut(items, bare[allowed[bare] > 0], allowed)
+        outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, keep)
+        sent, paged = chosen.items, chosen.items.are(Order.PAGE)
+        snapshots.note_sent(
+            world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick
+        )
+        return outgoing, int(np.count_nonzero(sent.are(Order.SIGNAL)))
