@@ -27,19 +27,19 @@ class Budgets:
     """The rates of one relay, applied to rows of the session table."""
 
     def __init__(self, config: RelayConfig) -> None:
-        self._per_s = np.array(
+        self.per_s = np.array(
             [config.datagrams_per_s, config.bytes_per_s, config.messages_per_s, config.signals_per_s], np.float64
         )
 
     def fill(self, table: SessionTable, row: int, now: float) -> None:
         """Give a new session full buckets."""
-        table.tokens[row] = self._per_s
+        table.tokens[row] = self.per_s
         table.tokens_at[row] = now
 
     def refill(self, table: SessionTable, rows: Ints, now: float) -> None:
         """Add what has accrued since each row was last refilled. Rows may repeat."""
         elapsed = np.maximum(now - table.tokens_at[rows], 0.0)
-        table.tokens[rows] = np.minimum(table.tokens[rows] + elapsed[:, None] * self._per_s, self._per_s)
+        table.tokens[rows] = np.minimum(table.tokens[rows] + elapsed[:, None] * self.per_s, self.per_s)
         table.tokens_at[rows] = now
 
     @staticmethod

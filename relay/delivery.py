@@ -74,7 +74,7 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, max_marked: int, now: 
     lags = head > table.log_cursor[rows]
     if not lags.any():
         _move_marks(table, rooms, rows, max_marked, now)
-        return _nothing_open()
+        return nothing_open()
     rows, head = rows[lags], head[lags]
     effective = table.log_effective[rows]
     limit = np.minimum(head, effective + LOG_WINDOW)
@@ -92,7 +92,7 @@ def find_open(log: Log, sessions: Sessions, rooms: Rooms, max_marked: int, now: 
     return _build_open(log, table, rows, limit, which, index, entry)
 
 
-def _nothing_open() -> tuple[Open, Tails]:
+def nothing_open() -> tuple[Open, Tails]:
     """Everybody has everything: most ticks of most servers."""
     nothing, never = np.zeros(0, np.int64), np.zeros(0, np.bool_)
     found = Open(nothing, nothing, nothing, never, nothing, nothing, nothing, never)

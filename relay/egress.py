@@ -22,7 +22,7 @@ from relay.sessions import Sessions, SessionTable
 SPACE_BYTES = MAX_BODY_BYTES - dtypes.UPDATE_HEADER.size
 """What the items of one datagram may fill: 1,160 - 32 = 1,128."""
 RANGE_BYTES = dtypes.SECTION_HEADER.size + dtypes.RANGE_HEADER.size
-_RANGE_DTYPE = np.dtype([("section", dtypes.SECTION_HEADER_DTYPE), ("range", dtypes.RANGE_HEADER_DTYPE)])
+RANGE_DTYPE = np.dtype([("section", dtypes.SECTION_HEADER_DTYPE), ("range", dtypes.RANGE_HEADER_DTYPE)])
 
 
 @dataclass
@@ -155,7 +155,7 @@ def _begins_range(chosen: Cut) -> Bools:
 def _build_ranges(items: Items, heads_range: Bools) -> npt.NDArray[np.void]:
     """Write the section and range header of every range."""
     starts = places(heads_range)
-    ranges = np.zeros(len(starts), _RANGE_DTYPE)
+    ranges = np.zeros(len(starts), RANGE_DTYPE)
     if not len(starts):
         return ranges
     is_log = items.order % 2 == 0

@@ -7,6 +7,8 @@ changed. Every stage is one function over all sessions, so a pass costs the same
 1,000; only joining, leaving and what goes wrong is Python per datagram.
 """
 
+from collections.abc import Callable
+
 from protocol import dtypes
 from protocol.constants import ByeReason, DataSection
 from relay import delivery, egress, pacing
@@ -23,7 +25,7 @@ from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
 from relay.stages import ColumnStages, Plan, Stages
 from relay.stats import Stats
-from relay.world import Event, build_world
+from relay.world import Event, World, build_world
 
 MAX_RESETS_PER_PASS = 16
 """Datagrams of unknown sessions that are looked at one by one in a pass."""
@@ -34,19 +36,26 @@ QUICK_S = 1.0
 class Engine:
     """One relay. Never raises on anything from the wire."""
 
-    def __init__(self, config: RelayConfig, secret: bytes, rng: Random) -> None:
+    def __init__(
+        self,
+        config: RelayConfig,
+        secret: bytes,
+        rng: Random,
+        build_stages: Callable[[World], Stages] = ColumnStages,
+    ) -> None:
         """Make an empty relay.
 
         Args:
             secret: 16 to 32 bytes that nobody else knows; the same after a restart, or clients cannot be told of it.
             rng: Source of session ids and secrets: unguessable in production, seeded in tests.
+            build_stages: What handles every datagram; all give the same datagrams.
         """
         self.config = config
         self.world = build_world(config, rng)
         self.lobby = Lobby(self.world, secret)
         self._quick_until = 0.0
         self._ticks_per_adapt = max(1, round(config.tick_rate * pacing.ADAPT_S))
-        self._stages: Stages = ColumnStages(self.world)
+        self._stages = build_stages(self.world)
 
     # --- what whoever runs the engine may read
 

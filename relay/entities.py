@@ -5,6 +5,7 @@ removal leaves its tick in that row for good: it is never forgotten, so no basel
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from protocol import dtypes
 from protocol.drops import DropReason
@@ -28,6 +29,7 @@ class EntityTable(Columns):
         "changed_tick": ("i8", ()),
         "removed_tick": ("i8", ()),
         "sample_ms": ("i8", ()),  # server time of the sample
+        "pending": ("i4", ()),  # 0 but within a pass of `loops.intake`: number of the write that counts
     }
     length: Bytes
     owner: Ints
@@ -35,6 +37,7 @@ class EntityTable(Columns):
     changed_tick: Ints
     removed_tick: Ints
     sample_ms: Ints
+    pending: npt.NDArray[np.int32]
 
 
 class StateBytes(Columns):
@@ -47,8 +50,12 @@ class StateBytes(Columns):
 class PageTable(Columns):
     """One row per page of every room."""
 
-    COLUMNS = {"changed_tick": ("i8", ())}
+    COLUMNS = {
+        "changed_tick": ("i8", ()),
+        "newest_body": ("i4", ()),  # 0 but within a pass of `loops.pages`: 1 + number of the body found last
+    }
     changed_tick: Ints
+    newest_body: npt.NDArray[np.int32]
 
 
 class SessionPages(Columns):

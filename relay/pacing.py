@@ -34,15 +34,15 @@ class Pace:
     """What may be sent to each client now. Between ticks only a part of it, so that there is room for the snapshot."""
 
     def __init__(self, config: RelayConfig) -> None:
-        self._per_s = float(config.client_bytes_per_s)
-        self._burst = max(self._per_s * max(BURST_S, 1 / config.tick_rate), 2.0 * MAX_BODY_BYTES)
+        self.bytes_per_s = float(config.client_bytes_per_s)
+        self.burst = max(self.bytes_per_s * max(BURST_S, 1 / config.tick_rate), 2.0 * MAX_BODY_BYTES)
 
     def allowed(self, table: SessionTable, rows: Ints, now: float, at_tick: bool) -> Ints:
         """Tell how many datagrams each session may be sent now, (n,)."""
         elapsed = now - table.send_tokens_at[rows]
-        table.send_tokens[rows] = np.minimum(table.send_tokens[rows] + elapsed * self._per_s, self._burst)
+        table.send_tokens[rows] = np.minimum(table.send_tokens[rows] + elapsed * self.bytes_per_s, self.burst)
         table.send_tokens_at[rows] = now
-        tokens = table.send_tokens[rows] - (0.0 if at_tick else self._burst / 2)
+        tokens = table.send_tokens[rows] - (0.0 if at_tick else self.burst / 2)
         # a bucket may be overdrawn by one datagram: else it would have to hold a whole one
         by_rate = np.where(tokens > 0, tokens // MAX_BODY_BYTES + 1, 0).astype(np.int64)
         flight = table.send_seq[rows] - table.acked_seq[rows] + (0 if at_tick else RESERVED_DATAGRAMS)

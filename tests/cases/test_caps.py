@@ -19,7 +19,7 @@ from protocol.constants import (
     UpdateSection,
 )
 from protocol.drops import DropReason
-from relay import engine, lobby, log, messages, pacing, signals
+from relay import lobby, log, messages, pacing, signals, stages
 from relay.config import RelayConfig
 from tests.sim.raw import Desk, RawClient, state_section
 
@@ -307,7 +307,7 @@ def test_a_message_of_more_fragments_than_permitted_ends_its_session() -> None:
 
 def test_entries_that_a_member_may_be_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credit keeps a room far below the real cap, so the cap is lowered here: who is 102 behind is too slow."""
-    monkeypatch.setattr(engine, "LOG_CAP_ENTRIES", 100)
+    monkeypatch.setattr(stages, "LOG_CAP_ENTRIES", 100)
     desk = desk_with(**ROOMY)
     writers = [RawClient(desk, number).join(max_players=8) for number in range(3)]
     slow = RawClient(desk, 99).join()

@@ -1,13 +1,13 @@
 extends SceneTree
-## Who gives up while WELCOME is under way, in all the ways that a game has. Options: --port=N (behind
-## a slow line), --how=NAME of a function below, --thread.
+## Who gives up while WELCOME is under way, in all the ways that a game has. Options: --port=N
+## (behind a slow line), --how=NAME of a function below, --thread.
 
 const Connection := preload("res://addons/tickrelay/relay_connection.gd")
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
 const RelayMultiplayerPeer := preload("res://addons/tickrelay/relay_multiplayer_peer.gd")
 
 ## Longer than WELCOME is under way, and BYE back.
-const PATIENCE_S := 1.5
+const PATIENCE_S := 1.0
 
 var port := 0
 var is_threaded := false

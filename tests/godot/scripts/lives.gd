@@ -4,8 +4,9 @@ extends SceneTree
 
 const RelayAddress := preload("res://addons/tickrelay/relay_address.gd")
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
+const RelayConnection := preload("res://addons/tickrelay/relay_connection.gd")
 
-const _JOINING := RelayClient.RelayConnection.RelayPhase.JOINING
+const _JOINING := RelayConnection.RelayPhase.JOINING
 ## Longer than both time-outs.
 const LOADING_MS := 1600
 

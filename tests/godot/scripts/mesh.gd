@@ -3,6 +3,7 @@ extends SceneTree
 ## network: what each one gets is what was for it, in order; equal packets are uploaded once.
 
 const Events := preload("res://addons/tickrelay/relay_events.gd")
+const Order := preload("res://addons/tickrelay/relay_mesh_order.gd")
 const Packets := preload("res://addons/tickrelay/relay_mesh_packets.gd")
 const Room := preload("res://addons/tickrelay/relay_mesh.gd")
 const Uploads := preload("res://addons/tickrelay/relay_mesh_uploads.gd")
@@ -17,6 +18,7 @@ const ROUNDS := 200
 var rooms: Array[Room] = []
 var queues: Array[Packets] = []
 var failures: Array[String] = []
+var now := 0.0
 
 
 func _initialize() -> void:
@@ -28,7 +30,9 @@ func _initialize() -> void:
 	_test_as_many_as_all_are_not_all()
 	_test_a_packet_beyond_a_message()
 	_test_an_ordered_signal_behind_a_large_one()
-	_test_numbers_wrap_behind_a_large_one()
+	_test_a_large_one_that_newer_signals_have_passed()
+	_test_pieces_that_newer_signals_have_passed()
+	_test_numbers_wrap()
 	_test_a_large_one_among_ordered_signals()
 	_test_signals_pass_messages()
 	_test_what_waits_has_a_limit()
@@ -56,11 +60,11 @@ func _add(me: int) -> void:
 	rooms[me].me = me
 	if me > 0:
 		for other in me:
-			rooms[me].take(_joined(other))
+			rooms[me].take(_joined(other), now)
 		var host := Events.RelayHostChanged.new()
-		rooms[me].take(host)
+		rooms[me].take(host, now)
 	for room in rooms:
-		room.take(_joined(me))
+		room.take(_joined(me), now)
 	if me > 0:
 		var peer := rooms[0].peer_of(me)
 		_say(Room.GREET, rooms[0].build_greeting(peer), [me])
@@ -76,7 +80,7 @@ func _joined(player: int, index: int = 7) -> Events.RelayPlayerJoined:
 
 func _say(kind: int, payload: PackedByteArray, to: Array) -> void:
 	for player: int in to:
-		rooms[player].take(_message(0, kind, 0, payload))
+		rooms[player].take(_message(0, kind, 0, payload), now)
 
 
 func _message(sender: int, kind: int, channel: int, payload: PackedByteArray) -> RefCounted:
@@ -126,7 +130,7 @@ func _deliver_these(sender: int, uploads: Array[Uploads.RelayUpload]) -> int:
 			event.payload = upload.payload
 			if upload.is_signal:
 				event.sequence = num_signals
-			rooms[player].take(event)
+			rooms[player].take(event, now)
 	return uploads.size()
 
 
@@ -232,7 +236,37 @@ func _test_a_packet_beyond_a_message() -> void:
 	_check(uploads.put(too_long, 0, RELIABLE, 1) == ERR_OUT_OF_MEMORY, "too long a packet")
 
 
+## A minute later the mesh has forgotten what it saw: a test may number its signals anew.
+func _let_time_pass() -> void:
+	now += Order.LARGE_S + 1.0
+
+
+## Longer than a signal, and an upload of its own.
+func _large() -> PackedByteArray:
+	var payload := PackedByteArray()
+	payload.resize(Wire.MAX_SIGNAL_BYTES + 1)
+	return payload
+
+
+## Delivers an upload to player 1 once more. [param sequence]: of a signal.
+func _take_again(upload: Uploads.RelayUpload, sequence: int = 0, channel: int = 0) -> void:
+	var event := _message(0, upload.kind, channel, upload.payload)
+	if upload.is_signal:
+		event = Events.RelaySignalReceived.new()
+		event.kind = upload.kind
+		event.channel = channel
+		event.payload = upload.payload
+		event.sequence = sequence & 0xFFFF
+	rooms[1].take(event, now)
+
+
+## What player 1 reads, by its size.
+func _read_sizes() -> Array:
+	return _read(1).map(func(packet: Array) -> int: return packet[3].size())
+
+
 func _test_an_ordered_signal_behind_a_large_one() -> void:
+	_let_time_pass()
 	var uploads := Uploads.new()
 	uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
 	uploads.seal(0, PackedInt32Array(), 0)
@@ -246,43 +280,78 @@ func _test_an_ordered_signal_behind_a_large_one() -> void:
 	var got := _read(1)
 	_check(got.size() == 2, "of two signals the one sent before the large packet is dropped")
 	_check(got[0][1] == ORDERED, "a large packet keeps its mode")
+	_check(rooms[1].num_late_signals == 1, "and counted")
 
 
-## Longer than a signal, and an upload of its own.
-func _large() -> PackedByteArray:
+## It was handed over: the newest position of a game was followed by one of seconds ago.
+func _test_a_large_one_that_newer_signals_have_passed() -> void:
+	for players: Array in [[1], range(1, NUM_PLAYERS)]:  # to one, and to all: behind the serial
+		_let_time_pass()
+		rooms[1].num_late_messages = 0
+		var uploads := Uploads.new()
+		for payload: PackedByteArray in [_large(), PackedByteArray([1])]:
+			for player: int in players:
+				uploads.put(payload, 0, ORDERED, player)
+		_seal(uploads, 0)
+		var made := _take_all(uploads)
+		_take_again(made[1], 1, 1)
+		_take_again(made[0])
+		_check(_read_sizes() == [1, _large().size()], "passed on another channel only")
+		_take_again(made[1], 2)
+		_take_again(made[0])
+		_check(_read_sizes() == [1], "passed on its channel")
+		_check(rooms[1].num_late_messages == 1, "and counted")
+
+
+## A signal comes between the pieces of a packet that was put before it.
+func _test_pieces_that_newer_signals_have_passed() -> void:
+	_let_time_pass()
+	var uploads := Uploads.new()
 	var payload := PackedByteArray()
-	payload.resize(Wire.MAX_SIGNAL_BYTES + 1)
-	return payload
-
-
-func _take_again(upload: Uploads.RelayUpload, sequence: int, channel: int = 0) -> void:
-	var event := Events.RelaySignalReceived.new()
-	event.kind = upload.kind
-	event.channel = channel
-	event.payload = upload.payload
-	event.sequence = sequence & 0xFFFF
-	rooms[1].take(event)
+	payload.resize(Wire.MAX_MESSAGE_BYTES + 1)
+	uploads.put(payload, 0, ORDERED, 1)
+	uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
+	_seal(uploads, 0)
+	var made := _take_all(uploads)
+	_check(made.size() == 3, "two pieces and a signal")
+	_take_again(made[0])
+	_take_again(made[2], 1)
+	_take_again(made[1])
+	_check(_read_sizes() == [1], "the large one comes too late")
+	_take_again(made[1])
+	_check(_read_sizes().size() == 0, "nothing of it is left")
 
 
 ## Once half of the numbers had gone by, all ordered signals seemed to be older than the large one:
-## for nine minutes at 60 a second nothing arrived on its channel.
-func _test_numbers_wrap_behind_a_large_one() -> void:
-	for channel: int in [0, 1]:  # it is passed there, or on another channel only
-		var uploads := Uploads.new()
-		uploads.put(_large(), 0, ORDERED, 1)
-		uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
-		_seal(uploads, 0)
-		var made := _take_all(uploads)
-		rooms[1].take(_message(0, made[0].kind, 0, made[0].payload))
+## for nine minutes at 60 a second nothing arrived on its channel. So it is with large ones behind a
+## signal.
+func _test_numbers_wrap() -> void:
+	var uploads := Uploads.new()
+	uploads.put(_large(), 0, ORDERED, 1)
+	uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
+	_seal(uploads, 0)
+	var made := _take_all(uploads)
+	for channel: int in [0, 1]:  # the large one is passed there, or on another channel only
+		_let_time_pass()
+		_take_again(made[0])
 		for sequence in range(1, 0xA000, 0x1000):
 			_take_again(made[1], sequence, channel)
+			now += 0x1000 / 300.0  # as many as the relay takes
 		_read(1)
 		_take_again(made[1], 0xA000)
-		_check(_read(1).size() == 1, "a signal long after a large one, channel %d" % channel)
+		_check(_read_sizes() == [1], "a signal long after a large one, channel %d" % channel)
+	for ahead in range(0x1000, 0x10000, 0x1000):
+		_let_time_pass()
+		_take_again(made[1], 1)
+		now += ahead / 300.0
+		made[0].payload.encode_u16(0, 1 + ahead & 0xFFFF)
+		_take_again(made[0])
+		_check(_read_sizes() == [1, _large().size()], "large, %d signals after one" % ahead)
 
 
 ## Three of one frame and channel: the large one is a message between two signals.
 func _test_a_large_one_among_ordered_signals() -> void:
+	_let_time_pass()
 	var uploads := Uploads.new()
 	uploads.put(PackedByteArray([1]), 0, ORDERED, 1)
 	uploads.put(_large(), 0, ORDERED, 1)
@@ -290,13 +359,14 @@ func _test_a_large_one_among_ordered_signals() -> void:
 	_seal(uploads, 0)
 	var made := _take_all(uploads)
 	_deliver_these(0, made)
-	var sizes := _read(1).map(func(packet: Array) -> int: return packet[3].size())
+	var sizes := _read_sizes()
 	_check(sizes == [1, _large().size(), 1], "in the order in which they were put: %s" % [sizes])
 	_check(made.size() == 3, "none shares an upload")
-	rooms[1].take(_message(0, made[1].kind, 0, made[1].payload))
+	_let_time_pass()
+	_take_again(made[1])
 	for at: int in [0, 2]:
 		_take_again(made[at], 1 + at / 2)
-	sizes = _read(1).map(func(packet: Array) -> int: return packet[3].size())
+	sizes = _read_sizes()
 	_check(sizes == [_large().size(), 1], "the first comes too late: %s" % [sizes])
 
 
@@ -347,22 +417,22 @@ func _test_words_for_an_earlier_player_of_this_id() -> void:
 	var queue := Packets.new()
 	var newcomer := Room.new(queue, false)
 	newcomer.me = NUM_PLAYERS
-	newcomer.take(_joined(0, 20))
-	newcomer.take(Events.RelayHostChanged.new())
-	newcomer.take(_joined(NUM_PLAYERS, 21))
+	newcomer.take(_joined(0, 20), now)
+	newcomer.take(Events.RelayHostChanged.new(), now)
+	newcomer.take(_joined(NUM_PLAYERS, 21), now)
 	var earlier := rooms[0].build_greeting(rooms[0].peer_of(NUM_PLAYERS))
-	newcomer.take(_message(0, Room.GREET, 0, earlier))
-	newcomer.take(_message(0, Room.KICK, 0, rooms[0].build_kick(NUM_PLAYERS)))
+	newcomer.take(_message(0, Room.GREET, 0, earlier), now)
+	newcomer.take(_message(0, Room.KICK, 0, rooms[0].build_kick(NUM_PLAYERS)), now)
 	_check(newcomer.own_id == 0 and queue.head() == null, "a word for another is passed over")
 	var left := Events.RelayPlayerLeft.new()
 	left.player_id = NUM_PLAYERS
-	rooms[0].take(left)
-	rooms[0].take(_joined(NUM_PLAYERS, 21))
+	rooms[0].take(left, now)
+	rooms[0].take(_joined(NUM_PLAYERS, 21), now)
 	var peer := rooms[0].peer_of(NUM_PLAYERS)
-	newcomer.take(_message(0, Room.GREET, 0, rooms[0].build_greeting(peer)))
+	newcomer.take(_message(0, Room.GREET, 0, rooms[0].build_greeting(peer)), now)
 	_check(newcomer.own_id == peer, "the next word is for it")
 	_check(earlier.decode_u32(0) != peer, "peer ids are not used again")
-	newcomer.take(_message(0, Room.KICK, 0, rooms[0].build_kick(NUM_PLAYERS)))
+	newcomer.take(_message(0, Room.KICK, 0, rooms[0].build_kick(NUM_PLAYERS)), now)
 	var ends := _marks(queue).filter(
 		func(mark: Packets.RelayMark) -> bool: return mark.change == Packets.RelayChange.ENDED
 	)
@@ -385,11 +455,11 @@ func _test_garbage() -> void:
 				)
 				if kind == Room.KICK and sender == 0:
 					continue
-				rooms[1].take(_message(sender, kind, 3, payload))
+				rooms[1].take(_message(sender, kind, 3, payload), now)
 				var event := Events.RelaySignalReceived.new()
 				event.sender = sender
 				event.kind = kind
 				event.payload = payload
-				rooms[1].take(event)
+				rooms[1].take(event, now)
 	_read(1)
 	_check(rooms[1].own_id == 2, "nobody changes who we are")

@@ -5,8 +5,10 @@ extends SceneTree
 const Peer := preload("res://addons/tickrelay/relay_multiplayer_peer.gd")
 const Connection := preload("res://addons/tickrelay/relay_connection.gd")
 const Events := preload("res://addons/tickrelay/relay_events.gd")
+const Link := preload("res://addons/tickrelay/relay_link.gd")
 const Room := preload("res://addons/tickrelay/relay_mesh.gd")
 const Session := preload("res://addons/tickrelay/relay_session.gd")
+const Uploads := preload("res://addons/tickrelay/relay_mesh_uploads.gd")
 const Wire := preload("res://addons/tickrelay/generated_wire.gd")
 
 const RELIABLE := MultiplayerPeer.TRANSFER_MODE_RELIABLE
@@ -15,6 +17,8 @@ const HOST := 0
 const OURS := 1
 const JOINED_AT := 21
 const ADDRESS := "127.0.0.1:1"
+## First byte of what SceneMultiplayer.send_bytes sends.
+const _RAW := 3
 
 var failures: Array[String] = []
 var told: Array[String] = []
@@ -34,6 +38,7 @@ func _initialize() -> void:
 	await _test_a_scene_is_loaded_while_joining()
 	_test_signals_pass_a_file()
 	_test_signals_do_not_pass_small_messages()
+	_test_what_comes_too_late_is_counted()
 	_test_warnings()
 	print("@", JSON.stringify({"event": "result", "failures": failures}))
 	quit()
@@ -74,7 +79,7 @@ func _enter(is_greeted: bool = true) -> void:
 	fields.datagrams_per_s = 200
 	fields.message_credit = 64
 	var connection := peer._visit.connection
-	connection.session = Session.new(fields, peer.RelayLink.clock(), {}, connection._events, 0.0)
+	connection.session = Session.new(fields, Link.clock(), {}, connection._events, 0.0)
 	_tell(Events.RelayJoined.new())
 	for player: int in [HOST, OURS]:
 		var member := Events.RelayPlayerJoined.new()
@@ -255,6 +260,38 @@ func _test_signals_do_not_pass_small_messages() -> void:
 	_send()
 	_check(session.signals_out._queue[0].after == session.outbox.last_id, "and then follows it")
 	peer.close()
+
+
+## Ordered packets of the host: a small one and the large one that it passed, on another channel the
+## other way round, and a message that is none.
+func _test_what_comes_too_late_is_counted() -> void:
+	_play()
+	var got: Array[int] = []
+	api.peer_packet.connect(func(_id: int, packet: PackedByteArray) -> void: got.append(packet[0]))
+	_tell(_ordered(Events.RelaySignalReceived.new(), 1, [_RAW, 1]))
+	_tell(_ordered(Events.RelayMessageReceived.new(), 1, [0, 0, _RAW, 2]))
+	_tell(_ordered(Events.RelayMessageReceived.new(), 2, [2, 0, _RAW, 3]))
+	_tell(_ordered(Events.RelaySignalReceived.new(), 2, [_RAW, 4]))
+	_tell(_ordered(Events.RelayMessageReceived.new(), 2, [0]))
+	api.poll()
+	_check(got == [1, 3], "in order: %s" % [got])
+	var counted := peer.statistics()
+	_check(counted["messages_late"] == 1, "a large one too late")
+	_check(counted["signals_late"] == 1, "a small one too late")
+	_check(counted["packets_malformed"] == 1, "none at all")
+	_check(counted["signals_superseded"] == 0, "nothing else was late")
+	peer.close()
+
+
+## The host's first signal, or a message that says what stands before it.
+func _ordered(event: RefCounted, channel: int, payload: Array) -> RefCounted:
+	event.sender = HOST
+	event.kind = Uploads.KIND | MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED
+	event.channel = channel
+	event.payload = PackedByteArray(payload)
+	if event is Events.RelaySignalReceived:
+		event.sequence = 1
+	return event
 
 
 func _test_warnings() -> void:

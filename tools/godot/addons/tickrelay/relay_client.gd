@@ -163,15 +163,15 @@ var server_time: float:
 ## Smoothed time to the relay and back, seconds; -1 until measured.
 var round_trip_s: float:
 	get:
-		return _visit.connection.session.flight.rtt_s if is_joined() else -1.0
+		return _visit.connection.session.round_trip_s() if is_joined() else -1.0
 ## Share of the relay's datagrams that got lost lately, 0 to 1.
 var loss_down: float:
 	get:
-		return _visit.connection.session.receipts.loss_meter.loss() if is_joined() else 0.0
+		return _visit.connection.session.loss_down() if is_joined() else 0.0
 ## Share of our datagrams that got lost lately, 0 to 1.
 var loss_up: float:
 	get:
-		return _visit.connection.session.flight.loss_meter.loss() if is_joined() else 0.0
+		return _visit.connection.session.loss_up() if is_joined() else 0.0
 
 var _visit: _RelayVisit
 var _probe: _RelayProbe
@@ -360,8 +360,9 @@ func room_limits() -> Dictionary:
 
 
 ## Counters of this session: [code]datagrams_in, datagrams_out, bytes_in, bytes_out,
-## messages_waiting, messages_resent, signals_unsent, dropped[/code] (reason -> count of what was
-## not taken).
+## messages_waiting, messages_resent, signals_unsent, signals_superseded[/code] (came after a newer
+## one that asked for newest_first order), [code]dropped[/code] (reason -> count of what was not
+## taken).
 func statistics() -> Dictionary:
 	return {} if _visit == null else _visit.statistics()
 

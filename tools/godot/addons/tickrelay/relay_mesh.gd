@@ -23,6 +23,7 @@ extends RefCounted
 ## them too; so they carry the serial of the newest ADMIT that their sender had read.
 
 const RelayEvents := preload("relay_events.gd")
+const RelayMeshOrder := preload("relay_mesh_order.gd")
 const RelayMeshPackets := preload("relay_mesh_packets.gd")
 const RelayMeshUploads := preload("relay_mesh_uploads.gd")
 const RelayWire := preload("generated_wire.gd")
@@ -41,9 +42,6 @@ const HOST_ID := 1
 const NOBODY := -1
 const _PAIR_BYTES := 6
 const _MAX_ID := 0x7fffffff
-## A signal that is so many numbers ahead of another was put later, and the other is under way no
-## more (chosen: a quarter of the numbers, 54 s at the relay's usual 300 a second).
-const _FAR_AHEAD := 0x4000
 
 ## Our player id, NOBODY before we are in the room.
 var me := NOBODY
@@ -57,6 +55,10 @@ var host := NOBODY
 var serial := 0
 ## Packets that were not taken because they were malformed or of nobody.
 var num_dropped := 0
+## Signals and messages with unreliable_ordered packets that were not handed over because a newer
+## packet had been, which came the other way.
+var num_late_signals := 0
+var num_late_messages := 0
 var _queue: RelayMeshPackets
 var _may_host: bool
 var _came_with := {}  # player id -> log index of its PLAYER_JOINED, 32 bits
@@ -66,7 +68,7 @@ var _ids := {}  # player id -> peer id, of those whose packets count
 var _admitted := {}  # player id -> peer id
 var _own_serial := NOBODY
 var _pieces := {}  # player id -> PackedByteArray; null when it became too large
-var _floors := {}  # player id -> channel -> sequence of signals that came too late
+var _orders := {}  # player id -> RelayMeshOrder
 
 
 ## [param may_host]: an empty room is ours; otherwise it is one that its host has left.
@@ -104,11 +106,11 @@ func peer_of(player: int) -> int:
 
 
 ## Takes an event of the connection.
-func take(event: RefCounted) -> void:
+func take(event: RefCounted, now: float) -> void:
 	if event is RelayEvents.RelayMessageReceived:
-		_take_message(event)
+		_take_message(event, now)
 	elif event is RelayEvents.RelaySignalReceived:
-		_take_signal(event)
+		_take_packets(event, now)
 	elif event is RelayEvents.RelayPlayerJoined:
 		members[event.player_id] = event.player_name
 		_came_with[event.player_id] = event.index & 0xFFFFFFFF
@@ -160,7 +162,7 @@ func forget(player: int) -> void:
 	_ids.erase(player)
 	_admitted.erase(player)
 	_pieces.erase(player)
-	_floors.erase(player)
+	_orders.erase(player)
 
 
 ## Puts the end behind all that arrived.
@@ -200,34 +202,13 @@ func _on_left(player: int) -> void:
 	forget(player)
 
 
-func _take_message(event: RelayEvents.RelayMessageReceived) -> void:
+func _take_message(event: RelayEvents.RelayMessageReceived, now: float) -> void:
 	match event.kind:
 		GREET, ADMIT, KICK:
 			if event.sender == host and not is_host():
 				_take_word(event.kind, event.payload)
 		_:
-			_take_packets(event.sender, event.kind, event.channel, event.payload, false)
-
-
-func _take_signal(event: RelayEvents.RelaySignalReceived) -> void:
-	if not _floors.has(event.sender) or not _is_too_late(event, _floors[event.sender]):
-		_take_packets(event.sender, event.kind, event.channel, event.payload, true)
-
-
-## Tells whether a large packet that was put after this signal has been handed over. A floor goes
-## once it is passed (from there on NEWEST_FIRST guards the order) or far behind: numbers wrap, and
-## all signals of the sender count.
-func _is_too_late(event: RelayEvents.RelaySignalReceived, floors: Dictionary) -> bool:
-	var mode := event.kind & RelayMeshUploads.MODE_MASK
-	var is_ordered := mode == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED
-	for channel: int in floors.keys():
-		var is_its_own: bool = is_ordered and channel == event.channel
-		var ahead: int = (event.sequence - floors[channel] - 1) & 0xFFFF
-		if ahead < 0x8000 and (is_its_own or ahead >= _FAR_AHEAD):
-			floors.erase(channel)
-		elif is_its_own:
-			return true
-	return false
+			_take_packets(event, now)
 
 
 func _take_word(kind: int, payload: PackedByteArray) -> void:
@@ -284,32 +265,52 @@ func _take_kick(player: int, came_with: int) -> void:
 		forget(player)
 
 
-func _take_packets(
-	sender: int, kind: int, channel: int, payload: PackedByteArray, is_signal: bool
-) -> void:
+## Takes the packets in a message or signal.
+func _take_packets(event: RefCounted, now: float) -> void:
+	var kind: int = event.kind
 	if kind < RelayMeshUploads.KIND or kind >= RelayMeshUploads.KIND_END:
 		return
 	var mode := kind & RelayMeshUploads.MODE_MASK
-	var is_late_order := mode == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED and not is_signal
-	var prefix_bytes := (2 if kind & RelayMeshUploads.TO_ALL else 0) + (2 if is_late_order else 0)
-	if not _ids.has(sender) or payload.size() < prefix_bytes:
+	var is_signal := event is RelayEvents.RelaySignalReceived
+	var is_ordered := mode == MultiplayerPeer.TRANSFER_MODE_UNRELIABLE_ORDERED
+	var payload: PackedByteArray = event.payload
+	var prefix_bytes := 2 if kind & RelayMeshUploads.TO_ALL else 0
+	prefix_bytes += 2 if is_ordered and not is_signal else 0
+	if not _ids.has(event.sender) or payload.size() < prefix_bytes:
 		num_dropped += 1
 		return
 	if kind & RelayMeshUploads.TO_ALL and not _is_for_us(payload.decode_u16(0)):
 		return
-	if is_late_order:
-		if not _floors.has(sender):
-			_floors[sender] = {}
-		_floors[sender][channel] = payload.decode_u16(prefix_bytes - 2)
 	var whole: Variant = payload.slice(prefix_bytes)
 	if not is_signal:
-		whole = _join(sender, whole, bool(kind & RelayMeshUploads.MORE))
+		whole = _join(event.sender, whole, bool(kind & RelayMeshUploads.MORE))
 	if whole == null:
 		return
+	if is_ordered:
+		var number: int = event.sequence if is_signal else payload.decode_u16(prefix_bytes - 2)
+		if not _is_in_time(event, number, now):
+			return
 	if kind & RelayMeshUploads.BUNDLE:
-		_unbundle(_ids[sender], whole, mode)
+		_unbundle(_ids[event.sender], whole, mode)
 	else:
-		_queue.push_packet(_ids[sender], whole, channel, mode)
+		_queue.push_packet(_ids[event.sender], whole, event.channel, mode)
+
+
+## Tells whether no newer unreliable_ordered packet of this sender and channel was handed over;
+## counts it if one was.
+func _is_in_time(event: RefCounted, number: int, now: float) -> bool:
+	if not _orders.has(event.sender):
+		_orders[event.sender] = RelayMeshOrder.new()
+	var order: RelayMeshOrder = _orders[event.sender]
+	if event is RelayEvents.RelaySignalReceived:
+		if order.takes_signal(event.channel, number, now):
+			return true
+		num_late_signals += 1
+	else:
+		if order.takes_large(event.channel, number, now):
+			return true
+		num_late_messages += 1
+	return false
 
 
 ## Tells whether the sender of a packet for all knew us.

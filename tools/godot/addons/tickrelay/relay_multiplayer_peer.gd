@@ -52,11 +52,11 @@ const _RelayConnection := preload("relay_connection.gd")
 const _RelayEvents := preload("relay_events.gd")
 const _RelayLink := preload("relay_link.gd")
 const _RelayMesh := preload("relay_mesh.gd")
+const _RelayMeshBudget := preload("relay_mesh_budget.gd")
 const _RelayMeshPackets := preload("relay_mesh_packets.gd")
 const _RelayRequest := preload("relay_request.gd")
 const _RelayMeshUploads := preload("relay_mesh_uploads.gd")
 const _RelayOutbox := preload("relay_outbox.gd")
-const _RelayParcel := preload("relay_parcel.gd")
 const _RelayVisit := preload("relay_visit.gd")
 const _RelayWarnings := preload("relay_warnings.gd")
 const _RelayWire := preload("generated_wire.gd")
@@ -97,15 +97,15 @@ var player_names: Dictionary:
 ## Smoothed time to the relay and back, seconds; -1 until measured.
 var round_trip_s: float:
 	get:
-		return _visit.connection.session.flight.rtt_s if _is_in_room() else -1.0
+		return _visit.connection.session.round_trip_s() if _is_in_room() else -1.0
 ## Share of the relay's datagrams that got lost lately, 0 to 1.
 var loss_down: float:
 	get:
-		return _visit.connection.session.receipts.loss_meter.loss() if _is_in_room() else 0.0
+		return _visit.connection.session.loss_down() if _is_in_room() else 0.0
 ## Share of our datagrams that got lost lately, 0 to 1.
 var loss_up: float:
 	get:
-		return _visit.connection.session.flight.loss_meter.loss() if _is_in_room() else 0.0
+		return _visit.connection.session.loss_up() if _is_in_room() else 0.0
 
 var _status := CONNECTION_DISCONNECTED
 var _relay: _RelayAddress
@@ -121,8 +121,7 @@ var _deadline_at := 0.0
 var _polled_at := 0.0
 var _is_flush_planned := false
 var _warnings := _RelayWarnings.new("RelayMultiplayerPeer")
-var _signal_budget := 0.0  # what the relay takes at once, as it counts
-var _signal_budget_at := -INF
+var _budget := _RelayMeshBudget.new()
 var _target_peer := 0
 var _transfer_mode := TRANSFER_MODE_RELIABLE
 var _transfer_channel := 0
@@ -161,14 +160,25 @@ func get_player_id(peer: int) -> int:
 	return _room.me if peer == _get_unique_id() else _room.player_of(peer)
 
 
-## Counters of this session, as [method RelayClient.statistics], and [code]packets_put[/code] (once
-## per receiver) and [code]uploads_waiting[/code].
+## Counters of this session, as [method RelayClient.statistics], and:
+## [codeblock lang=text]
+## packets_put        packets that the game put, once per receiver
+## uploads_waiting    messages and signals that the connection has not taken yet
+## signals_late       unreliable_ordered packets that came after a newer one of more than 8 KiB
+## messages_late      unreliable_ordered packets of more than 8 KiB that came after a newer one
+## packets_malformed  packets that were none, or of nobody in the game
+## [/codeblock]
+## What came too late was not handed over. Small packets among each other are counted under
+## [code]signals_superseded[/code].
 func statistics() -> Dictionary:
 	if _visit == null:
 		return {}
 	var result := _visit.statistics()
 	result["packets_put"] = _uploads.num_put
 	result["uploads_waiting"] = _uploads.num_ready()
+	result["signals_late"] = _room.num_late_signals
+	result["messages_late"] = _room.num_late_messages
+	result["packets_malformed"] = _room.num_dropped
 	return result
 
 
@@ -351,7 +361,7 @@ func _start() -> void:
 	_queue.clear()
 	_uploads.clear()
 	_warnings.clear()
-	_signal_budget_at = -INF
+	_budget = _RelayMeshBudget.new()
 	_room = _RelayMesh.new(_queue, _mode != _RelayWire.JoinMode.JOIN)
 	var request := _RelayRequest.new()
 	request.mode = _mode
@@ -382,6 +392,7 @@ func _fail(reason: int, text: String) -> void:
 
 
 func _take(events: Array) -> void:
+	var now := _RelayLink.clock()
 	for event: RefCounted in events:
 		if event is _RelayEvents.RelayJoined:
 			_room.me = _welcome().player_id
@@ -390,7 +401,7 @@ func _take(events: Array) -> void:
 		elif event is _RelayEvents.RelayRefused or event is _RelayEvents.RelayDisconnected:
 			_fail(event.reason, event.text)
 		else:
-			_room.take(event)
+			_room.take(event, now)
 
 
 ## Tells the game what stands before the next packet. The end waits for [method _poll], after which
@@ -546,7 +557,14 @@ func _hand_over(upload: _RelayMeshUploads.RelayUpload) -> Error:
 	var flags := _RelayWire.SignalFlag.AFTER_LOG
 	if upload.kind & _RelayMeshUploads.MODE_MASK == TRANSFER_MODE_UNRELIABLE_ORDERED:
 		flags |= _RelayWire.SignalFlag.NEWEST_FIRST
-	_count_signal(upload)
+	if not _budget.takes(upload, _welcome().signals_per_s, _RelayLink.clock()):
+		_warnings.give(
+			(
+				"more than %d unreliable uploads a second: the relay drops some"
+				% _welcome().signals_per_s
+			),
+			"send less often, or run the relay with more signals_per_s"
+		)
 	return (
 		connection
 		. send_signal(
@@ -570,21 +588,3 @@ func _is_behind_large(message: _RelayMeshUploads.RelayUpload) -> bool:
 		message.payload.size() > _RelayOutbox.LARGE_FRAGMENTS * _RelayWire.MAX_FRAGMENT_BYTES
 	)
 	return is_large or outbox.last_before_large() < outbox.last_id
-
-
-## The relay drops signals beyond its rate; it counts fragments.
-func _count_signal(upload: _RelayMeshUploads.RelayUpload) -> void:
-	var per_s := float(_welcome().signals_per_s)
-	var size := _RelayParcel.fragment_bytes(
-		_RelayWire.RelaySignalUpHeader.SIZE, upload.players.size()
-	)
-	var now := _RelayLink.clock()
-	_signal_budget = minf(per_s, _signal_budget + (now - _signal_budget_at) * per_s)
-	_signal_budget_at = now
-	_signal_budget -= maxf(1.0, ceilf(upload.payload.size() / float(size)))
-	if _signal_budget < 0.0:
-		_signal_budget = 0.0
-		_warnings.give(
-			"more than %d unreliable uploads a second: the relay drops some" % int(per_s),
-			"send less often, or run the relay with more signals_per_s"
-		)

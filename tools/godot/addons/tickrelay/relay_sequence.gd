@@ -10,6 +10,12 @@ static func extend(low: int, near: int) -> int:
 	return near + ((low - near + 0x8000) & 0xFFFF) - 0x8000
 
 
+## Tells whether a number of 16 bits comes after another one, at most 32,767 numbers later.
+static func is_after(number: int, other: int) -> bool:
+	var ahead := (number - other) & 0xFFFF
+	return ahead > 0 and ahead < 0x8000
+
+
 ## Which of the peer's datagrams have arrived: the newest, and a mask of the 64 up to it.
 class RelayReceiveWindow:
 	extends RefCounted

@@ -100,6 +100,21 @@ func server_time(now: float) -> float:
 	return clock.server_time(now, maxf(flight.rtt_s, 0.0))
 
 
+## Smoothed time to the server and back, seconds; -1 until measured.
+func round_trip_s() -> float:
+	return flight.rtt_s
+
+
+## Share of the server's datagrams that got lost lately, 0 to 1.
+func loss_down() -> float:
+	return receipts.loss_meter.loss()
+
+
+## Share of our datagrams that got lost lately, 0 to 1.
+func loss_up() -> float:
+	return flight.loss_meter.loss()
+
+
 ## Takes an UPDATE: OK, or a drop reason; then nothing has changed.
 func handle_update(data: PackedByteArray, now: float) -> int:
 	var header := RelayWire.RelayUpdateHeader.decode(data)

@@ -228,8 +228,8 @@ class RelayIncoming:
 	func _hand_over(part: RelayRecords.RelaySignalPart, now: float, events: Array) -> void:
 		var key := part.sender << 8 | part.channel
 		var newest: Array = _newest.get(key, [0, -INF])
-		var ahead: int = (part.sequence - newest[0]) & 0xFFFF
-		if now - newest[1] > REMEMBERED_S or (ahead > 0 and ahead < 0x8000):
+		var is_newer := RelaySequence.is_after(part.sequence, newest[0])
+		if is_newer or now - newest[1] > REMEMBERED_S:
 			_newest[key] = [part.sequence, now]
 		elif part.flags & RelayWire.SignalFlag.NEWEST_FIRST:
 			num_superseded += 1

@@ -93,6 +93,7 @@ func statistics() -> Dictionary:
 		result["messages_waiting"] = connection.session.outbox.num_waiting()
 		result["messages_resent"] = connection.session.outbox.num_resent
 		result["signals_unsent"] = connection.session.signals_out.num_dropped
+		result["signals_superseded"] = connection.session.signals_in.num_superseded
 	return result
 
 
@@ -129,9 +130,9 @@ func leave_at_once(now: float) -> void:
 		_linger(self)
 
 
-## Goes on with a visit that has been left, frame by frame, until it is over. The signal's connection
-## is all that keeps the visit alive: it ends with the scene tree, and the sockets with it. (A
-## function that awaits a frame would leak then.)
+## Goes on with a visit that has been left, frame by frame, until it is over. The connection to the
+## signal is all that keeps the visit alive: it ends with the scene tree, and the sockets with it.
+## (A function that awaits a frame would leak then.)
 static func _linger(visit: RelayVisitScript) -> void:
 	var tree := Engine.get_main_loop() as SceneTree
 	visit.send(RelayLink.clock())

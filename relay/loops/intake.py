@@ -1,0 +1,565 @@
+"""A receive pass as loops: the steps of SPEC 11 datagram by datagram, then what an accepted one changes.
+
+The datagrams of one session are handled together, in order of their sequence numbers, as `relay/ingress.py`,
+`relay/acks.py` and `relay/entities.py` do for all sessions at once; those say what each step means.
+"""
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+from protocol import dtypes
+from protocol.constants import (
+    ACK_BITS,
+    ACK_DELAY_MAX_MS,
+    ACK_WITHIN_S,
+    LOG_WINDOW,
+    MAX_DATAGRAM_BYTES,
+    MAX_FRAGMENT_BYTES,
+    MAX_PLAYER_KIND,
+    MAX_SECTIONS,
+    MAX_SIGNAL_FRAGMENTS,
+    SAMPLE_CLAMP_MS,
+    WINDOW,
+    AckFlag,
+    DataSection,
+    Kind,
+    Target,
+)
+from protocol.drops import DropReason
+from relay.acks import LOSS_GAIN, RTT_GAIN, RTT_VAR_GAIN
+from relay.batch import ROW_BYTES
+from relay.budgets import Budget
+from relay.ingress import COLD_KINDS
+from relay.loops.bits import count_bits, extend, has_bit, lowest_bit, shifted_up
+from relay.loops.jit import compiled
+from relay.sessions import ROW_BITS
+
+Source = namedtuple("Source", "byte u16 u32 data state message signal")
+"""A batch's bytes, flat, and the same as overlapping items that may begin at every byte (`columns.windows`)."""
+Sessions = namedtuple(
+    "Sessions",
+    "id room address recv_newest recv_mask recv_at heard_at ack_owed ack_due_at send_seq acked_seq flight_mask"
+    " sent_bytes acked_bytes history_tick history_page history_pages history_at history_bytes rtt_s rtt_var_s rtt_min_s"
+    " loss_down loss_up tokens tokens_at log_start log_cursor log_bits log_effective acked_at pages_first",
+)
+Rooms = namedtuple("Rooms", "max_state_bytes num_entities entities_first states_first page_ids pages_first log_head")
+Entities = namedtuple("Entities", "length owner write_seq changed_tick removed_tick sample_ms pending")
+Moment = namedtuple("Moment", "now clock_ms stamp")
+"""Monotonic seconds, server time in ms, tick of the next snapshot."""
+TakenRows = namedtuple("TakenRows", "cold unknown roamed_row roamed_session row session has_parts")
+"""What `take_in` returns, all int64: batch rows of cold kinds, and of unknown sessions; batch rows and sessions of
+datagrams from another address; batch rows and sessions of all that were accepted; (1,) whether any of them holds
+messages or signals."""
+
+REASONS = tuple(DropReason)
+"""The loops count drops by the place of the reason in this list."""
+_TOO_SHORT = REASONS.index(DropReason.TOO_SHORT)
+_TOO_LONG = REASONS.index(DropReason.TOO_LONG)
+_UNKNOWN_KIND = REASONS.index(DropReason.UNKNOWN_KIND)
+_UNKNOWN_SESSION = REASONS.index(DropReason.UNKNOWN_SESSION)
+_OVER_RATE = REASONS.index(DropReason.OVER_RATE)
+_OVER_BYTE_RATE = REASONS.index(DropReason.OVER_BYTE_RATE)
+_DUPLICATE = REASONS.index(DropReason.DUPLICATE)
+_TOO_OLD = REASONS.index(DropReason.TOO_OLD)
+_BAD_ACK = REASONS.index(DropReason.BAD_ACK)
+_BAD_SECTION = REASONS.index(DropReason.BAD_SECTION)
+_BAD_ENTITY = REASONS.index(DropReason.BAD_ENTITY)
+_NOT_OWNER = REASONS.index(DropReason.NOT_OWNER)
+
+_DATA = int(Kind.DATA)
+_COLD = tuple(int(kind) for kind in COLD_KINDS)
+_NOTHING_RECEIVED = int(AckFlag.NOTHING_RECEIVED)
+_STATE, _LOG_BITS = int(DataSection.STATE), int(DataSection.LOG_BITS)
+_MESSAGE, _SIGNAL = int(DataSection.MESSAGE), int(DataSection.SIGNAL)
+_ALL, _LIST = int(Target.ALL), int(Target.LIST)
+_DATAGRAMS, _BYTES = int(Budget.DATAGRAMS), int(Budget.BYTES)
+_ROW_MASK = (1 << ROW_BITS) - 1
+_DATA_BYTES = dtypes.DATA_HEADER.size
+_SECTION_BYTES = dtypes.SECTION_HEADER.size
+_STATE_BYTES = dtypes.STATE_HEADER.size
+_MESSAGE_BYTES = dtypes.MESSAGE_HEADER.size
+_SIGNAL_BYTES = dtypes.SIGNAL_UP_HEADER.size
+_ID_BYTES = 2
+
+
+@compiled
+def take_in(
+    source: Any,
+    length: Any,
+    address: Any,
+    s: Any,
+    r: Any,
+    e: Any,
+    state_byte: Any,
+    page_changed: Any,
+    seat_acked: Any,
+    tokens_per_s: Any,
+    moment: Any,
+    dropped: Any,
+) -> Any:
+    """Take a batch in.
+
+    Args:
+        source, length, address: The batch: see `Source`; (n,) int32; (n, 7) uint32.
+        s, r, e: `Sessions`, `Rooms`, `Entities`.
+        state_byte, page_changed, seat_acked: Columns of StateBytes, PageTable and SessionPages.
+        tokens_per_s: Rates of the budgets, (4,).
+        dropped: (number of REASONS,) int64, counted up.
+    Returns: `TakenRows`.
+    """
+    num_rows = len(length)
+    row, session = np.empty(num_rows, np.int64), np.empty(num_rows, np.int64)
+    cold, unknown = np.empty(num_rows, np.int64), np.empty(num_rows, np.int64)
+    known, num_cold, num_unknown = _sort_out(source, length, s, row, session, cold, unknown, dropped)
+    if not _is_ascending(session, known):
+        order = np.argsort(session[:known], kind="mergesort")
+        row[:known], session[:known] = row[:known][order], session[:known][order]
+    seq = np.empty(known, np.int64)
+    roamed_row, roamed_session = np.empty(known, np.int64), np.empty(known, np.int64)
+    accepted = num_roamed = start = 0
+    has_parts = np.zeros(1, np.int64)
+    while start < known:
+        x = session[start]
+        stop = start + 1
+        while stop < known and session[stop] == x:
+            stop += 1
+        _refill(s, x, tokens_per_s, moment.now)
+        count = _within_budgets(s, x, row[start:stop], length, dropped)
+        count = _checked(source, length, s, r, x, row[start : start + count], seq[start:], dropped)
+        count = _in_order(row[start : start + count], seq[start:], dropped)
+        if count:
+            mine, numbers = row[start : start + count], seq[start : start + count]
+            is_newer = _move_window(source, length, s, x, mine, numbers, moment.now)
+            if is_newer:
+                at = mine[count - 1] * ROW_BYTES
+                _settle_acks(source, at, s, x, seat_acked, moment.now)
+                _settle_log(source, at, at + length[mine[count - 1]], s, x)
+            _write_states(source, length, s, r, e, state_byte, page_changed, x, mine, numbers, moment, dropped)
+            for k in range(count):
+                if not _is_same_address(address, mine[k], s.address, x):
+                    roamed_row[num_roamed], roamed_session[num_roamed] = mine[k], x
+                    num_roamed += 1
+                if _holds_parts(source, mine[k] * ROW_BYTES, length[mine[k]]):
+                    has_parts[0] = 1
+                row[accepted], session[accepted] = mine[k], x
+                accepted += 1
+        start = stop
+    return TakenRows(
+        cold[:num_cold],
+        unknown[:num_unknown],
+        roamed_row[:num_roamed],
+        roamed_session[:num_roamed],
+        row[:accepted],
+        session[:accepted],
+        has_parts,
+    )
+
+
+# --- steps 1 to 9: nothing changes but budgets
+
+
+@compiled
+def _sort_out(
+    source: Any, length: Any, s: Any, row: Any, session: Any, cold: Any, unknown: Any, dropped: Any
+) -> tuple[int, int, int]:
+    """Sort rows by kind and by whether their session is known (steps 1 to 5). Returns how many of each."""
+    known = num_cold = num_unknown = 0
+    for k in range(len(length)):
+        at = k * ROW_BYTES
+        kind = source.byte[at]
+        if length[k] < 2:
+            dropped[_TOO_SHORT] += 1
+        elif length[k] > MAX_DATAGRAM_BYTES:
+            dropped[_TOO_LONG] += 1
+        elif kind == _DATA:
+            if length[k] < _DATA_BYTES:
+                dropped[_TOO_SHORT] += 1
+                continue
+            session_id = source.data[at].session
+            x = np.int64(session_id & np.uint64(_ROW_MASK))
+            if session_id != 0 and x < len(s.id) and s.id[x] == session_id:
+                row[known], session[known] = k, x
+                known += 1
+            else:
+                dropped[_UNKNOWN_SESSION] += 1
+                unknown[num_unknown] = k
+                num_unknown += 1
+        elif kind in _COLD:
+            cold[num_cold] = k
+            num_cold += 1
+        else:
+            dropped[_UNKNOWN_KIND] += 1
+    return known, num_cold, num_unknown
+
+
+@compiled
+def _is_ascending(values: Any, count: int) -> bool:
+    for k in range(1, count):  # noqa: SIM110: numba compiles no generator expressions
+        if values[k] < values[k - 1]:
+            return False
+    return True
+
+
+@compiled
+def _refill(s: Any, x: int, per_s: Any, now: float) -> None:
+    """Add to all budgets of a session what has accrued."""
+    elapsed = max(now - s.tokens_at[x], 0.0)
+    for k in range(len(per_s)):
+        s.tokens[x, k] = min(s.tokens[x, k] + elapsed * per_s[k], per_s[k])
+    s.tokens_at[x] = now
+
+
+@compiled
+def _within_budgets(s: Any, x: int, row: Any, length: Any, dropped: Any) -> int:
+    """Spend datagrams and bytes (step 6). Rows that are covered move to the front. Returns how many."""
+    total = 0
+    for k in row:
+        total += length[k]
+    if len(row) <= s.tokens[x, _DATAGRAMS] and total <= s.tokens[x, _BYTES]:
+        s.tokens[x, _DATAGRAMS] -= len(row)
+        s.tokens[x, _BYTES] -= total
+        return len(row)
+    covered = min(len(row), int(s.tokens[x, _DATAGRAMS]))
+    dropped[_OVER_RATE] += len(row) - covered
+    s.tokens[x, _DATAGRAMS] -= covered
+    kept = total = spent = 0
+    for k in row[:covered]:
+        total += length[k]
+        if total <= s.tokens[x, _BYTES]:
+            spent = total
+            row[kept] = k
+            kept += 1
+    s.tokens[x, _BYTES] -= spent
+    dropped[_OVER_BYTE_RATE] += covered - kept
+    return kept
+
+
+@compiled
+def _checked(source: Any, length: Any, s: Any, r: Any, x: int, row: Any, seq: Any, dropped: Any) -> int:
+    """Check window, acks and sections of one session's datagrams (steps 7 to 9).
+
+    Rows that pass move to the front, their extended numbers into `seq`. Returns how many.
+    """
+    kept = 0
+    room = s.room[x]
+    newest = s.recv_newest[x]
+    for k in row:
+        header = source.data[k * ROW_BYTES]
+        number = extend(header.seq, newest)
+        behind = newest - number
+        if behind >= WINDOW or number < 1:
+            dropped[_TOO_OLD] += 1
+        elif behind >= 0 and has_bit(s.recv_mask[x], behind):
+            dropped[_DUPLICATE] += 1
+        elif not _is_ack_possible(header, s, r, x):
+            dropped[_BAD_ACK] += 1
+        elif not _are_sections_good(source, k * ROW_BYTES, length[k], r.max_state_bytes[room]):
+            dropped[_BAD_SECTION] += 1
+        else:
+            row[kept], seq[kept] = k, number
+            kept += 1
+    return kept
+
+
+@compiled
+def _is_ack_possible(header: Any, s: Any, r: Any, x: int) -> bool:
+    """Tell whether all that a datagram acknowledges was sent (step 8)."""
+    if not header.flags & _NOTHING_RECEIVED:
+        ack = extend(header.ack, s.acked_seq[x])
+        if ack < 1 or ack > s.send_seq[x]:
+            return False
+    return s.log_start[x] <= header.log_cursor <= r.log_head[s.room[x]]
+
+
+@compiled
+def _are_sections_good(source: Any, at: int, length: int, max_state_bytes: int) -> bool:
+    """Walk the sections of a datagram (step 9)."""
+    end = at + length
+    at += _DATA_BYTES
+    num_sections = num_log_bits = 0
+    while at < end:
+        body = at + _SECTION_BYTES
+        if num_sections == MAX_SECTIONS or body > end:
+            return False
+        num_sections += 1
+        size = np.int64(source.u16[at + 1])
+        if body + size > end:
+            return False
+        kind = source.byte[at]
+        good = True
+        if kind == _STATE:
+            good = _is_state_good(source.state[body], size, max_state_bytes)
+        elif kind == _LOG_BITS:
+            num_log_bits += 1
+            good = num_log_bits == 1 and 4 <= size <= LOG_WINDOW // 8 and size % 4 == 0
+        elif kind == _MESSAGE:
+            good = _is_message_good(source.message[body], size)
+        elif kind == _SIGNAL:
+            good = _is_signal_good(source.signal[body], size)
+        if not good:
+            return False
+        at = body + size
+    return True
+
+
+@compiled
+def _is_state_good(header: Any, size: int, max_state_bytes: int) -> bool:
+    count, stride = np.int64(header.count), np.int64(header.stride)
+    exact = _STATE_BYTES + count * (_ID_BYTES + stride)
+    return size >= _STATE_BYTES and count >= 1 and stride <= max_state_bytes and size == exact
+
+
+@compiled
+def _is_message_good(header: Any, size: int) -> bool:
+    payload = size - _MESSAGE_BYTES - _ID_BYTES * np.int64(header.target_count)
+    if size < _MESSAGE_BYTES or not _is_part_good(header, payload):
+        return False
+    return header.more == 0 or (header.more == 1 and payload >= 1)
+
+
+@compiled
+def _is_signal_good(header: Any, size: int) -> bool:
+    payload = size - _SIGNAL_BYTES - _ID_BYTES * np.int64(header.target_count)
+    part, last = header.fragment & 15, header.fragment >> 4
+    if size < _SIGNAL_BYTES or not _is_part_good(header, payload):
+        return False
+    return part <= last < MAX_SIGNAL_FRAGMENTS
+
+
+@compiled
+def _is_part_good(header: Any, payload: int) -> bool:
+    """Check what messages and signals have in common: kind, payload length, and that target and ids agree."""
+    if not 1 <= header.kind <= MAX_PLAYER_KIND or not 0 <= payload <= MAX_FRAGMENT_BYTES:
+        return False
+    if header.target == _LIST:
+        return header.target_count >= 1
+    return header.target < _LIST and header.target_count == (0 if header.target == _ALL else 1)
+
+
+# --- step 10: accepting
+
+
+@compiled
+def _in_order(row: Any, seq: Any, dropped: Any) -> int:
+    """Sort by sequence number, drop twins and what is too old beside the newest. Returns how many are left."""
+    for k in range(1, len(row)):
+        this_row, number, at = row[k], seq[k], k
+        while at > 0 and seq[at - 1] > number:
+            row[at], seq[at] = row[at - 1], seq[at - 1]
+            at -= 1
+        row[at], seq[at] = this_row, number
+    kept = 0
+    before = np.int64(0)
+    for k in range(len(row)):
+        number = seq[k]
+        if k > 0 and number == before:
+            dropped[_DUPLICATE] += 1
+        elif seq[len(row) - 1] - number >= WINDOW:
+            dropped[_TOO_OLD] += 1
+        else:
+            row[kept], seq[kept] = row[k], number
+            kept += 1
+        before = number
+    return kept
+
+
+@compiled
+def _move_window(source: Any, length: Any, s: Any, x: int, row: Any, seq: Any, now: float) -> bool:
+    """Record arrivals. Returns whether the last is newer than all before it."""
+    before = s.recv_newest[x]
+    newest = max(before, seq[len(seq) - 1])
+    advance = newest - before
+    mask = shifted_up(s.recv_mask[x], advance)
+    owed = 0
+    for k in range(len(row)):
+        mask |= shifted_up(np.uint64(1), newest - seq[k])
+        owed += length[row[k]] > _DATA_BYTES  # any section asks for an acknowledgement
+    s.recv_mask[x], s.recv_newest[x] = mask, newest
+    s.heard_at[x] = now
+    if advance > 0:
+        s.recv_at[x] = now
+        missing = 1.0 - min(len(row) / advance, 1.0)
+        s.loss_up[x] += (missing - s.loss_up[x]) * min(1.0, advance * LOSS_GAIN / 2)
+    s.ack_owed[x] += owed
+    if owed:
+        s.ack_due_at[x] = min(s.ack_due_at[x], now + ACK_WITHIN_S)
+    return advance > 0
+
+
+@compiled
+def _is_same_address(address: Any, k: int, known: Any, x: int) -> bool:
+    for word in range(known.shape[1]):  # noqa: SIM110
+        if address[k, word] != known[x, word]:
+            return False
+    return True
+
+
+@compiled
+def _holds_parts(source: Any, at: int, length: int) -> bool:
+    """Tell whether a checked datagram holds a message or a signal."""
+    end = at + length
+    at += _DATA_BYTES
+    while at < end:
+        kind = source.byte[at]
+        if kind in (_MESSAGE, _SIGNAL):
+            return True
+        at += _SECTION_BYTES + source.u16[at + 1]
+    return False
+
+
+# --- what the newest datagram of a session reports
+
+
+@compiled
+def _settle_acks(source: Any, at: int, s: Any, x: int, seat_acked: Any, now: float) -> None:
+    """Settle what a datagram says of those sent to it: round trip, loss, and the ticks of pages."""
+    header = source.data[at]
+    if header.flags & _NOTHING_RECEIVED:
+        return
+    ack = extend(header.ack, s.acked_seq[x])
+    behind = min(s.send_seq[x] - ack, WINDOW)
+    reported = shifted_up(np.uint64(1) | np.uint64(header.ack_bits) << np.uint64(1), behind)
+    settled = s.flight_mask[x] & reported
+    s.flight_mask[x] &= ~reported
+    if has_bit(settled, behind) and ack > s.acked_seq[x]:
+        _measure(header, s, x, ack, now)
+    while settled:
+        age = lowest_bit(settled)
+        settled &= settled - np.uint64(1)
+        slot = (s.send_seq[x] - age) % WINDOW
+        pages = s.history_pages[x, slot]
+        while pages:
+            seat = s.pages_first[x] + s.history_page[x, slot] + lowest_bit(pages)
+            pages &= pages - np.uint64(1)
+            seat_acked[seat] = max(seat_acked[seat], s.history_tick[x, slot])
+
+
+@compiled
+def _measure(header: Any, s: Any, x: int, ack: int, now: float) -> None:
+    """Update progress, round trip and loss from an `ack` that is new and the newest."""
+    slot = ack % WINDOW
+    s.acked_bytes[x] = s.history_bytes[x, slot]
+    s.acked_seq[x] = ack
+    s.acked_at[x] = now
+    delay = np.int64(header.ack_delay)
+    if delay < ACK_DELAY_MAX_MS:
+        sample = max(now - s.history_at[x, slot] - delay / 1000, 1e-6)
+        rtt, var = s.rtt_s[x], s.rtt_var_s[x]
+        if rtt == 0:
+            s.rtt_s[x] = s.rtt_min_s[x] = sample
+            s.rtt_var_s[x] = sample / 2
+        else:
+            s.rtt_var_s[x] = var + (abs(rtt - sample) - var) * RTT_VAR_GAIN
+            s.rtt_s[x] = rtt + (sample - rtt) * RTT_GAIN
+            s.rtt_min_s[x] = min(s.rtt_min_s[x], sample)
+    if ack > ACK_BITS:
+        missing = 1.0 - count_bits(header.ack_bits) / ACK_BITS
+        s.loss_down[x] += (missing - s.loss_down[x]) * LOSS_GAIN
+
+
+@compiled
+def _settle_log(source: Any, at: int, end: int, s: Any, x: int) -> None:
+    """Take cursor and LOG_BITS (SPEC 9)."""
+    cursor = np.int64(source.data[at].log_cursor)
+    if cursor >= s.log_cursor[x]:
+        s.log_cursor[x] = cursor
+        s.log_bits[x, :] = 0
+    s.log_effective[x] = max(s.log_effective[x], s.log_cursor[x])
+    if cursor != s.log_cursor[x]:
+        return
+    at += _DATA_BYTES
+    while at < end:
+        size = np.int64(source.u16[at + 1])
+        if source.byte[at] == _LOG_BITS:
+            for word in range(size // 4):
+                value = np.uint64(source.u32[at + _SECTION_BYTES + 4 * word])
+                s.log_bits[x, word // 2] |= value << np.uint64(32 * (word % 2))
+        at += _SECTION_BYTES + size
+
+
+# --- states
+
+
+@compiled
+def _write_states(
+    source: Any,
+    length: Any,
+    s: Any,
+    r: Any,
+    e: Any,
+    state_byte: Any,
+    page_changed: Any,
+    x: int,
+    row: Any,
+    seq: Any,
+    moment: Any,
+    dropped: Any,
+) -> None:
+    """Write the states of one session's datagrams, in order: of several for one entity only the last counts.
+
+    The first walk finds the last of each entity, in `pending`, the second writes it.
+    """
+    room = s.room[x]
+    for is_writing in (False, True):
+        number = 0
+        for k in range(len(row)):
+            at = row[k] * ROW_BYTES
+            end = at + length[row[k]]
+            at += _DATA_BYTES
+            while at < end:
+                size = np.int64(source.u16[at + 1])
+                body = at + _SECTION_BYTES
+                at = body + size
+                if source.byte[body - _SECTION_BYTES] != _STATE:
+                    continue
+                header = source.state[body]
+                stride = np.int64(header.stride)
+                state_at = body + _STATE_BYTES
+                for _ in range(header.count):
+                    entity_id = np.int64(source.u16[state_at])
+                    number += 1
+                    if not is_writing:
+                        _note_write(r, e, room, entity_id, x, seq[k], number, dropped)
+                    elif entity_id < r.num_entities[room]:
+                        entity = r.entities_first[room] + entity_id
+                        if e.pending[entity] == number:
+                            e.pending[entity] = 0
+                            e.write_seq[entity] = seq[k]
+                            first = r.states_first[room] + entity_id * r.max_state_bytes[room]
+                            target = state_byte[first : first + stride]
+                            state = source.byte[state_at + _ID_BYTES : state_at + _ID_BYTES + stride]
+                            if _store(e, entity, target, state, header.sample_ms, moment):
+                                page_changed[r.pages_first[room] + entity_id // r.page_ids[room]] = moment.stamp
+                    state_at += _ID_BYTES + stride
+
+
+@compiled
+def _note_write(r: Any, e: Any, room: int, entity_id: int, x: int, seq: int, number: int, dropped: Any) -> None:
+    """Let a write be the one that counts, if it may be made at all."""
+    if entity_id >= r.num_entities[room]:
+        dropped[_BAD_ENTITY] += 1
+        return
+    entity = r.entities_first[room] + entity_id
+    if e.owner[entity] != x:
+        dropped[_NOT_OWNER] += 1
+    elif seq > e.write_seq[entity]:
+        e.pending[entity] = number
+
+
+@compiled
+def _store(e: Any, entity: int, target: Any, state: Any, sample: int, moment: Any) -> bool:
+    """Write one state; an empty one removes the entity, if it lives. Returns whether anything changed."""
+    if len(state) == 0:
+        if e.length[entity] == 0:
+            return False
+        e.length[entity] = 0
+        e.removed_tick[entity] = moment.stamp
+        return True
+    target[:] = state
+    sample_ms = extend(sample, moment.clock_ms)
+    e.sample_ms[entity] = min(max(sample_ms, moment.clock_ms - SAMPLE_CLAMP_MS), moment.clock_ms)
+    e.length[entity] = len(state)
+    e.changed_tick[entity] = moment.stamp
+    return True
