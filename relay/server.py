@@ -23,6 +23,7 @@ from relay.beats import Beats, LoadMeter
 from relay.config import RelayConfig, documented_fields
 from relay.engine import Engine
 from relay.quietlog import QuietLog
+from relay.stages import select_stages
 from relay.transport.base import Transport
 from relay.transport.selection import open_transport, select_transport
 from relay.transport.sockets import BUFFER_BYTES, open_udp_socket
@@ -50,6 +51,7 @@ class RelayServer:
         host: str | None = None,
         port: int = DEFAULT_PORT,
         transport: str = "auto",
+        stages: str = "columns",
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,14 +64,15 @@ class RelayServer:
             host: Name or numeric address to listen on; None for all IPv4 and IPv6 addresses.
             port: UDP port; 0 lets the system choose, `address` tells.
             transport: auto, batch or asyncio.
+            stages: auto, compiled or columns, see `stages.select_stages`.
             rng: Source of session ids, cookies and codes; None for the system's. Only tests give another.
             clock: Monotonic seconds.
-        Raises: ValueError if the secret is not 32 bytes, or the transport unknown or not there.
+        Raises: ValueError if the secret is not 32 bytes, or transport or stages are unknown or not there.
         """
         if len(secret) != SECRET_BYTES:
             raise ValueError(f"secret has {len(secret)} bytes; permitted: {SECRET_BYTES}")
         self.config = config
-        self.engine = Engine(config, secret, rng or random.SystemRandom())
+        self.engine = Engine(config, secret, rng or random.SystemRandom(), select_stages(stages))
         self.counters: Counter[str] = Counter()
         """exceptions_receive, exceptions_flush, exceptions_tick, exceptions_send, exceptions_shutdown."""
         self._transport_name = select_transport(transport)

@@ -4,7 +4,9 @@
 datagrams, for machines with numba: a third of the time, byte for byte the same datagrams (`tests/relay/test_loops.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +25,8 @@ from relay.items import Items, Order
 from relay.log import LOG_CAP_ENTRIES
 from relay.world import World
 
+STAGES = ("auto", "compiled", "columns")
+"""Names that `select_stages` takes."""
 TOO_SLOW_S = 10.0
 """A session that takes longer to read what is in the log, or to acknowledge anything at all, ends (SPEC 13)."""
 CREDIT_LOW = 8
@@ -213,3 +217,20 @@ class ColumnStages:
             world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick
         )
         return outgoing, int(np.count_nonzero(sent.are(Order.SIGNAL)))
+
+
+def select_stages(name: str) -> Callable[[World], Stages]:
+    """Turn a name of STAGES into what builds them: `auto` is `compiled` where numba is installed.
+
+    Raises: ValueError if the name is unknown, or if `compiled` is asked for and numba is not there.
+    """
+    if name not in STAGES:
+        raise ValueError(f"stages is {name!r}; permitted: {', '.join(STAGES)}")
+    has_numba = find_spec("numba") is not None
+    if name == "compiled" and not has_numba:
+        raise ValueError("stages is 'compiled', which needs numba: pip install 'tickrelay[fast]'; or use auto")
+    if name == "columns" or not has_numba:
+        return ColumnStages
+    from relay.loops.stages import LoopStages
+
+    return LoopStages

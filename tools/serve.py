@@ -69,7 +69,12 @@ def choose_loop(no_uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop] | No
 async def _serve(settings: ServeSettings, secret: bytes) -> int:
     try:
         server = RelayServer(
-            settings.config, secret=secret, host=settings.host, port=settings.port, transport=settings.transport
+            settings.config,
+            secret=secret,
+            host=settings.host,
+            port=settings.port,
+            transport=settings.transport,
+            stages=settings.stages,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from protocol.constants import DEFAULT_PORT
 from relay.config import RelayConfig, documented_fields, field_docs
+from relay.stages import STAGES
 from relay.transport.selection import TRANSPORTS
 from tools.cli import UsageError
 
@@ -64,6 +65,13 @@ SERVE_SETTINGS = (
         TRANSPORTS,
     ),
     Setting(
+        "stages",
+        "auto",
+        "How datagrams are handled: compiled (a third of the time; needs the extra `fast`), columns (everywhere), or "
+        "auto for the better one that is there.",
+        STAGES,
+    ),
+    Setting(
         "secret_file",
         "",
         "File with the relay's 32-byte secret; created if missing. With the same one a relay that was started again "
@@ -91,6 +99,7 @@ class ServeSettings:
     host: str | None
     port: int
     transport: str
+    stages: str
     secret_file: str
     log_level: str
     no_uvloop: bool

@@ -32,8 +32,8 @@ from relay.acks import LOSS_GAIN, RTT_GAIN, RTT_VAR_GAIN
 from relay.batch import ROW_BYTES
 from relay.budgets import Budget
 from relay.ingress import COLD_KINDS
-from relay.loops.bits import count_bits, extend, has_bit, lowest_bit, shifted_up
-from relay.loops.jit import compiled
+from relay.loops.bits import copy_bytes, count_bits, extend, has_bit, lowest_bit, shifted_up
+from relay.loops.jit import compiled, inlined
 from relay.sessions import ROW_BITS
 
 Source = namedtuple("Source", "byte u16 u32 data state message signal")
@@ -116,51 +116,80 @@ def take_in(
     if not _is_ascending(session, known):
         order = np.argsort(session[:known], kind="mergesort")
         row[:known], session[:known] = row[:known][order], session[:known][order]
-    seq = np.empty(known, np.int64)
-    roamed_row, roamed_session = np.empty(known, np.int64), np.empty(known, np.int64)
-    accepted = num_roamed = start = 0
-    has_parts = np.zeros(1, np.int64)
-    while start < known:
-        x = session[start]
-        stop = start + 1
-        while stop < known and session[stop] == x:
-            stop += 1
-        _refill(s, x, tokens_per_s, moment.now)
-        count = _within_budgets(s, x, row[start:stop], length, dropped)
-        count = _checked(source, length, s, r, x, row[start : start + count], seq[start:], dropped)
-        count = _in_order(row[start : start + count], seq[start:], dropped)
-        if count:
-            mine, numbers = row[start : start + count], seq[start : start + count]
-            is_newer = _move_window(source, length, s, x, mine, numbers, moment.now)
-            if is_newer:
-                at = mine[count - 1] * ROW_BYTES
-                _settle_acks(source, at, s, x, seat_acked, moment.now)
-                _settle_log(source, at, at + length[mine[count - 1]], s, x)
-            _write_states(source, length, s, r, e, state_byte, page_changed, x, mine, numbers, moment, dropped)
-            for k in range(count):
-                if not _is_same_address(address, mine[k], s.address, x):
-                    roamed_row[num_roamed], roamed_session[num_roamed] = mine[k], x
-                    num_roamed += 1
-                if _holds_parts(source, mine[k] * ROW_BYTES, length[mine[k]]):
-                    has_parts[0] = 1
-                row[accepted], session[accepted] = mine[k], x
-                accepted += 1
-        start = stop
+    found = _Found(
+        row,
+        session,
+        np.empty(known, np.int64),
+        np.empty(known, np.int64),
+        np.empty(known, np.int64),
+        np.zeros(3, np.int64),
+    )
+    batch = _Received(source, length, address)
+    tables = _Tables(s, r, e, state_byte, page_changed, seat_acked)
+    _take_sessions(batch, tables, found, known, tokens_per_s, moment, dropped)
+    num_accepted, num_roamed, _ = found.counts
     return TakenRows(
         cold[:num_cold],
         unknown[:num_unknown],
-        roamed_row[:num_roamed],
-        roamed_session[:num_roamed],
-        row[:accepted],
-        session[:accepted],
-        has_parts,
+        found.roamed_row[:num_roamed],
+        found.roamed_session[:num_roamed],
+        row[:num_accepted],
+        session[:num_accepted],
+        found.counts[_WITH_PARTS:],
     )
+
+
+_Received = namedtuple("_Received", "source length address")
+_Tables = namedtuple("_Tables", "s r e state_byte page_changed seat_acked")
+_Found = namedtuple("_Found", "row session seq roamed_row roamed_session counts")
+"""Rows of known sessions, side by side by session; at the end those of accepted ones; and counts of what was found."""
+_ACCEPTED, _ROAMED, _WITH_PARTS = range(3)
+
+
+@inlined
+def _take_sessions(
+    batch: Any, tables: Any, found: Any, known: int, tokens_per_s: Any, moment: Any, dropped: Any
+) -> None:
+    """Take the datagrams of one session after the other."""
+    row, seq, s = found.row, found.seq, tables.s
+    start = 0
+    while start < known:
+        x = found.session[start]
+        stop = start + 1
+        while stop < known and found.session[stop] == x:
+            stop += 1
+        _refill(s, x, tokens_per_s, moment.now)
+        end = _within_budgets(s, x, row, start, stop, batch.length, dropped)
+        end = _checked(batch, tables, x, row, seq, start, end, dropped)
+        end = _in_order(row, seq, start, end, dropped)
+        if end > start:
+            _accept(batch, tables, x, found, start, end, moment, dropped)
+        start = stop
+
+
+@inlined
+def _accept(batch: Any, tables: Any, x: int, found: Any, start: int, end: int, moment: Any, dropped: Any) -> None:
+    """Take what passed all checks: the datagrams start ... end of one session, in order."""
+    row, s = found.row, tables.s
+    if _move_window(batch.length, s, x, row, found.seq, start, end, moment.now):
+        newest = row[end - 1]
+        _settle_acks(batch.source, newest * ROW_BYTES, s, x, tables.seat_acked, moment.now)
+        _settle_log(batch.source, newest * ROW_BYTES, batch.length[newest], s, x)
+    _write_states(batch, tables, x, row, found.seq, start, end, moment, dropped)
+    for k in range(start, end):
+        this = row[k]
+        if not _is_same_address(batch.address, this, s.address, x):
+            found.roamed_row[found.counts[_ROAMED]], found.roamed_session[found.counts[_ROAMED]] = this, x
+            found.counts[_ROAMED] += 1
+        found.counts[_WITH_PARTS] += _holds_parts(batch.source, this * ROW_BYTES, batch.length[this])
+        row[found.counts[_ACCEPTED]], found.session[found.counts[_ACCEPTED]] = this, x
+        found.counts[_ACCEPTED] += 1
 
 
 # --- steps 1 to 9: nothing changes but budgets
 
 
-@compiled
+@inlined
 def _sort_out(
     source: Any, length: Any, s: Any, row: Any, session: Any, cold: Any, unknown: Any, dropped: Any
 ) -> tuple[int, int, int]:
@@ -194,15 +223,15 @@ def _sort_out(
     return known, num_cold, num_unknown
 
 
-@compiled
+@inlined
 def _is_ascending(values: Any, count: int) -> bool:
-    for k in range(1, count):  # noqa: SIM110: numba compiles no generator expressions
+    for k in range(1, count):  # noqa: SIM110 - numba compiles no generator expressions
         if values[k] < values[k - 1]:
             return False
     return True
 
 
-@compiled
+@inlined
 def _refill(s: Any, x: int, per_s: Any, now: float) -> None:
     """Add to all budgets of a session what has accrued."""
     elapsed = max(now - s.tokens_at[x], 0.0)
@@ -211,42 +240,46 @@ def _refill(s: Any, x: int, per_s: Any, now: float) -> None:
     s.tokens_at[x] = now
 
 
-@compiled
-def _within_budgets(s: Any, x: int, row: Any, length: Any, dropped: Any) -> int:
-    """Spend datagrams and bytes (step 6). Rows that are covered move to the front. Returns how many."""
+@inlined
+def _within_budgets(s: Any, x: int, row: Any, start: int, stop: int, length: Any, dropped: Any) -> int:
+    """Spend datagrams and bytes (step 6). Rows that are covered move to the front. Returns where they end."""
     total = 0
-    for k in row:
-        total += length[k]
-    if len(row) <= s.tokens[x, _DATAGRAMS] and total <= s.tokens[x, _BYTES]:
-        s.tokens[x, _DATAGRAMS] -= len(row)
+    for k in range(start, stop):
+        total += length[row[k]]
+    count = stop - start
+    if count <= s.tokens[x, _DATAGRAMS] and total <= s.tokens[x, _BYTES]:
+        s.tokens[x, _DATAGRAMS] -= count
         s.tokens[x, _BYTES] -= total
-        return len(row)
-    covered = min(len(row), int(s.tokens[x, _DATAGRAMS]))
-    dropped[_OVER_RATE] += len(row) - covered
+        return stop
+    covered = min(count, int(s.tokens[x, _DATAGRAMS]))
+    dropped[_OVER_RATE] += count - covered
     s.tokens[x, _DATAGRAMS] -= covered
-    kept = total = spent = 0
-    for k in row[:covered]:
-        total += length[k]
+    end = start
+    total = spent = 0
+    for k in range(start, start + covered):
+        total += length[row[k]]
         if total <= s.tokens[x, _BYTES]:
             spent = total
-            row[kept] = k
-            kept += 1
+            row[end] = row[k]
+            end += 1
     s.tokens[x, _BYTES] -= spent
-    dropped[_OVER_BYTE_RATE] += covered - kept
-    return kept
+    dropped[_OVER_BYTE_RATE] += start + covered - end
+    return end
 
 
-@compiled
-def _checked(source: Any, length: Any, s: Any, r: Any, x: int, row: Any, seq: Any, dropped: Any) -> int:
+@inlined
+def _checked(batch: Any, tables: Any, x: int, row: Any, seq: Any, start: int, stop: int, dropped: Any) -> int:
     """Check window, acks and sections of one session's datagrams (steps 7 to 9).
 
-    Rows that pass move to the front, their extended numbers into `seq`. Returns how many.
+    Rows that pass move to the front, their extended numbers into `seq`. Returns where they end.
     """
-    kept = 0
-    room = s.room[x]
+    s, r = tables.s, tables.r
+    max_state_bytes = r.max_state_bytes[s.room[x]]
     newest = s.recv_newest[x]
-    for k in row:
-        header = source.data[k * ROW_BYTES]
+    end = start
+    for k in range(start, stop):
+        at = row[k] * ROW_BYTES
+        header = batch.source.data[at]
         number = extend(header.seq, newest)
         behind = newest - number
         if behind >= WINDOW or number < 1:
@@ -255,15 +288,15 @@ def _checked(source: Any, length: Any, s: Any, r: Any, x: int, row: Any, seq: An
             dropped[_DUPLICATE] += 1
         elif not _is_ack_possible(header, s, r, x):
             dropped[_BAD_ACK] += 1
-        elif not _are_sections_good(source, k * ROW_BYTES, length[k], r.max_state_bytes[room]):
+        elif not _are_sections_good(batch.source, at, batch.length[row[k]], max_state_bytes):
             dropped[_BAD_SECTION] += 1
         else:
-            row[kept], seq[kept] = k, number
-            kept += 1
-    return kept
+            row[end], seq[end] = row[k], number
+            end += 1
+    return end
 
 
-@compiled
+@inlined
 def _is_ack_possible(header: Any, s: Any, r: Any, x: int) -> bool:
     """Tell whether all that a datagram acknowledges was sent (step 8)."""
     if not header.flags & _NOTHING_RECEIVED:
@@ -273,7 +306,7 @@ def _is_ack_possible(header: Any, s: Any, r: Any, x: int) -> bool:
     return s.log_start[x] <= header.log_cursor <= r.log_head[s.room[x]]
 
 
-@compiled
+@inlined
 def _are_sections_good(source: Any, at: int, length: int, max_state_bytes: int) -> bool:
     """Walk the sections of a datagram (step 9)."""
     end = at + length
@@ -304,14 +337,14 @@ def _are_sections_good(source: Any, at: int, length: int, max_state_bytes: int) 
     return True
 
 
-@compiled
+@inlined
 def _is_state_good(header: Any, size: int, max_state_bytes: int) -> bool:
     count, stride = np.int64(header.count), np.int64(header.stride)
     exact = _STATE_BYTES + count * (_ID_BYTES + stride)
     return size >= _STATE_BYTES and count >= 1 and stride <= max_state_bytes and size == exact
 
 
-@compiled
+@inlined
 def _is_message_good(header: Any, size: int) -> bool:
     payload = size - _MESSAGE_BYTES - _ID_BYTES * np.int64(header.target_count)
     if size < _MESSAGE_BYTES or not _is_part_good(header, payload):
@@ -319,7 +352,7 @@ def _is_message_good(header: Any, size: int) -> bool:
     return header.more == 0 or (header.more == 1 and payload >= 1)
 
 
-@compiled
+@inlined
 def _is_signal_good(header: Any, size: int) -> bool:
     payload = size - _SIGNAL_BYTES - _ID_BYTES * np.int64(header.target_count)
     part, last = header.fragment & 15, header.fragment >> 4
@@ -328,7 +361,7 @@ def _is_signal_good(header: Any, size: int) -> bool:
     return part <= last < MAX_SIGNAL_FRAGMENTS
 
 
-@compiled
+@inlined
 def _is_part_good(header: Any, payload: int) -> bool:
     """Check what messages and signals have in common: kind, payload length, and that target and ids agree."""
     if not 1 <= header.kind <= MAX_PLAYER_KIND or not 0 <= payload <= MAX_FRAGMENT_BYTES:
@@ -341,46 +374,46 @@ def _is_part_good(header: Any, payload: int) -> bool:
 # --- step 10: accepting
 
 
-@compiled
-def _in_order(row: Any, seq: Any, dropped: Any) -> int:
-    """Sort by sequence number, drop twins and what is too old beside the newest. Returns how many are left."""
-    for k in range(1, len(row)):
-        this_row, number, at = row[k], seq[k], k
-        while at > 0 and seq[at - 1] > number:
+@inlined
+def _in_order(row: Any, seq: Any, start: int, stop: int, dropped: Any) -> int:
+    """Sort by sequence number, drop twins and what is too old beside the newest. Returns where they end."""
+    for k in range(start + 1, stop):
+        this, number, at = row[k], seq[k], k
+        while at > start and seq[at - 1] > number:
             row[at], seq[at] = row[at - 1], seq[at - 1]
             at -= 1
-        row[at], seq[at] = this_row, number
-    kept = 0
+        row[at], seq[at] = this, number
+    end = start
     before = np.int64(0)
-    for k in range(len(row)):
+    for k in range(start, stop):
         number = seq[k]
-        if k > 0 and number == before:
+        if k > start and number == before:
             dropped[_DUPLICATE] += 1
-        elif seq[len(row) - 1] - number >= WINDOW:
+        elif seq[stop - 1] - number >= WINDOW:
             dropped[_TOO_OLD] += 1
         else:
-            row[kept], seq[kept] = row[k], number
-            kept += 1
+            row[end], seq[end] = row[k], number
+            end += 1
         before = number
-    return kept
+    return end
 
 
-@compiled
-def _move_window(source: Any, length: Any, s: Any, x: int, row: Any, seq: Any, now: float) -> bool:
-    """Record arrivals. Returns whether the last is newer than all before it."""
+@inlined
+def _move_window(length: Any, s: Any, x: int, row: Any, seq: Any, start: int, end: int, now: float) -> bool:
+    """Record arrivals. Returns whether the last of them is newer than all that came before."""
     before = s.recv_newest[x]
-    newest = max(before, seq[len(seq) - 1])
+    newest = max(before, seq[end - 1])
     advance = newest - before
     mask = shifted_up(s.recv_mask[x], advance)
     owed = 0
-    for k in range(len(row)):
+    for k in range(start, end):
         mask |= shifted_up(np.uint64(1), newest - seq[k])
         owed += length[row[k]] > _DATA_BYTES  # any section asks for an acknowledgement
     s.recv_mask[x], s.recv_newest[x] = mask, newest
     s.heard_at[x] = now
     if advance > 0:
         s.recv_at[x] = now
-        missing = 1.0 - min(len(row) / advance, 1.0)
+        missing = 1.0 - min((end - start) / advance, 1.0)
         s.loss_up[x] += (missing - s.loss_up[x]) * min(1.0, advance * LOSS_GAIN / 2)
     s.ack_owed[x] += owed
     if owed:
@@ -388,7 +421,7 @@ def _move_window(source: Any, length: Any, s: Any, x: int, row: Any, seq: Any, n
     return advance > 0
 
 
-@compiled
+@inlined
 def _is_same_address(address: Any, k: int, known: Any, x: int) -> bool:
     for word in range(known.shape[1]):  # noqa: SIM110
         if address[k, word] != known[x, word]:
@@ -396,7 +429,7 @@ def _is_same_address(address: Any, k: int, known: Any, x: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def _holds_parts(source: Any, at: int, length: int) -> bool:
     """Tell whether a checked datagram holds a message or a signal."""
     end = at + length
@@ -412,7 +445,7 @@ def _holds_parts(source: Any, at: int, length: int) -> bool:
 # --- what the newest datagram of a session reports
 
 
-@compiled
+@inlined
 def _settle_acks(source: Any, at: int, s: Any, x: int, seat_acked: Any, now: float) -> None:
     """Settle what a datagram says of those sent to it: round trip, loss, and the ticks of pages."""
     header = source.data[at]
@@ -436,7 +469,7 @@ def _settle_acks(source: Any, at: int, s: Any, x: int, seat_acked: Any, now: flo
             seat_acked[seat] = max(seat_acked[seat], s.history_tick[x, slot])
 
 
-@compiled
+@inlined
 def _measure(header: Any, s: Any, x: int, ack: int, now: float) -> None:
     """Update progress, round trip and loss from an `ack` that is new and the newest."""
     slot = ack % WINDOW
@@ -459,13 +492,15 @@ def _measure(header: Any, s: Any, x: int, ack: int, now: float) -> None:
         s.loss_down[x] += (missing - s.loss_down[x]) * LOSS_GAIN
 
 
-@compiled
-def _settle_log(source: Any, at: int, end: int, s: Any, x: int) -> None:
+@inlined
+def _settle_log(source: Any, at: int, length: int, s: Any, x: int) -> None:
     """Take cursor and LOG_BITS (SPEC 9)."""
+    end = at + length
     cursor = np.int64(source.data[at].log_cursor)
     if cursor >= s.log_cursor[x]:
         s.log_cursor[x] = cursor
-        s.log_bits[x, :] = 0
+        for word in range(s.log_bits.shape[1]):
+            s.log_bits[x, word] = 0
     s.log_effective[x] = max(s.log_effective[x], s.log_cursor[x])
     if cursor != s.log_cursor[x]:
         return
@@ -482,60 +517,57 @@ def _settle_log(source: Any, at: int, end: int, s: Any, x: int) -> None:
 # --- states
 
 
-@compiled
+@inlined
 def _write_states(
-    source: Any,
-    length: Any,
-    s: Any,
-    r: Any,
-    e: Any,
-    state_byte: Any,
-    page_changed: Any,
-    x: int,
-    row: Any,
-    seq: Any,
-    moment: Any,
-    dropped: Any,
+    batch: Any, tables: Any, x: int, row: Any, seq: Any, start: int, end: int, moment: Any, dropped: Any
 ) -> None:
     """Write the states of one session's datagrams, in order: of several for one entity only the last counts.
 
     The first walk finds the last of each entity, in `pending`, the second writes it.
     """
-    room = s.room[x]
     for is_writing in (False, True):
         number = 0
-        for k in range(len(row)):
+        for k in range(start, end):
             at = row[k] * ROW_BYTES
-            end = at + length[row[k]]
+            stop = at + batch.length[row[k]]
             at += _DATA_BYTES
-            while at < end:
-                size = np.int64(source.u16[at + 1])
-                body = at + _SECTION_BYTES
-                at = body + size
-                if source.byte[body - _SECTION_BYTES] != _STATE:
-                    continue
-                header = source.state[body]
-                stride = np.int64(header.stride)
-                state_at = body + _STATE_BYTES
-                for _ in range(header.count):
-                    entity_id = np.int64(source.u16[state_at])
-                    number += 1
-                    if not is_writing:
-                        _note_write(r, e, room, entity_id, x, seq[k], number, dropped)
-                    elif entity_id < r.num_entities[room]:
-                        entity = r.entities_first[room] + entity_id
-                        if e.pending[entity] == number:
-                            e.pending[entity] = 0
-                            e.write_seq[entity] = seq[k]
-                            first = r.states_first[room] + entity_id * r.max_state_bytes[room]
-                            target = state_byte[first : first + stride]
-                            state = source.byte[state_at + _ID_BYTES : state_at + _ID_BYTES + stride]
-                            if _store(e, entity, target, state, header.sample_ms, moment):
-                                page_changed[r.pages_first[room] + entity_id // r.page_ids[room]] = moment.stamp
-                    state_at += _ID_BYTES + stride
+            while at < stop:
+                size = np.int64(batch.source.u16[at + 1])
+                if batch.source.byte[at] == _STATE:
+                    number = _walk_states(
+                        batch.source, tables, x, at + _SECTION_BYTES, seq[k], number, is_writing, moment, dropped
+                    )
+                at += _SECTION_BYTES + size
 
 
-@compiled
+@inlined
+def _walk_states(
+    source: Any, tables: Any, x: int, at: int, seq: int, number: int, is_writing: bool, moment: Any, dropped: Any
+) -> int:
+    """Walk one STATE section. `number` counts the writes of this session in this pass. Returns the newest."""
+    r, e = tables.r, tables.e
+    room = tables.s.room[x]
+    header = source.state[at]
+    stride = np.int64(header.stride)
+    at += _STATE_BYTES
+    for _ in range(header.count):
+        entity_id = np.int64(source.u16[at])
+        entity = r.entities_first[room] + entity_id
+        number += 1
+        if not is_writing:
+            _note_write(r, e, room, entity_id, x, seq, number, dropped)
+        elif entity_id < r.num_entities[room] and e.pending[entity] == number:
+            e.pending[entity] = 0
+            e.write_seq[entity] = seq
+            first = r.states_first[room] + entity_id * r.max_state_bytes[room]
+            copy_bytes(tables.state_byte, first, source.byte, at + _ID_BYTES, stride)
+            if _note_state(e, entity, stride, header.sample_ms, moment):
+                tables.page_changed[r.pages_first[room] + entity_id // r.page_ids[room]] = moment.stamp
+        at += _ID_BYTES + stride
+    return number
+
+
+@inlined
 def _note_write(r: Any, e: Any, room: int, entity_id: int, x: int, seq: int, number: int, dropped: Any) -> None:
     """Let a write be the one that counts, if it may be made at all."""
     if entity_id >= r.num_entities[room]:
@@ -548,18 +580,17 @@ def _note_write(r: Any, e: Any, room: int, entity_id: int, x: int, seq: int, num
         e.pending[entity] = number
 
 
-@compiled
-def _store(e: Any, entity: int, target: Any, state: Any, sample: int, moment: Any) -> bool:
-    """Write one state; an empty one removes the entity, if it lives. Returns whether anything changed."""
-    if len(state) == 0:
+@inlined
+def _note_state(e: Any, entity: int, stride: int, sample: int, moment: Any) -> bool:
+    """Note that a state was written; an empty one removes the entity, if it lives. Returns whether anything changed."""
+    if stride == 0:
         if e.length[entity] == 0:
             return False
         e.length[entity] = 0
         e.removed_tick[entity] = moment.stamp
         return True
-    target[:] = state
     sample_ms = extend(sample, moment.clock_ms)
     e.sample_ms[entity] = min(max(sample_ms, moment.clock_ms - SAMPLE_CLAMP_MS), moment.clock_ms)
-    e.length[entity] = len(state)
+    e.length[entity] = stride
     e.changed_tick[entity] = moment.stamp
     return True

@@ -10,7 +10,7 @@ from protocol.constants import ACK_DELAY_MAX_MS, LOG_WINDOW, WINDOW, AckFlag, Ki
 from relay.egress import RANGE_BYTES, SPACE_BYTES
 from relay.items import PAGE_BLOCK, Order
 from relay.loops.bits import shifted_up
-from relay.loops.jit import compiled
+from relay.loops.jit import compiled, inlined
 from relay.loops.sending import creditable
 
 Receivers = namedtuple(
@@ -74,7 +74,7 @@ def build(
     return done
 
 
-@compiled
+@inlined
 def _build_all(
     items: Any,
     at: int,
@@ -110,7 +110,7 @@ def _build_all(
     s.send_tokens[x] -= s.sent_bytes[x] - sent_before
 
 
-@compiled
+@inlined
 def _next_cut(items: Any, at: int, end: int) -> int:
     """Return where the datagram that begins with an item ends: greedily, and before an item that stands apart."""
     space = SPACE_BYTES - (RANGE_BYTES if at < end and items.linked[at] else 0)
@@ -124,7 +124,7 @@ def _next_cut(items: Any, at: int, end: int) -> int:
     return stop
 
 
-@compiled
+@inlined
 def _build_one(
     items: Any, at: int, stop: int, s: Any, r: Any, x: int, bases: Any, clock: Any, target: Any, done: Any
 ) -> None:
@@ -157,7 +157,7 @@ def _build_one(
     target.first_piece[d + 1] = piece + 1
 
 
-@compiled
+@inlined
 def _add_piece(target: Any, first: int, piece: int, pointer: int, length: int) -> int:
     """Add a piece behind `piece`, or lengthen that if the new one lies behind it in memory. Returns the newest."""
     if piece >= first and target.piece[piece, 0] + target.piece[piece, 1] == pointer:
@@ -167,7 +167,7 @@ def _add_piece(target: Any, first: int, piece: int, pointer: int, length: int) -
     return piece + 1
 
 
-@compiled
+@inlined
 def _write_header(header: Any, s: Any, r: Any, x: int, clock: Any) -> None:
     """Write the UPDATE header of a session's next datagram, and grant it what credit it may have."""
     header.kind, header.shard = _UPDATE, r.shard[s.room[x]]
@@ -186,7 +186,7 @@ def _write_header(header: Any, s: Any, r: Any, x: int, clock: Any) -> None:
     header.message_credit = s.message_permitted[x] & 0xFFFF
 
 
-@compiled
+@inlined
 def _record(items: Any, at: int, stop: int, s: Any, x: int, size: int, clock: Any) -> None:
     """Remember what a datagram carried, until it is acknowledged or forgotten."""
     s.send_seq[x] += 1

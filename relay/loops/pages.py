@@ -8,7 +8,8 @@ import numpy as np
 from protocol import dtypes
 from protocol.constants import AGE_MAX, AGE_STEP_MS, StateEncoding, UpdateSection
 from relay.items import PAGE_BLOCK
-from relay.loops.jit import compiled
+from relay.loops.bits import copy_bytes
+from relay.loops.jit import compiled, inlined
 from relay.snapshots import RTT_UNKNOWN_S
 
 Receivers = namedtuple("Receivers", "room tick_interval page_next pages_first rtt_s rtt_var_s")
@@ -48,6 +49,7 @@ def due_pages(live: Any, s: Any, r: Any, e: Any, p: Any, seats: Any, state_byte:
     session, page = np.empty(limit, np.int64), np.empty(limit, np.int64)
     body, apart = np.empty(limit, np.int64), np.empty(limit, np.bool_)
     bodies = np.empty((limit, _BODY_FIELDS), np.int64)
+    of_stride = np.zeros(_MAX_STRIDE + 1, np.int64)
     num_due = num_bodies = 0
     for x in live:
         if ticks.now // s.tick_interval[x] <= ticks.before // s.tick_interval[x]:
@@ -66,9 +68,8 @@ def due_pages(live: Any, s: Any, r: Any, e: Any, p: Any, seats: Any, state_byte:
             apart[num_due] = block >= 0 and number // PAGE_BLOCK != block
             block = number // PAGE_BLOCK
             num_due += 1
-    total = _lay_out(r, e, p, bodies, num_bodies)
+    total = _lay_out(r, e, p, bodies, num_bodies, of_stride)
     if total <= len(target.byte):
-        of_stride = np.zeros(_MAX_STRIDE + 1, np.int64)
         for number in range(num_bodies):
             if bodies[number, _SHARED] == number:
                 _encode(bodies[number], of_stride, r, e, state_byte, ticks, target)
@@ -79,14 +80,14 @@ def due_pages(live: Any, s: Any, r: Any, e: Any, p: Any, seats: Any, state_byte:
     return due, total
 
 
-@compiled
+@inlined
 def _patience(s: Any, x: int, period_s: float) -> int:
     """Return for how many ticks a page that was sent is taken to be on its way."""
     rtt_s = s.rtt_s[x] + 2 * s.rtt_var_s[x] if s.rtt_s[x] > 0 else RTT_UNKNOWN_S
     return np.int64(np.ceil(rtt_s / period_s))
 
 
-@compiled
+@inlined
 def _is_due(changed: int, seats: Any, seat: int, tick: int, patience: int) -> bool:
     """Tell whether a page changed since its receiver acknowledged it, and is not on its way already."""
     sent = seats.sent_tick[seat]
@@ -100,7 +101,7 @@ _BODY_FIELDS = 10
 number; the body that stands for it: itself, or one that says the same; first byte, bytes, removals, groups."""
 
 
-@compiled
+@inlined
 def _find_body(
     r: Any, e: Any, p: Any, bodies: Any, num_bodies: int, room: int, page: int, since: int
 ) -> tuple[int, int]:
@@ -119,13 +120,12 @@ def _find_body(
     return number, num_bodies + 1
 
 
-@compiled
-def _lay_out(r: Any, e: Any, p: Any, bodies: Any, num_bodies: int) -> int:
+@inlined
+def _lay_out(r: Any, e: Any, p: Any, bodies: Any, num_bodies: int, of_stride: Any) -> int:
     """Let baselines with as many changes since share the body of the oldest, and place the bodies that are left.
 
     Returns: the bytes of all.
     """
-    of_stride = np.zeros(_MAX_STRIDE + 1, np.int64)
     for number in range(num_bodies):
         b = bodies[number]
         p.newest_body[r.pages_first[b[_ROOM]] + b[_PAGE_NUMBER]] = 0
@@ -148,47 +148,47 @@ def _lay_out(r: Any, e: Any, p: Any, bodies: Any, num_bodies: int) -> int:
     return total
 
 
-@compiled
+@inlined
 def _where(bodies: Any, number: int) -> tuple[int, int]:
     """Return first byte and length of the body that stands for one."""
     shared = bodies[number, _SHARED]
     return bodies[shared, _AT], bodies[shared, _LENGTH]
 
 
-@compiled
+@inlined
 def _num_ids(r: Any, room: int, page: int) -> int:
     """Return how many ids a page has; the last may have fewer."""
     return min(r.page_ids[room], r.num_entities[room] - page * r.page_ids[room])
 
 
-@compiled
+@inlined
 def _measure(r: Any, e: Any, b: Any, of_stride: Any) -> None:
     """Count what changed since a body's baseline, and what the body takes. `of_stride` (256,) is zero, and left so."""
     room, page, since = b[_ROOM], b[_PAGE_NUMBER], b[_SINCE]
     first = r.entities_first[room] + page * r.page_ids[room]
     gone = changed = groups = 0
     length = np.int64(_HEAD_BYTES)
+    low, high = _MAX_STRIDE, 0
     for entity in range(first, first + _num_ids(r, room, page)):
         gone += e.removed_tick[entity] > since
         stride = np.int64(e.length[entity])
         if stride > 0 and e.changed_tick[entity] > since:
             changed += 1
             if of_stride[stride] == 0:
+                of_stride[stride] = 1
                 groups += 1
                 length += _GROUP_BYTES
-            of_stride[stride] += 1
+                low, high = min(low, stride), max(high, stride)
             length += _ID_BYTES + _AGE_BYTES + stride
-    if groups == 1:
-        of_stride[(length - _HEAD_BYTES - _GROUP_BYTES) // changed - _ID_BYTES - _AGE_BYTES] = 0
-    elif groups > 1:
-        of_stride[:] = 0
+    for stride in range(low, high + 1):
+        of_stride[stride] = 0
     b[_CHANGES] = changed + gone
     b[_GONE] = gone if since > 0 else 0
     b[_GROUPS] = groups
     b[_LENGTH] = length + _ID_BYTES * b[_GONE]
 
 
-@compiled
+@inlined
 def _encode(b: Any, of_stride: Any, r: Any, e: Any, state_byte: Any, ticks: Any, target: Any) -> None:
     """Write a body: head, removed ids, then for each stride a head, all ids, all ages, all states.
 
@@ -221,7 +221,7 @@ def _encode(b: Any, of_stride: Any, r: Any, e: Any, state_byte: Any, ticks: Any,
         of_stride[stride] = 0
 
 
-@compiled
+@inlined
 def _write_head(b: Any, r: Any, target: Any) -> None:
     section = target.section[b[_AT]]
     section.type, section.length = _PAGE, b[_LENGTH] - _SECTION_BYTES
@@ -230,7 +230,7 @@ def _write_head(b: Any, r: Any, target: Any) -> None:
     head.removed_count, head.group_count = b[_GONE], b[_GROUPS]
 
 
-@compiled
+@inlined
 def _write_group(
     at: int,
     stride: int,
@@ -257,5 +257,5 @@ def _write_group(
         target.byte[at + _ID_BYTES * count + k] = np.uint8(min(max(age, 0), AGE_MAX))
         to = at + (_ID_BYTES + _AGE_BYTES) * count + k * stride
         state_at = r.states_first[room] + (entity - first) * r.max_state_bytes[room]
-        target.byte[to : to + stride] = state_byte[state_at : state_at + stride]
+        copy_bytes(target.byte, to, state_byte, state_at, stride)
         k += 1

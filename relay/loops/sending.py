@@ -10,7 +10,7 @@ import numpy as np
 
 from protocol.constants import ACK_WITHIN_DATAGRAMS, MAX_BODY_BYTES, MAX_FRAGMENT_BYTES, MESSAGE_WINDOW
 from relay.log import CREDIT_BYTES, LOG_CAP_ENTRIES
-from relay.loops.jit import compiled
+from relay.loops.jit import compiled, inlined
 from relay.pacing import MAX_FLIGHT_BYTES, MAX_FLIGHT_DATAGRAMS, PROBE_S, RESERVED_DATAGRAMS
 from relay.stages import CREDIT_LOW, TOO_SLOW_S
 
@@ -70,7 +70,7 @@ def plan(s: Any, log_head: Any, live: Any, pace: Any, now: float, at_tick: bool)
     return allowed, bare[:num_bare], lags
 
 
-@compiled
+@inlined
 def _allowed(s: Any, x: int, pace: Any, now: float, at_tick: bool) -> int:
     """Tell how many datagrams a session may be sent now, as `pacing.Pace.allowed`."""
     tokens = min(s.send_tokens[x] + (now - s.send_tokens_at[x]) * pace.bytes_per_s, pace.burst)
@@ -88,7 +88,7 @@ def _allowed(s: Any, x: int, pace: Any, now: float, at_tick: bool) -> int:
     return allowed
 
 
-@compiled
+@inlined
 def _needs_bare(s: Any, x: int, pace: Any, now: float, at_tick: bool) -> bool:
     """Tell whether a session must be sent something now: acks owed, and at ticks keepalives and news of credit."""
     if s.ack_owed[x] >= ACK_WITHIN_DATAGRAMS:
@@ -101,7 +101,7 @@ def _needs_bare(s: Any, x: int, pace: Any, now: float, at_tick: bool) -> bool:
     return told - s.message_accepted[x] < CREDIT_LOW and creditable(s, x) > told
 
 
-@compiled
+@inlined
 def creditable(s: Any, x: int) -> int:
     """Return the highest message id that a session may send, as `messages.creditable`."""
     left = max(CREDIT_BYTES - s.unread_bytes[x], 0) // (MAX_FRAGMENT_BYTES + s.entry_charge[x])
