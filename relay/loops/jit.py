@@ -48,9 +48,9 @@ numba.config.CACHE_DIR = _cache_folder()  # type: ignore[attr-defined]
 
 def compiled(loop: Loop) -> Loop:
     """Compile a function when it is first called. It may use numbers, arrays and tuples of them, and nothing else."""
-    return numba.njit(cache=True)(loop)  # type: ignore[return-value]
+    return numba.njit(cache=True)(loop)
 
 
 def inlined(loop: Loop) -> Loop:
     """Compile a function into whatever calls it."""
-    return numba.njit(cache=True, forceinline=True, _nrt=False)(loop)  # type: ignore[return-value]
+    return numba.njit(cache=True, forceinline=True, _nrt=False)(loop)

@@ -8,10 +8,10 @@ var _late := []  # [due, event], as they arrived
 
 
 func _take(events: Array) -> void:
-	var now := RelayLink.clock()
+	var now := _RelayLink.clock()
 	for event: RefCounted in events:
 		var is_of_player := (
-			event is RelayEvents.RelayMessageReceived or event is RelayEvents.RelaySignalReceived
+			event is _RelayEvents.RelayMessageReceived or event is _RelayEvents.RelaySignalReceived
 		)
 		var is_late: bool = is_of_player and event.sender == 0
 		_late.append([now + (delay_s if is_late else 0.0), event])
