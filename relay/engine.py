@@ -75,6 +75,11 @@ class Engine:
         return self.world.tick
 
     @property
+    def stages_name(self) -> str:
+        """What handles the datagrams, one of `stages.STAGES`."""
+        return self._stages.name
+
+    @property
     def num_sessions(self) -> int:
         """Players connected."""
         return len(self.world.sessions)

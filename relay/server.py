@@ -72,7 +72,10 @@ class RelayServer:
         if len(secret) != SECRET_BYTES:
             raise ValueError(f"secret has {len(secret)} bytes; permitted: {SECRET_BYTES}")
         self.config = config
-        self.engine = Engine(config, secret, rng or random.SystemRandom(), select_stages(stages))
+        build_stages = select_stages(stages)
+        if not build_stages.is_ready():
+            log.info("compiling the fast stages: once for this version, some 20 s")
+        self.engine = Engine(config, secret, rng or random.SystemRandom(), build_stages)
         self.counters: Counter[str] = Counter()
         """exceptions_receive, exceptions_flush, exceptions_tick, exceptions_send, exceptions_shutdown."""
         self._transport_name = select_transport(transport)
@@ -233,8 +236,8 @@ class RelayServer:
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         config = self.config
         log.info(
-            "tickrelay %s listening on UDP %s, %d ticks/s, transport %s on %s",
-            config.release, where, config.tick_rate, transport.name, loop,
+            "tickrelay %s listening on UDP %s, %d ticks/s, transport %s on %s, stages %s",
+            config.release, where, config.tick_rate, transport.name, loop, self.engine.stages_name,
         )  # fmt: skip
         limits = [name for name, _ in documented_fields() if name != "release"]
         log.info("limits: %s", ", ".join(f"{name} {getattr(config, name)}" for name in limits))

@@ -4,10 +4,9 @@
 datagrams, for machines with numba: a third of the time, byte for byte the same datagrams (`tests/relay/test_loops.py`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -24,6 +23,9 @@ from relay.ingress import Received
 from relay.items import Items, Order
 from relay.log import LOG_CAP_ENTRIES
 from relay.world import World
+
+if TYPE_CHECKING:
+    from relay.loops.stages import LoopStages
 
 STAGES = ("auto", "compiled", "columns")
 """Names that `select_stages` takes."""
@@ -68,6 +70,9 @@ class Overdue:
 class Stages(Protocol):
     """What the engine asks. Every call is one pass over all sessions."""
 
+    name: str
+    """One of STAGES."""
+
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """Check a batch (SPEC 11), accept what is left, settle its acknowledgements and write its states."""
 
@@ -89,6 +94,13 @@ class Stages(Protocol):
 
 class ColumnStages:
     """Each stage as numpy calls over all sessions at once."""
+
+    name = "columns"
+
+    @staticmethod
+    def is_ready() -> bool:
+        """Return True: there is nothing to compile."""
+        return True
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -219,17 +231,27 @@ class ColumnStages:
         return outgoing, int(np.count_nonzero(sent.are(Order.SIGNAL)))
 
 
-def select_stages(name: str) -> Callable[[World], Stages]:
-    """Turn a name of STAGES into what builds them: `auto` is `compiled` where numba is installed.
+def select_stages(name: str) -> type[ColumnStages] | type["LoopStages"]:
+    """Turn a name of STAGES into what builds them: `auto` is `compiled` where numba is installed and may compile.
 
-    Raises: ValueError if the name is unknown, or if `compiled` is asked for and numba is not there.
+    Raises: ValueError if the name is unknown, or if `compiled` is asked for and cannot be had.
     """
     if name not in STAGES:
         raise ValueError(f"stages is {name!r}; permitted: {', '.join(STAGES)}")
-    has_numba = find_spec("numba") is not None
-    if name == "compiled" and not has_numba:
-        raise ValueError("stages is 'compiled', which needs numba: pip install 'tickrelay[fast]'; or use auto")
-    if name == "columns" or not has_numba:
+    if name == "columns":
+        return ColumnStages
+    if find_spec("numba") is None:
+        if name == "compiled":
+            raise ValueError("stages is 'compiled', which needs numba: pip install 'tickrelay[fast]'; or use auto")
+        return ColumnStages
+    from relay.loops import jit
+
+    if not jit.can_compile():
+        if name == "compiled":
+            raise ValueError(
+                "stages is 'compiled', but this process may not make memory executable (MemoryDenyWriteExecute of "
+                "systemd, or the like); use auto"
+            )
         return ColumnStages
     from relay.loops.stages import LoopStages
 

@@ -14,7 +14,7 @@ from relay.columns import Bytes, Ints, windows
 from relay.delivery import Open, Tails
 from relay.ingress import Received, Sections, walk_sections
 from relay.items import Items, Order
-from relay.loops import intake, packing, pages, sending
+from relay.loops import intake, jit, packing, pages, sending
 from relay.loops.arrays import Arrays
 from relay.stages import TOO_SLOW_S, Overdue, Plan, TakenIn
 from relay.world import World
@@ -28,7 +28,15 @@ FIRST_DATAGRAMS = 256
 class LoopStages:
     """`relay.stages.Stages` of a world."""
 
+    name = "compiled"
+
+    @staticmethod
+    def is_ready() -> bool:
+        """Tell whether all loops were compiled before; otherwise the first to be built takes some 20 s."""
+        return jit.is_complete()
+
     def __init__(self, world: World) -> None:
+        """Build the stages of an empty world. All loops are compiled, or loaded, before this returns."""
         self._world = world
         self._intake = _Intake(world)
         self._bodies = _Bodies(world)
@@ -41,6 +49,16 @@ class LoopStages:
         self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s, mark_entries)
         self._mark_entries = mark_entries
         self._lags = True
+        self._compile()
+
+    def _compile(self) -> None:
+        """Call every loop once, with nothing to do: none may be compiled while players wait."""
+        self.take_in(Batch(1), 0.0)
+        self.find_overdue(0.0)
+        plan = self.plan(0.0, at_tick=True)
+        items, _ = self.due_pages()
+        self.build(items, plan, 0.0, [])
+        jit.mark_complete()
 
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """See `Stages`."""
@@ -165,7 +183,7 @@ class _Bodies:
         if total > len(self._target.byte):
             self._target = self._new_target(2 * total)
             due, _ = self._find()
-        pointer = np.uint64(self._target.byte.ctypes.data) + due.at
+        pointer = np.uint64(self._target.byte.ctypes.data) + due.at.astype(np.uint64)
         return Items.build(
             due.session, Order.PAGE, pointer, due.length, apart=due.apart, last=due.page
         ), self._target.byte
