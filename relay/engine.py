@@ -218,7 +218,9 @@ class Engine:
         """Cut due items and bare acks into datagrams, record them, and put them behind the cold answers."""
         if not len(items) and not len(plan.bare):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
-        outgoing, signals_sent = self._stages.build(pacing.without_flood(items, plan.allowed), plan, now, keep)
+        if num_signals:
+            items = pacing.without_flood(items, plan.allowed)
+        outgoing, signals_sent = self._stages.build(items, plan, now, keep)
         self.stats.count("signals_shed", num_signals - signals_sent)
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
 

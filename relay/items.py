@@ -68,11 +68,10 @@ class Items:
         values |= {"first": zero, "last": zero, "after": zero, "index": zero}
         return cls(**(values | columns))
 
-    @classmethod
-    def empty(cls) -> "Items":
-        """Build no items."""
-        nothing = np.zeros(0, np.int64)
-        return cls.build(nothing, Order.ENTRY, nothing.astype(np.uint64), nothing)
+    @staticmethod
+    def empty() -> "Items":
+        """Return no items; always the same ones."""
+        return _NO_ITEMS
 
     def __len__(self) -> int:
         """Return n."""
@@ -89,6 +88,10 @@ class Items:
     def take(self, which: Ints | Bools) -> "Items":
         """Select items by positions or mask."""
         return Items(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+_NOTHING: Ints = np.zeros(0, np.int64)
+_NO_ITEMS = Items.build(_NOTHING, Order.ENTRY, _NOTHING.astype(np.uint64), _NOTHING)
 
 
 def merged(parts: list[Items]) -> Items:

@@ -202,12 +202,12 @@ class SignalRelay:
         Returns: items; by session row, whether it is sent a signal that waits for a log position; and the arrays that
             the items' pointers point into.
         """
-        queued, self._queued, self.num_queued = self._queued, [], 0
         wanted = np.zeros(sessions.table.rows, np.bool_)
+        if not self._queued:
+            return Items.empty(), wanted, []
+        queued, self._queued, self.num_queued = self._queued, [], 0
         if ready is not None:
             queued = [self._keep_back(encoded, ready) for encoded in queued]
-        if not queued:
-            return Items.empty(), wanted, []
         receiver, receiver_id, position, length, pointer = (
             np.concatenate(column)
             for column in zip(

@@ -36,8 +36,12 @@ from relay.loops.bits import copy_bytes, count_bits, extend, has_bit, lowest_bit
 from relay.loops.jit import compiled, inlined
 from relay.sessions import ROW_BITS
 
+Received = namedtuple("Received", "source length address")
+"""A batch: `Source`, (n,) int32, (n, 7) uint32."""
 Source = namedtuple("Source", "byte u16 u32 data state message signal")
 """A batch's bytes, flat, and the same as overlapping items that may begin at every byte (`columns.windows`)."""
+Tables = namedtuple("Tables", "s r e state_byte page_changed seat_acked")
+"""`Sessions`, `Rooms`, `Entities`, and columns of StateBytes, PageTable and SessionPages."""
 Sessions = namedtuple(
     "Sessions",
     "id room address recv_newest recv_mask recv_at heard_at ack_owed ack_due_at send_seq acked_seq flight_mask"
@@ -85,34 +89,21 @@ _ID_BYTES = 2
 
 
 @compiled
-def take_in(
-    source: Any,
-    length: Any,
-    address: Any,
-    s: Any,
-    r: Any,
-    e: Any,
-    state_byte: Any,
-    page_changed: Any,
-    seat_acked: Any,
-    tokens_per_s: Any,
-    moment: Any,
-    dropped: Any,
-) -> Any:
+def take_in(received: Any, count: int, tables: Any, tokens_per_s: Any, moment: Any, dropped: Any) -> Any:
     """Take a batch in.
 
     Args:
-        source, length, address: The batch: see `Source`; (n,) int32; (n, 7) uint32.
-        s, r, e: `Sessions`, `Rooms`, `Entities`.
-        state_byte, page_changed, seat_acked: Columns of StateBytes, PageTable and SessionPages.
+        received, tables: Boxes of `Received` and `Tables`.
+        count: Rows of the batch that are filled.
         tokens_per_s: Rates of the budgets, (4,).
+        moment: `Moment`.
         dropped: (number of REASONS,) int64, counted up.
     Returns: `TakenRows`.
     """
-    num_rows = len(length)
-    row, session = np.empty(num_rows, np.int64), np.empty(num_rows, np.int64)
-    cold, unknown = np.empty(num_rows, np.int64), np.empty(num_rows, np.int64)
-    known, num_cold, num_unknown = _sort_out(source, length, s, row, session, cold, unknown, dropped)
+    batch, t = received.value, tables.value
+    row, session = np.empty(count, np.int64), np.empty(count, np.int64)
+    cold, unknown = np.empty(count, np.int64), np.empty(count, np.int64)
+    known, num_cold, num_unknown = _sort_out(batch, count, t.s, row, session, cold, unknown, dropped)
     if not _is_ascending(session, known):
         order = np.argsort(session[:known], kind="mergesort")
         row[:known], session[:known] = row[:known][order], session[:known][order]
@@ -124,9 +115,7 @@ def take_in(
         np.empty(known, np.int64),
         np.zeros(3, np.int64),
     )
-    batch = _Received(source, length, address)
-    tables = _Tables(s, r, e, state_byte, page_changed, seat_acked)
-    _take_sessions(batch, tables, found, known, tokens_per_s, moment, dropped)
+    _take_sessions(batch, t, found, known, tokens_per_s, moment, dropped)
     num_accepted, num_roamed, _ = found.counts
     return TakenRows(
         cold[:num_cold],
@@ -139,8 +128,6 @@ def take_in(
     )
 
 
-_Received = namedtuple("_Received", "source length address")
-_Tables = namedtuple("_Tables", "s r e state_byte page_changed seat_acked")
 _Found = namedtuple("_Found", "row session seq roamed_row roamed_session counts")
 """Rows of known sessions, side by side by session; at the end those of accepted ones; and counts of what was found."""
 _ACCEPTED, _ROAMED, _WITH_PARTS = range(3)
@@ -191,11 +178,12 @@ def _accept(batch: Any, tables: Any, x: int, found: Any, start: int, end: int, m
 
 @inlined
 def _sort_out(
-    source: Any, length: Any, s: Any, row: Any, session: Any, cold: Any, unknown: Any, dropped: Any
+    batch: Any, count: int, s: Any, row: Any, session: Any, cold: Any, unknown: Any, dropped: Any
 ) -> tuple[int, int, int]:
     """Sort rows by kind and by whether their session is known (steps 1 to 5). Returns how many of each."""
+    source, length = batch.source, batch.length
     known = num_cold = num_unknown = 0
-    for k in range(len(length)):
+    for k in range(count):
         at = k * ROW_BYTES
         kind = source.byte[at]
         if length[k] < 2:

@@ -23,9 +23,11 @@ Receivers = namedtuple(
 Rooms = namedtuple("Rooms", "shard num_pages")
 Items = namedtuple("Items", "session order pointer length linked apart first last after index")
 """As `items.Items`."""
-Target = namedtuple("Target", "header range_section range piece first_piece address")
+Tables = namedtuple("Tables", "s r seat_sent")
+"""`Receivers`, `Rooms`, and a column of SessionPages."""
+Target = namedtuple("Target", "header range_section range piece first_piece address bases")
 """What is written, each large enough: UPDATE headers; section and range headers side by side; (pointer, length) pairs;
-the first piece and the address of each datagram."""
+the first piece and the address of each datagram. And the memory addresses of headers and ranges, (2,) uint64."""
 Clock = namedtuple("Clock", "now tick")
 
 _UPDATE = int(Kind.UPDATE)
@@ -37,29 +39,26 @@ _NOTHING_RECEIVED = int(AckFlag.NOTHING_RECEIVED)
 
 
 @compiled
-def build(
-    items: Any, bare: Any, allowed: Any, s: Any, r: Any, seat_sent: Any, bases: Any, clock: Any, target: Any
-) -> Any:
+def build(items: Any, bare: Any, allowed: Any, tables: Any, clock: Any, target: Any) -> Any:
     """Cut items into datagrams and write them.
 
     Args:
         items: `Items`, ordered by session.
         bare: Rows of sessions that must get a datagram even if no item is due for them, ascending.
         allowed: Datagrams permitted, by session row.
-        s, r: `Receivers`, `Rooms`.
-        seat_sent: Column of SessionPages.
-        bases: Memory addresses of `target.header` and `target.range`, (2,) uint64.
-        clock, target: `Clock`, `Target`.
+        tables, target: Boxes of `Tables` and `Target`.
+        clock: `Clock`.
     Returns: (4,) int64: datagrams, pieces, ranges, signals that are among them.
     """
+    t, out = tables.value, target.value
     done = np.zeros(4, np.int64)
-    target.first_piece[0] = 0
+    out.first_piece[0] = 0
     at = next_bare = 0
     while at < len(items.session) or next_bare < len(bare):
         if at == len(items.session) or (next_bare < len(bare) and bare[next_bare] < items.session[at]):
             x = bare[next_bare]
             if allowed[x] > 0:
-                _build_all(items, at, at, 1, s, r, x, seat_sent, bases, clock, target, done)
+                _build_all(items, at, at, 1, t, x, clock, out, done)
             next_bare += 1
             continue
         x = items.session[at]
@@ -69,27 +68,17 @@ def build(
         while end < len(items.session) and items.session[end] == x:
             end += 1
         if allowed[x] > 0:
-            _build_all(items, at, end, allowed[x], s, r, x, seat_sent, bases, clock, target, done)
+            _build_all(items, at, end, allowed[x], t, x, clock, out, done)
         at = end
     return done
 
 
 @inlined
 def _build_all(
-    items: Any,
-    at: int,
-    end: int,
-    allowed: int,
-    s: Any,
-    r: Any,
-    x: int,
-    seat_sent: Any,
-    bases: Any,
-    clock: Any,
-    target: Any,
-    done: Any,
+    items: Any, at: int, end: int, allowed: int, tables: Any, x: int, clock: Any, target: Any, done: Any
 ) -> None:
     """Build the datagrams of one session, one even if it has no items; what needs more than `allowed` is left out."""
+    s = tables.s
     sent_before = s.sent_bytes[x]
     if s.send_seq[x] == s.acked_seq[x]:
         s.acked_at[x] = clock.now
@@ -97,17 +86,24 @@ def _build_all(
         if number > 0 and at == end:
             break
         stop = _next_cut(items, at, end)
-        _build_one(items, at, stop, s, r, x, bases, clock, target, done)
-        for k in range(at, stop):
-            if items.order[k] == _PAGE:
-                seat_sent[s.pages_first[x] + items.last[k]] = clock.tick
-                s.page_next[x] = (items.last[k] + 1) % r.num_pages[s.room[x]]
-            elif items.order[k] == _SIGNAL:
-                done[3] += 1
-            elif items.index[k] > 0:
-                s.log_sent_tick[x, items.index[k] % LOG_WINDOW] = clock.tick
+        _build_one(items, at, stop, tables, x, clock, target, done)
+        _note_sent(items, at, stop, tables, x, clock.tick, done)
         at = stop
     s.send_tokens[x] -= s.sent_bytes[x] - sent_before
+
+
+@inlined
+def _note_sent(items: Any, at: int, stop: int, tables: Any, x: int, tick: int, done: Any) -> None:
+    """Note when each page and entry went out, and where the session's next round of pages begins."""
+    s = tables.s
+    for k in range(at, stop):
+        if items.order[k] == _PAGE:
+            tables.seat_sent[s.pages_first[x] + items.last[k]] = tick
+            s.page_next[x] = (items.last[k] + 1) % tables.r.num_pages[s.room[x]]
+        elif items.order[k] == _SIGNAL:
+            done[3] += 1
+        elif items.index[k] > 0:
+            s.log_sent_tick[x, items.index[k] % LOG_WINDOW] = tick
 
 
 @inlined
@@ -125,12 +121,11 @@ def _next_cut(items: Any, at: int, end: int) -> int:
 
 
 @inlined
-def _build_one(
-    items: Any, at: int, stop: int, s: Any, r: Any, x: int, bases: Any, clock: Any, target: Any, done: Any
-) -> None:
+def _build_one(items: Any, at: int, stop: int, tables: Any, x: int, clock: Any, target: Any, done: Any) -> None:
     """Write one datagram with the items at ... stop, and record it."""
+    s, bases = tables.s, target.bases
     d, piece = done[0], done[1]
-    _write_header(target.header[d], s, r, x, clock)
+    _write_header(target.header[d], s, tables.r, x, clock)
     for word in range(s.address.shape[1]):
         target.address[d, word] = s.address[x, word]
     target.piece[piece, 0] = bases[0] + np.uint64(d * _UPDATE_BYTES)

@@ -20,6 +20,8 @@ Rooms = namedtuple(
 Entities = namedtuple("Entities", "length changed_tick removed_tick sample_ms")
 Pages = namedtuple("Pages", "changed_tick newest_body")
 Seats = namedtuple("Seats", "acked_tick sent_tick")
+Tables = namedtuple("Tables", "s r e p seats state_byte")
+"""`Receivers`, `Rooms`, `Entities`, `Pages`, `Seats`, and the column of StateBytes."""
 Ticks = namedtuple("Ticks", "now before period_s")
 """The tick that begins, the one before it, and the time between two."""
 Target = namedtuple("Target", "byte u16 section page group")
@@ -38,11 +40,16 @@ _MAX_STRIDE = 255
 
 
 @compiled
-def due_pages(live: Any, s: Any, r: Any, e: Any, p: Any, seats: Any, state_byte: Any, ticks: Any, target: Any) -> Any:
-    """Find due pages and encode their bodies into `target`.
+def due_pages(live: Any, tables: Any, ticks: Any, target: Any) -> Any:
+    """Find due pages and encode their bodies.
 
+    Args:
+        live: Rows of sessions, ascending.
+        tables, target: Boxes of `Tables` and `Target`.
+        ticks: `Ticks`.
     Returns: `Due`, and the bytes that all bodies take: if those are more than `target` has, no body was written.
     """
+    s, r, e, p, seats, state_byte = tables.value
     limit = 0
     for x in live:
         limit += r.num_pages[s.room[x]]
@@ -69,10 +76,10 @@ def due_pages(live: Any, s: Any, r: Any, e: Any, p: Any, seats: Any, state_byte:
             block = number // PAGE_BLOCK
             num_due += 1
     total = _lay_out(r, e, p, bodies, num_bodies, of_stride)
-    if total <= len(target.byte):
+    if total <= len(target.value.byte):
         for number in range(num_bodies):
             if bodies[number, _SHARED] == number:
-                _encode(bodies[number], of_stride, r, e, state_byte, ticks, target)
+                _encode(bodies[number], of_stride, r, e, state_byte, ticks, target.value)
     at, length = np.empty(num_due, np.int64), np.empty(num_due, np.int64)
     for k in range(num_due):
         at[k], length[k] = _where(bodies, body[k])

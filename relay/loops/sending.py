@@ -22,13 +22,17 @@ Served = namedtuple(
     " message_accepted message_permitted unread_bytes entry_charge log_cursor log_effective log_mark log_marked_at",
 )
 """Columns of SessionTable that tell what each may be sent."""
+WatchedTables = namedtuple("WatchedTables", "s log_head")
+ServedTables = namedtuple("ServedTables", "s log_head")
+"""... and the rooms' `log_head`."""
 Pace = namedtuple("Pace", "bytes_per_s burst keepalive_s period_s mark_entries")
 """Rates of the relay: bytes per second and at once to one client; seconds; see `delivery.mark_entries`."""
 
 
 @compiled
-def find_overdue(s: Any, log_head: Any, live: Any, now: float, timeout_s: float, is_short: bool) -> Any:
+def find_overdue(tables: Any, live: Any, now: float, timeout_s: float, is_short: bool) -> Any:
     """Find sessions that are silent, and such as do not read. Returns: their rows, two arrays."""
+    s, log_head = tables.value
     silent, slow = np.empty(len(live), np.int64), np.empty(len(live), np.int64)
     num_silent = num_slow = 0
     patience_s = TOO_SLOW_S / 2 if is_short else TOO_SLOW_S
@@ -45,13 +49,14 @@ def find_overdue(s: Any, log_head: Any, live: Any, now: float, timeout_s: float,
 
 
 @compiled
-def plan(s: Any, log_head: Any, live: Any, pace: Any, now: float, at_tick: bool) -> Any:
+def plan(tables: Any, live: Any, pace: Any, now: float, at_tick: bool) -> Any:
     """Find what each session may be sent, who must be sent something, and whether anybody lacks log entries.
 
     If nobody does, the marks of all are moved too, as `delivery.find_open` does.
 
     Returns: datagrams by session row, rows, bool.
     """
+    s, log_head = tables.value
     allowed = np.zeros(len(s.room), np.int64)
     bare = np.empty(len(live), np.int64)
     num_bare = 0

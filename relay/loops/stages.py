@@ -15,7 +15,7 @@ from relay.delivery import Open, Tails
 from relay.ingress import Received, Sections, walk_sections
 from relay.items import Items, Order
 from relay.loops import intake, jit, packing, pages, sending
-from relay.loops.arrays import Arrays
+from relay.loops.arrays import Arrays, Box
 from relay.stages import TOO_SLOW_S, Overdue, Plan, TakenIn
 from relay.world import World
 
@@ -42,8 +42,9 @@ class LoopStages:
         self._bodies = _Bodies(world)
         self._packing = _Packing(world)
         sessions, config = world.sessions.table, world.config
-        self._watched = Arrays(sessions, sending.Watched)
-        self._served = Arrays(sessions, sending.Served)
+        rooms = world.rooms.table
+        self._watched = Arrays(sending.WatchedTables, (sessions, sending.Watched), (rooms, "log_head"))
+        self._served = Arrays(sending.ServedTables, (sessions, sending.Served), (rooms, "log_head"))
         pace = pacing.Pace(config)
         mark_entries = delivery.mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
         self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s, mark_entries)
@@ -69,7 +70,6 @@ class LoopStages:
         world = self._world
         silent, too_slow = sending.find_overdue(
             self._watched.get(),
-            world.rooms.table.log_head,
             world.sessions.live,
             now,
             world.config.timeout_s,
@@ -80,9 +80,7 @@ class LoopStages:
     def plan(self, now: float, at_tick: bool) -> Plan:
         """See `Stages`."""
         world = self._world
-        allowed, bare, self._lags = sending.plan(
-            self._served.get(), world.rooms.table.log_head, world.sessions.live, self._pace, now, at_tick
-        )
+        allowed, bare, self._lags = sending.plan(self._served.get(), world.sessions.live, self._pace, now, at_tick)
         return Plan(allowed, bare)
 
     def find_open(self, now: float) -> tuple[Open, Tails]:
@@ -106,26 +104,26 @@ class _Intake:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._sessions = Arrays(world.sessions.table, intake.Sessions)
-        self._rooms = Arrays(world.rooms.table, intake.Rooms)
-        self._entities = Arrays(world.entities.table, intake.Entities)
-        self._sources: WeakKeyDictionary[Batch, Any] = WeakKeyDictionary()
+        entities = world.entities
+        self._tables = Arrays(
+            intake.Tables,
+            (world.sessions.table, intake.Sessions),
+            (world.rooms.table, intake.Rooms),
+            (entities.table, intake.Entities),
+            (entities.states, "byte"),
+            (entities.pages, "changed_tick"),
+            (entities.seats, "acked_tick"),
+        )
+        self._boxes: WeakKeyDictionary[Batch, Box] = WeakKeyDictionary()
         self._dropped = np.zeros(len(intake.REASONS), np.int64)
 
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """See `Stages`."""
-        world, count = self._world, batch.count
-        source = self._sources.get(batch) or self._view(batch)
+        world = self._world
         taken = intake.take_in(
-            source,
-            batch.length[:count],
-            batch.address[:count],
-            self._sessions.get(),
-            self._rooms.get(),
-            self._entities.get(),
-            world.entities.states.byte,
-            world.entities.pages.changed_tick,
-            world.entities.seats.acked_tick,
+            self._boxes.get(batch) or self._put_into_box(batch),
+            batch.count,
+            self._tables.get(),
             world.budgets.per_s,
             intake.Moment(now, world.clock_ms(now), world.stamp),
             self._dropped,
@@ -136,26 +134,28 @@ class _Intake:
             self._dropped[:] = 0
         return TakenIn(taken.cold, taken.unknown, self._roamed(batch, taken), self._received(batch, taken))
 
-    def _view(self, batch: Batch) -> Any:
-        """View a batch as `intake.Source`; once for each, they are few and used again and again."""
+    def _put_into_box(self, batch: Batch) -> Box:
+        """View a batch as `intake.Received`; once for each, they are few and used again and again."""
         flat = batch.data.reshape(-1)
         types = (dtypes.DATA_HEADER_DTYPE, dtypes.STATE_HEADER_DTYPE, dtypes.MESSAGE_HEADER_DTYPE)
         headers = [windows(flat, dtype) for dtype in (*types, dtypes.SIGNAL_UP_HEADER_DTYPE)]
         source = intake.Source(flat, windows(flat, "<u2"), windows(flat, "<u4"), *headers)
-        self._sources[batch] = source
-        return source
+        box = self._boxes[batch] = Box(intake.Received(source, batch.length, batch.address))
+        return box
 
     def _roamed(self, batch: Batch, taken: Any) -> list[tuple[int, bytes]]:
+        if not len(taken.roamed_row):
+            return []
         pairs = zip(taken.roamed_session.tolist(), taken.roamed_row.tolist(), strict=True)
         return [(session, batch.address[row].tobytes()) for session, row in pairs]
 
     def _received(self, batch: Batch, taken: Any) -> Received:
         """Find the sections of what was accepted, if messages or signals are among them."""
+        if not taken.has_parts[0]:
+            return _NOTHING_RECEIVED
         source, at = batch.data.reshape(-1), taken.row * ROW_BYTES
         length = batch.length[taken.row].astype(np.int64)
-        sections = Sections(_NOTHING, _NOTHING, _NOTHING, _NOTHING)
-        if taken.has_parts[0]:
-            _, sections = walk_sections(source, at + dtypes.DATA_HEADER.size, at + length, MAX_SECTIONS)
+        _, sections = walk_sections(source, at + dtypes.DATA_HEADER.size, at + length, MAX_SECTIONS)
         header = windows(source, dtypes.DATA_HEADER_DTYPE)[at]
         return Received(source, header, taken.session, _NOTHING, length, batch.address[taken.row], at, sections)
 
@@ -165,42 +165,37 @@ class _Bodies:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._sessions = Arrays(world.sessions.table, pages.Receivers)
-        self._rooms = Arrays(world.rooms.table, pages.Rooms)
-        self._entities = Arrays(world.entities.table, pages.Entities)
-        self._pages = Arrays(world.entities.pages, pages.Pages)
-        self._seats = Arrays(world.entities.seats, pages.Seats)
-        self._target = self._new_target(FIRST_BODY_BYTES)
+        entities = world.entities
+        self._tables = Arrays(
+            pages.Tables,
+            (world.sessions.table, pages.Receivers),
+            (world.rooms.table, pages.Rooms),
+            (entities.table, pages.Entities),
+            (entities.pages, pages.Pages),
+            (entities.seats, pages.Seats),
+            (entities.states, "byte"),
+        )
+        self._make_room(FIRST_BODY_BYTES)
 
-    def _new_target(self, num_bytes: int) -> Any:
-        byte = np.zeros(num_bytes, np.uint8)
+    def _make_room(self, num_bytes: int) -> None:
+        self._bytes = byte = np.zeros(num_bytes, np.uint8)
         types = (dtypes.SECTION_HEADER_DTYPE, dtypes.PAGE_HEADER_DTYPE, dtypes.GROUP_HEADER_DTYPE)
-        return pages.Target(byte, windows(byte, "<u2"), *(windows(byte, dtype) for dtype in types))
+        self._target = Box(pages.Target(byte, windows(byte, "<u2"), *(windows(byte, dtype) for dtype in types)))
 
     def due_pages(self) -> tuple[Items, Bytes]:
         """See `Stages`."""
         due, total = self._find()
-        if total > len(self._target.byte):
-            self._target = self._new_target(2 * total)
+        if total > len(self._bytes):
+            self._make_room(2 * total)
             due, _ = self._find()
-        pointer = np.uint64(self._target.byte.ctypes.data) + due.at.astype(np.uint64)
-        return Items.build(
-            due.session, Order.PAGE, pointer, due.length, apart=due.apart, last=due.page
-        ), self._target.byte
+        pointer = np.uint64(self._bytes.ctypes.data) + due.at.astype(np.uint64)
+        items = Items.build(due.session, Order.PAGE, pointer, due.length, apart=due.apart, last=due.page)
+        return items, self._bytes
 
     def _find(self) -> tuple[Any, int]:
         world = self._world
-        found: tuple[Any, int] = pages.due_pages(
-            world.sessions.live,
-            self._sessions.get(),
-            self._rooms.get(),
-            self._entities.get(),
-            self._pages.get(),
-            self._seats.get(),
-            world.entities.states.byte,
-            pages.Ticks(world.tick, world.tick_before, world.period_s),
-            self._target,
-        )
+        ticks = pages.Ticks(world.tick, world.tick_before, world.period_s)
+        found: tuple[Any, int] = pages.due_pages(world.sessions.live, self._tables.get(), ticks, self._target)
         return found
 
 
@@ -209,8 +204,12 @@ class _Packing:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._sessions = Arrays(world.sessions.table, packing.Receivers)
-        self._rooms = Arrays(world.rooms.table, packing.Rooms)
+        self._tables = Arrays(
+            packing.Tables,
+            (world.sessions.table, packing.Receivers),
+            (world.rooms.table, packing.Rooms),
+            (world.entities.seats, "sent_tick"),
+        )
         self._make_room(FIRST_DATAGRAMS, FIRST_DATAGRAMS)
 
     def _make_room(self, datagrams: int, items: int) -> None:
@@ -218,40 +217,47 @@ class _Packing:
         self._num_datagrams, self._num_items = datagrams, items
         header, ranges = np.zeros(datagrams, dtypes.UPDATE_HEADER_DTYPE), np.zeros(items, egress.RANGE_DTYPE)
         self._keep = (header.view(np.uint8), ranges.view(np.uint8))
-        self._bases = np.array([header.ctypes.data, ranges.ctypes.data], np.uint64)
-        self._target = packing.Target(
+        self._arrays = packing.Target(
             header,
             ranges["section"],
             ranges["range"],
             np.zeros((datagrams + 2 * items, 2), np.uint64),
             np.zeros(datagrams + 1, np.int64),
             np.zeros((datagrams, ADDRESS_WORDS), np.uint32),
+            np.array([header.ctypes.data, ranges.ctypes.data], np.uint64),
         )
+        self._target = Box(self._arrays)
 
     def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
         """See `Stages`."""
-        world, target = self._world, self._target
         if len(items) + len(plan.bare) > self._num_datagrams or len(items) > self._num_items:
             self._make_room(2 * (len(items) + len(plan.bare)), 2 * len(items))
-            target = self._target
         datagrams, num_pieces, _, num_signals = packing.build(
             packing.Items(*(getattr(items, name) for name in packing.Items._fields)),
             plan.bare,
             plan.allowed,
-            self._sessions.get(),
-            self._rooms.get(),
-            world.entities.seats.sent_tick,
-            self._bases,
-            packing.Clock(now, world.tick),
-            target,
+            self._tables.get(),
+            packing.Clock(now, self._world.tick),
+            self._target,
         ).tolist()
+        out = self._arrays
         outgoing = Outgoing(
-            target.piece[:num_pieces],
-            target.first_piece[: datagrams + 1],
-            target.address[:datagrams],
+            out.piece[:num_pieces],
+            out.first_piece[: datagrams + 1],
+            out.address[:datagrams],
             (*self._keep, *keep),
         )
         return outgoing, num_signals
 
 
 _NOTHING: Ints = np.zeros(0, np.int64)
+_NOTHING_RECEIVED = Received(
+    np.zeros(0, np.uint8),
+    np.zeros(0, dtypes.DATA_HEADER_DTYPE),
+    _NOTHING,
+    _NOTHING,
+    _NOTHING,
+    np.zeros((0, ADDRESS_WORDS), np.uint32),
+    _NOTHING,
+    Sections(_NOTHING, _NOTHING, _NOTHING, _NOTHING),
+)
