@@ -30,7 +30,7 @@ class FakeEngine:
 
     stages_name = "none"
 
-    def __init__(self, config: RelayConfig, secret: bytes, rng: Any, build_stages: Any) -> None:
+    def __init__(self, config: RelayConfig, secret: bytes, rng: Any, build_stages: Any = None) -> None:
         self.calls: Counter[str] = Counter()
         self.failing: set[str] = set()
         self.events: list[Event] = []
