@@ -1,0 +1,1 @@
+"""`tickrelay dump`: see every packet between players and a relay."""
