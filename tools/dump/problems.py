@@ -35,7 +35,8 @@ MAX_PARTS = MAX_MESSAGE_BYTES // MAX_FRAGMENT_BYTES
 class Problem(NamedTuple):
     """Why a datagram is not taken."""
 
-    reason: DropReason
+    reason: DropReason | None
+    """None if nobody but the capture is at fault: it kept only the begin of the datagram."""
     offset: int
     """Of the byte in which it shows."""
     text: str
@@ -43,7 +44,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         """Write it in a few words."""
-        return f"{self.reason.name} at byte {self.offset}: {self.text}"
+        return f"{self.reason.name if self.reason else 'CUT'} at byte {self.offset}: {self.text}"
 
 
 def find_problem(data: bytes, max_state_bytes: int = MAX_STATE_BYTES) -> Problem | None:
