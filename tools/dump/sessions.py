@@ -59,6 +59,8 @@ class Session:
     """None if its WELCOME was not captured."""
     welcome: Any = None
     """Fields of WELCOME; None if it was not captured."""
+    max_state_bytes: int = MAX_STATE_BYTES
+    """Longest state of its room; the protocol's limit if the room's is not known."""
     client: Endpoint = NOWHERE
     """Newest address of the client."""
     newest_s: float = 0.0
@@ -83,11 +85,6 @@ class Session:
     def name(self) -> str:
         """Name of the player; empty if it is not known."""
         return self.attempt.name if self.attempt is not None else ""
-
-    @property
-    def max_state_bytes(self) -> int:
-        """Longest state of its room, bytes; the protocol's limit if the room's is not known."""
-        return int(self.welcome.max_state_bytes) if self.welcome is not None else MAX_STATE_BYTES
 
     def stream(self, direction: Direction) -> Stream:
         """Return DATA or UPDATE."""
@@ -133,7 +130,7 @@ class Seen:
     @property
     def kind_name(self) -> str:
         """Name of the kind, or its number."""
-        return KIND_NAMES.get(self.kind, f"kind {self.kind}" if self.kind >= 0 else "nothing")
+        return kind_name(self.kind)
 
     def value(self) -> Any:
         """Decode it by the codec. Returns: a Container, or a DropReason."""
@@ -211,7 +208,7 @@ class Sessions:
 
     def _handle_hot(self, seen: Seen, header: tuple[int, ...], certain: bool, max_stride: int) -> None:
         """`header`: the fields of DATA or UPDATE; the first eight are the same."""
-        _, _, low_seq, session_id, ack, _, ack_delay, flags = header[:8]
+        _, _, low_seq, session_id, ack, ack_bits, ack_delay, flags = header[:8]
         session = self._session_of(seen, session_id)
         time_s = seen.datagram.time_s
         stream = session.stream(seen.direction)
@@ -237,7 +234,7 @@ class Sessions:
             self._move(session, seen.datagram.flow.source)
         if not flags & NOTHING_RECEIVED and seen.ahead > 0:
             other = session.down if seen.direction is Direction.UP else session.up
-            seen.round_trip_s = other.handle_ack(ack, ack_delay, time_s)
+            seen.round_trip_s = other.handle_ack(ack, ack_bits, ack_delay, time_s)
 
     def _move(self, session: Session, client: Endpoint) -> None:
         session.client = client
@@ -288,6 +285,7 @@ class Sessions:
             _put(self.sessions, key, session)
         if session.welcome is None:
             session.welcome, session.attempt, attempt.session = fields, attempt, session
+            session.max_state_bytes = int(fields.max_state_bytes)
             self._move(session, seen.datagram.flow.target)
             session.newest_s = seen.datagram.time_s
             attempt.answer = "WELCOME"
@@ -308,6 +306,11 @@ class Sessions:
 
     def _end(self, session: Session, seen: Seen, how: str) -> None:
         session.ended, session.ended_s = how, seen.datagram.time_s
+
+
+def kind_name(kind: int) -> str:
+    """Name a kind; one that is not given keeps its number, and -1 is an empty datagram."""
+    return KIND_NAMES.get(kind, f"kind {kind}" if kind >= 0 else "nothing")
 
 
 def _direction_of(datagram: Datagram, kind: int) -> Direction:

@@ -120,12 +120,14 @@ def _player(session: Session, sums: Sequence[int], seconds: float) -> dict[str, 
 def _way(stream: Stream, num_datagrams: int, num_bytes: int, relay: Endpoint, seconds: float) -> dict[str, Any]:
     wire_bytes = num_bytes + num_datagrams * (UDP_V6_BYTES if len(relay.host) == 16 else UDP_V4_BYTES)
     expected = stream.num_accepted + stream.num_missing
+    num_lost = max(stream.num_missing, stream.num_unreported)
     return {
         "datagrams": num_datagrams,
         "bytes": num_bytes,
         "wire_kbit_per_s": wire_bytes * 8 / 1000 / seconds if seconds else None,
         "missing": stream.num_missing,
-        "loss_percent": 100 * stream.num_missing / expected if expected else None,
+        "unreported": stream.num_unreported,
+        "loss_percent": 100 * num_lost / expected if expected else None,
         "duplicates": stream.num_duplicate,
         "late": stream.num_late,
         "too_old": stream.num_too_old,

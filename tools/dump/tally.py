@@ -11,7 +11,7 @@ from protocol.constants import DataSection, Kind, UpdateSection
 from relay.columns import Bools, Ints, windows
 from tools.dump.datagrams import Direction
 from tools.dump.hot import Hot
-from tools.dump.sessions import Batch, Seen, Session
+from tools.dump.sessions import Batch, Seen, Session, kind_name
 
 PLAYER_COLUMNS = (
     "up_datagrams", "up_bytes", "down_datagrams", "down_bytes",
@@ -20,6 +20,7 @@ PLAYER_COLUMNS = (
 """Sums per session: datagrams and their UDP payload; PAGE sections with since 0 and others, with their section headers;
 and of the others the ticks that lie between the state they build upon and their own."""
 _SECTION_TYPES = 256
+_WAYS = {direction: number for number, direction in enumerate(Direction)}
 
 
 class Tally:
@@ -51,35 +52,44 @@ class Tally:
         seen = batch.seen if kept is None else [one for one, is_kept in zip(batch.seen, kept) if is_kept]
         self.first_s = seen[0].datagram.time_s if self.first_s is None else self.first_s
         self.last_s = max(self.last_s, seen[-1].datagram.time_s)
-        self._count(seen)
-        rows = self._add_players(batch.seen, mask)
-        for kind, hot in ((Kind.DATA, batch.data), (Kind.UPDATE, batch.update)):
+        self._count_troubles(seen)
+        size = np.array([len(one.datagram.data) for one in batch.seen], np.int64)
+        way = np.array([_WAYS[one.direction] for one in batch.seen], np.int64)
+        kind = np.array([one.kind for one in batch.seen], np.int64)
+        self._count_kinds(kind[mask], way[mask], size[mask])
+        rows = self._add_players(batch.seen, mask, way, size)
+        for hot_kind, hot in ((Kind.DATA, batch.data), (Kind.UPDATE, batch.update)):
             if len(hot):
                 counted = mask[hot.place] & hot.certain  # sections of what is malformed are not there
-                self._add_sections(kind, hot, counted)
-                if kind is Kind.UPDATE:
+                self._add_sections(hot_kind, hot, counted)
+                if hot_kind is Kind.UPDATE:
                     self._add_pages(hot, counted, rows[hot.place])
 
-    def _count(self, seen: Sequence[Seen]) -> None:
+    def _count_troubles(self, seen: Sequence[Seen]) -> None:
         for one in seen:
-            key = one.kind_name, one.direction.value
-            self.kinds[key] += 1
-            self.kind_bytes[key] += len(one.datagram.data)
             if one.dropped is not None:
                 self.dropped[one.dropped.name] += 1
             if one.problem is not None:
                 self.problems[one.problem.reason.name if one.problem.reason else "CUT"] += 1
 
-    def _add_players(self, seen: Sequence[Seen], mask: Bools) -> Ints:
+    def _count_kinds(self, kind: Ints, way: Ints, size: Ints) -> None:
+        """Count datagrams and bytes by kind and direction; all (n,)."""
+        codes = (kind + 1) * len(_WAYS) + way  # + 1: an empty datagram has kind -1
+        counts, sums = np.bincount(codes), np.bincount(codes, size)
+        for code in counts.nonzero()[0].tolist():
+            number, way_number = divmod(code, len(_WAYS))
+            key = kind_name(number - 1), list(_WAYS)[way_number].value
+            self.kinds[key] += int(counts[code])
+            self.kind_bytes[key] += int(sums[code])
+
+    def _add_players(self, seen: Sequence[Seen], mask: Bools, way: Ints, size: Ints) -> Ints:
         """Add datagrams and bytes to their sessions. Returns: the row of each, -1 without a session, (n,)."""
         known = self.rows
         rows = np.array([-1 if s.session is None else known.setdefault(s.session, len(known)) for s in seen], np.int64)
         while len(known) > len(self.players):
             self.players = np.concatenate([self.players, np.zeros_like(self.players)])
-        size = np.array([len(one.datagram.data) for one in seen], np.int64)
-        is_up = np.array([one.direction is Direction.UP for one in seen], np.bool_)
-        for begin, way in ((0, is_up), (2, ~is_up)):
-            chosen = mask & way & (rows >= 0)
+        for begin, is_way in ((0, way == _WAYS[Direction.UP]), (2, way == _WAYS[Direction.DOWN])):
+            chosen = mask & is_way & (rows >= 0)
             self._add(begin, rows[chosen], np.ones(int(chosen.sum()), np.int64))
             self._add(begin + 1, rows[chosen], size[chosen])
         return rows
