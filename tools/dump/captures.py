@@ -18,6 +18,8 @@ STANDARD_INPUT = "-"
 _GZIP_MAGIC = b"\x1f\x8b"
 _PCAP_RECORD_BYTES = 16
 """Before each packet of a pcap file: two words of time, the bytes that are there, the bytes that there were."""
+_PCAPNG_UNIT_BYTES = 4
+"""Blocks of pcapng are padded to it."""
 
 
 class Frame(NamedTuple):
@@ -39,7 +41,7 @@ class CaptureFile:
         Raises: UsageError if it cannot be opened or is no capture.
         """
         self.notices: list[str] = []
-        """One line for each thing that kept us from reading all of it. Complete when the iteration is over."""
+        """A line for what kept us from reading all of it. Complete when the iteration is over."""
         self._name = name
         self._raw, self._stream = _open(name)
         self._size = _size_of(self._raw)
@@ -62,41 +64,47 @@ class CaptureFile:
         return self._raw.tell() / self._size if self._size else None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every packet that is whole; then `notices` tells why there are not more. Raises: nothing."""
-        with _ScapySays(self.notices, self._name):
+        """Yield every packet that is whole; then `notices` tells if there was more. Raises: nothing."""
+        troubles: list[str] = []
+        with _ScapySays(troubles):
             if self._link_type is None:
-                yield from self._read_pcapng()
+                yield from self._read_pcapng(troubles)
             else:
-                yield from self._read_pcap(self._link_type)
-        if not self.notices and self._size and self._raw.tell() < self._size:
-            self.notices.append(f"{self._name}: {self._size - self._raw.tell():,} bytes at its end cannot be read")
+                yield from self._read_pcap(self._link_type, troubles)
+        if self._size and self._raw.tell() < self._size:
+            troubles.append(f"{self._size - self._raw.tell():,} bytes are left")
+        if troubles:
+            self.notices.append(f"{self._name} breaks off or is damaged ({troubles[0]}); what comes before was read")
 
-    def _read_pcap(self, link_type: int) -> Iterator[Frame]:
+    def _read_pcap(self, link_type: int, troubles: list[str]) -> Iterator[Frame]:
         unit_s = 1e-9 if self._is_nano else 1e-6
         end = self._position()
-        for data, about in self._packets():
+        for data, about in self._packets(troubles):
             if len(data) < about.caplen:
                 break
             end += _PCAP_RECORD_BYTES + about.caplen
             yield Frame(about.sec + about.usec * unit_s, link_type, data)
         if self._position() > end:
-            self.notices.append(f"{self._name}: it ends within a packet; all before it was read")
+            troubles.append("it ends within a packet")
 
-    def _read_pcapng(self) -> Iterator[Frame]:
+    def _read_pcapng(self, troubles: list[str]) -> Iterator[Frame]:
         time_s = 0.0
-        for data, about in self._packets():
+        for data, about in self._packets(troubles):
             if about.tshigh is not None:  # a simple packet has no time of its own: it keeps the one before it
                 time_s = ((about.tshigh << 32) | about.tslow) / about.tsresol
             yield Frame(time_s, about.linktype, data)
+        if self._position() % _PCAPNG_UNIT_BYTES:  # scapy warns of all that is longer
+            troubles.append("it ends within a block")
 
-    def _packets(self) -> Iterator[tuple[bytes, Any]]:
-        """Yield what scapy reads; what it raises on a damaged file is a notice."""
+    def _packets(self, troubles: list[str]) -> Iterator[tuple[bytes, Any]]:
+        """Yield what scapy reads; what it raises on a damaged file is noted."""
         from scapy.error import Scapy_Exception
 
         try:
-            yield from self._reader
+            # Not `yield from self._reader`: at a break that would close the reader, and with it our file.
+            yield from iter(self._reader.__next__, None)
         except (Scapy_Exception, OSError, EOFError, ValueError, OverflowError) as error:
-            self.notices.append(f"{self._name}: {error}; all before it was read")
+            troubles.append(str(error))
 
     def _position(self) -> int:
         return self._stream.tell() if self._stream.seekable() else 0
@@ -107,9 +115,8 @@ class CaptureFile:
             from scapy.utils import RawPcapReader
         except ImportError:
             raise UsageError("capture files need scapy: pip install 'tickrelay[all]'") from None
-        said: list[str] = []
         try:
-            with _ScapySays(said, self._name):
+            with _ScapySays([]):
                 return RawPcapReader(self._stream)
         except (Scapy_Exception, OSError, EOFError) as error:
             raise UsageError(f"{self._name} is no pcap or pcapng file: {error}") from None
@@ -135,21 +142,20 @@ def _size_of(raw: IO[bytes]) -> int:
 class _ScapySays(logging.Handler):
     """Collects what scapy would print: with a damaged file it warns, and ends as if the file did."""
 
-    def __init__(self, notices: list[str], name: str) -> None:
+    def __init__(self, said: list[str]) -> None:
         super().__init__()
-        self._notices = notices
-        self._name = name
+        self._said = said
         self._logger = logging.getLogger("scapy.runtime")
 
     def __enter__(self) -> None:
-        self._propagated, self._handlers = self._logger.propagate, self._logger.handlers[:]
-        self._logger.propagate, self._logger.handlers = False, [self]
+        logger = self._logger
+        self._before = logger.propagate, logger.handlers, logger.filters
+        # Its own filter would swallow what it has said a moment ago, of another file perhaps.
+        logger.propagate, logger.handlers, logger.filters = False, [self], []
 
     def __exit__(self, *_: object) -> None:
-        self._logger.propagate, self._logger.handlers = self._propagated, self._handlers
+        self._logger.propagate, self._logger.handlers, self._logger.filters = self._before
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a warning, each text once."""
-        text = f"{self._name}: {record.getMessage()}"
-        if text not in self._notices:
-            self._notices.append(text)
+        """Note a warning."""
+        self._said.append(record.getMessage())
