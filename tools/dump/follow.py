@@ -13,7 +13,7 @@ import numpy as np
 from protocol.constants import DataSection, Kind, UpdateSection
 from protocol.sequence import extend
 from tools.cli import UsageError
-from tools.dump.datagrams import Direction
+from tools.dump.datagrams import Direction, Endpoint
 from tools.dump.fields import id_text
 from tools.dump.filters import parse_session
 from tools.dump.pipeline import chosen
@@ -35,6 +35,10 @@ STALL_FACTOR = 5
 second (chosen)."""
 DISTANCE_GAIN = 1 / 16
 """Smoothing of that distance: half a second of a game at 30 ticks."""
+LATE_KEEPALIVE = 1.5
+"""Silence of so many keepalive times is a stall in a quiet room too."""
+DEFAULT_KEEPALIVE_S = 1.0
+"""Taken where WELCOME was not captured: the relay's default."""
 OLD_BASELINE_S = 1.0
 """A page that builds upon a state older than this is told: acknowledgements do not reach the relay (chosen)."""
 MAX_OPEN = 4096
@@ -49,6 +53,7 @@ class _Delivery:
         self._open: OrderedDict[int, tuple[float, int]] = OrderedDict()
         """Number -> (first sent, copies)."""
         self._newest: int | None = None
+        self._acked: int | None = None
         self.num_sent = 0
         self.num_copies = 0
         """Sent again."""
@@ -60,6 +65,9 @@ class _Delivery:
             self._newest = low + UNKNOWN_BASE
         number = extend(low, self._newest)
         self._newest = max(self._newest, number)
+        if self._acked is not None and number <= self._acked:
+            self.num_copies += 1  # it was under way when the acknowledgement was
+            return
         first_s, copies = self._open.get(number, (time_s, 0))
         if copies == 0:
             self.num_sent += 1
@@ -74,6 +82,7 @@ class _Delivery:
         if self._newest is None:
             return []
         highest = extend(low, self._newest)
+        self._acked = highest if self._acked is None else max(self._acked, highest)
         told = []
         for number in [number for number in self._open if number <= highest]:
             first_s, copies = self._open.pop(number)
@@ -131,6 +140,11 @@ class FollowView:
         self._begin_s = begin_s
         self._kept: OrderedDict[Attempt, list[Seen]] = OrderedDict()
         self._told: dict[Session, _Story] = {}
+
+    @property
+    def kept_sizes(self) -> list[int]:
+        """How many datagrams are kept of each join attempt whose player is not known yet."""
+        return [len(datagrams) for datagrams in self._kept.values()]
 
     def take(self, batch: Batch, kept: Sequence[bool] | None) -> None:
         """Take a batch and tell what is new."""
@@ -192,7 +206,8 @@ class _Story:
         self._tell = tell
         self._ways = {Direction.UP: _Way("up"), Direction.DOWN: _Way("down")}
         self._messages, self._entries = _Delivery("message"), _Delivery("entry")
-        self._client = session.client
+        self._client: Endpoint | None = None
+        """Where the newest DATA came from."""
         self._has_old_baseline = False
         self._oldest_baseline_ticks = 0
         self._num_full_pages = 0
@@ -213,22 +228,26 @@ class _Story:
         time_s, way = seen.datagram.time_s, self._ways[seen.direction]
         if way.newest_s is None:
             self._say(seen, "is the first")
+        value = seen.value()
         stall_s = way.silence(time_s)
-        if stall_s is not None:
+        # What a bare datagram ends was no stall: a quiet room sends nothing but keepalives.
+        if stall_s is not None and (value.sections or stall_s > LATE_KEEPALIVE * self._keepalive_s()):
             self._say(seen, f"after {stall_s * 1000:.0f} ms of silence")
         if seen.ahead > 1:
             first = (seen.seq or 0) - seen.ahead + 1
             self._say(seen, f"after a gap: {seen.ahead - 1} missing, from seq {first & 0xFFFF}")
         elif seen.ahead < 0:
             self._say(seen, f"comes late, {-seen.ahead} behind the newest")
-        if self._session.client != self._client:
-            text = f"up    the client speaks from {self._session.client} now, before from {self._client}"
-            self._tell(time_s, text, "yellow")
-            self._client = self._session.client
         if seen.kind == Kind.DATA:
-            self._take_data(seen.value(), time_s, is_newest=seen.ahead > 0)
+            self._take_address(seen.datagram.flow.source, time_s)
+            self._take_data(value, time_s, is_newest=seen.ahead > 0)
         else:
-            self._take_update(seen.value(), time_s, is_newest=seen.ahead > 0)
+            self._take_update(value, time_s, is_newest=seen.ahead > 0)
+
+    def _take_address(self, client: Endpoint, time_s: float) -> None:
+        if self._client is not None and client != self._client:
+            self._tell(time_s, f"up    the client speaks from {client} now, before from {self._client}", "yellow")
+        self._client = client
 
     def _take_data(self, value: Any, time_s: float, is_newest: bool) -> None:
         for section in value.sections:
@@ -278,6 +297,10 @@ class _Story:
         ]
         for name, text in rows:
             self._tell(end_s, f"      {name:9} {text}", "")
+
+    def _keepalive_s(self) -> float:
+        welcome = self._session.welcome
+        return float(welcome.keepalive_ms) / 1000 if welcome is not None else DEFAULT_KEEPALIVE_S
 
     def _tick_rate(self) -> int:
         welcome = self._session.welcome

@@ -74,14 +74,18 @@ class PlotView:
             self._pages["age_ms"].append(age_ticks * 1000 / (welcome.tick_rate if welcome else DEFAULT_TICK_RATE))
 
     def finish(self) -> None:
-        """Draw. Raises: OSError if the file can not be written."""
-        columns = {way: {name: np.array(values) for name, values in c.items()} for way, c in self._columns.items()}
-        pages = {name: np.array(values) for name, values in self._pages.items()}
-        figure = draw(columns, pages)
+        """Draw into the file. Raises: OSError if it can not be written."""
+        figure = self.draw()
         if self._path.suffix == ".png":
             figure.savefig(self._path, dpi=DPI)
         else:
             self._path.write_text(page_of(figure, self._path.stem), encoding="utf-8", newline="\n")
+
+    def draw(self) -> Any:
+        """Draw what was collected. Returns: a matplotlib Figure."""
+        columns = {way: {name: np.array(values) for name, values in c.items()} for way, c in self._columns.items()}
+        pages = {name: np.array(values) for name, values in self._pages.items()}
+        return draw(columns, pages)
 
 
 _STREAM_COLUMNS = ("time_s", "bytes", "expected", "came", "round_trip_ms")

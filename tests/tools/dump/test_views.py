@@ -121,7 +121,7 @@ def test_what_lines_say() -> None:
     lines = [shown(line_of(one, 1_700_000_000.0)) for one in see(ordinary_capture())]
     text = "\n".join(lines)
     for words in (
-        "up    LOBBY             Ada                 HELLO             256  revisions 1 to 1, features 0x0, client tick",
+        "up    LOBBY             Ada                 HELLO             256  revisions 1 to 1, features 0x0, client",
         "JOIN_OR_CREATE LOBBY as Bob, max_state_bytes 24",
         "of 32 slots in LOBBY, 30 ticks/s",
         "PLAYER_JOINED",
