@@ -117,7 +117,7 @@ class CaptureFile:
             raise UsageError("capture files need scapy: pip install 'tickrelay[all]'") from None
         try:
             with _ScapySays([]):
-                return RawPcapReader(self._stream)
+                return RawPcapReader(cast(Any, self._stream))  # it takes open files as well as names
         except (Scapy_Exception, OSError, EOFError) as error:
             raise UsageError(f"{self._name} is no pcap or pcapng file: {error}") from None
 

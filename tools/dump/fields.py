@@ -124,7 +124,7 @@ class _Walker:
         return values, at
 
     def _walk_Array(self, part: Any, at: int, end: int, scope: Any, path: str) -> tuple[Any, int]:
-        values = []
+        values: list[Any] = []
         for i in range(_number(part.count, scope)):
             value, at = self.walk(part.subcon, at, end, scope, f"{path}[{i}]")
             values.append(value)

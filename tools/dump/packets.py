@@ -83,16 +83,19 @@ class PacketReader:
         self.num_packets += 1
         link = LINK_TYPES.get(frame.link_type)
         if link is None:
-            return self._skip(f"link type {frame.link_type}, which is not supported")
+            self._skip(f"link type {frame.link_type}, which is not supported")
+            return None
         at = link[1](frame.data)
         if at == NOT_IP or at >= len(frame.data):
-            return self._skip("not IP")
+            self._skip("not IP")
+            return None
         if frame.data[at] == _V4_WITHOUT_OPTIONS and (datagram := self._read_plain(frame, at)) is not None:
             return datagram
         version = frame.data[at] >> 4
         packet = _read_v4(frame.data, at) if version == 4 else _read_v6(frame.data, at) if version == 6 else "not IP"
         if isinstance(packet, str):
-            return self._skip(packet)
+            self._skip(packet)
+            return None
         if packet.offset or packet.has_more:
             return self._read_fragment(frame.time_s, packet)
         return self._read_udp(frame.time_s, packet)
@@ -146,21 +149,26 @@ class PacketReader:
     def _read_udp(self, time_s: float, packet: _Packet) -> Datagram | None:
         payload = packet.payload
         if packet.protocol != _UDP:
-            return self._skip("not UDP")
+            self._skip("not UDP")
+            return None
         if len(payload) < _UDP_HEADER.size:
-            return self._skip("cut off before its UDP header ends")
+            self._skip("cut off before its UDP header ends")
+            return None
         length = _UDP_HEADER.unpack_from(payload)[2]
         if length < _UDP_HEADER.size or length > len(payload) + packet.missing_bytes:
-            return self._skip("UDP length does not fit")
+            self._skip("UDP length does not fit")
+            return None
         data = payload[_UDP_HEADER.size : length]
         missing_bytes = length - _UDP_HEADER.size - len(data)
         return Datagram(self.num_packets, time_s, self.flow(packet.addresses, payload[:4]), data, missing_bytes)
 
     def _read_fragment(self, time_s: float, packet: _Packet) -> Datagram | None:
         if packet.protocol != _UDP:
-            return self._skip("not UDP")
+            self._skip("not UDP")
+            return None
         if packet.missing_bytes:
-            return self._skip("IP fragment that the capture cut off")
+            self._skip("IP fragment that the capture cut off")
+            return None
         key = packet.addresses, packet.identification
         unfinished = self._unfinished.get(key)
         if unfinished is None:

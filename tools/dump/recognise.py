@@ -89,4 +89,4 @@ def _is_plausible(value: Any) -> bool:
     else:
         acks = header.flags == 0 and header.ack > 0
     own = header.reserved == 0 if header.kind == Kind.DATA else header.tick > 0
-    return header.session != 0 and acks and own
+    return bool(header.session != 0 and acks and own)

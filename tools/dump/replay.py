@@ -60,7 +60,12 @@ def run_replay(options: argparse.Namespace) -> int:
     )
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
-        _play(sock, replay, recording, options.speed)
+        try:
+            _play(sock, replay, recording, options.speed)
+        except KeyboardInterrupt:
+            for data in replay.close():  # or the player would stand in the room until the relay misses it
+                sock.send(data)
+            raise
     tail = f"; {replay.num_updates} datagrams came back"
     print(f"tickrelay dump: {replay.ended}{tail if replay.welcome is not None else ''}", file=sys.stderr)
     return 0 if replay.is_done else EXIT_FAILED

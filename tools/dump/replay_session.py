@@ -100,6 +100,13 @@ class ReplaySession:
             return self._handshake.poll(now)
         return self._poll_uploads(self.welcome, now)
 
+    def close(self) -> list[bytes]:
+        """Give up. Returns: what says goodbye, if we are in."""
+        if self.welcome is None or self.ended:
+            return []
+        self.ended = "interrupted"
+        return self._build_byes(self.welcome)
+
     def next_at(self) -> float:
         """Tell when `poll` has something to do, monotonic seconds."""
         if self.ended:
@@ -144,15 +151,18 @@ class ReplaySession:
         if self._next == len(self._recording.uploads) and self._due_at() <= now:
             self.is_done = True
             self.ended = "all was played"
-            bye = codec.encode(
-                Kind.BYE, shard=self._shard(welcome), session=welcome.session, reason=ByeReason.LEFT, text=b""
-            )
-            return [*datagrams, *[bye] * BYE_COPIES]
+            return datagrams + self._build_byes(welcome)
         if not datagrams and now >= min(self._receipts.due_at, self._sent_at + self._keepalive_s(welcome)):
             # At a low speed, or in a gap of the capture, the relay must not think that we are gone.
             self._insertions.append(self._newest_recorded)
             datagrams.append(self._header(welcome, self._newest + 1, now))
         return datagrams
+
+    def _build_byes(self, welcome: Welcome) -> list[bytes]:
+        shard = self._shard(welcome)
+        return [
+            codec.encode(Kind.BYE, shard=shard, session=welcome.session, reason=ByeReason.LEFT, text=b"")
+        ] * BYE_COPIES
 
     def _build_upload(self, welcome: Welcome, now: float) -> bytes:
         assert self._rewriter is not None

@@ -161,7 +161,7 @@ class Rewriter:
         else:
             local, player_id = divmod(old_id, old.player_slots)
             player_id = new.player_id if player_id == old.player_id else player_id
-        return (local * new.player_slots + player_id) & 0xFFFF
+        return int(local * new.player_slots + player_id) & 0xFFFF
 
     def _rewrite_message(self, body: bytes) -> bytes:
         header = MESSAGE_HEADER.decode(body)

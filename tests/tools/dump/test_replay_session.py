@@ -150,3 +150,11 @@ def test_no_bytes_from_the_network_raise(payloads: list[bytes]) -> None:
     for data in payloads:
         stage.replay.receive(data, stage.now)
     stage.replay.poll(stage.now)
+
+
+def test_who_gives_up_says_goodbye() -> None:
+    stage = Stage(RECORDING)
+    assert stage.replay.close() == []
+    stage.run(1.0)
+    byes = stage.replay.close()
+    assert [data[0] for data in byes] == [Kind.BYE] * 3 and stage.replay.poll(stage.now) == stage.replay.close() == []
