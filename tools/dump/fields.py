@@ -117,7 +117,7 @@ class _Walker:
         return self._leaf(path, at, end - at, self._data[at:end])
 
     def _walk_GreedyRange(self, part: Any, at: int, end: int, scope: Any, path: str) -> tuple[Any, int]:
-        values = []
+        values: list[Any] = []
         while at < end:
             value, at = self.walk(part.subcon, at, end, scope, f"{path}[{len(values)}]")
             values.append(value)

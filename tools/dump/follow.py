@@ -4,7 +4,7 @@ Only what is out of the ordinary becomes a line; a healthy minute is silent. Wha
 (HELLO to WELCOME) is kept per join attempt, and told as soon as that is known.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,11 +30,11 @@ MAX_KEPT = 64
 SLOW_S = 0.25
 """A message or entry that took longer to be acknowledged is told, and so is silence of a direction for longer
 (chosen: a quarter of a second is what players notice)."""
-STALL_FACTOR = 5
-"""Silence is a stall if it is this many times as long as the usual distance of datagrams: a quiet room speaks once a
-second (chosen)."""
-DISTANCE_GAIN = 1 / 16
-"""Smoothing of that distance: half a second of a game at 30 ticks."""
+STALL_FACTOR = 2
+"""Silence is a stall if it is so many times as long as nine of ten distances of datagrams before it: who moves seldom
+does not stall all the time, and a stutter once a second is told every time (chosen)."""
+NUM_DISTANCES = 64
+"""Distances that this is taken from: two seconds of a game at 30 ticks."""
 LATE_KEEPALIVE = 1.5
 """Silence of so many keepalive times is a stall in a quiet room too."""
 DEFAULT_KEEPALIVE_S = 1.0
@@ -106,8 +106,8 @@ class _Way:
     def __init__(self, name: str) -> None:
         self.name = name
         self.newest_s: float | None = None
-        self.distance_s: float | None = None
-        """Usual time between datagrams."""
+        self._distances_s: deque[float] = deque(maxlen=NUM_DISTANCES)
+        """Times between the newest datagrams."""
 
     def silence(self, time_s: float) -> float | None:
         """Note a datagram. Returns: the silence before it in seconds if that was a stall."""
@@ -115,9 +115,13 @@ class _Way:
             self.newest_s = time_s
             return None
         gap_s, self.newest_s = time_s - self.newest_s, time_s
-        usual_s = gap_s if self.distance_s is None else self.distance_s
-        self.distance_s = usual_s + (gap_s - usual_s) * DISTANCE_GAIN
-        return gap_s if gap_s > SLOW_S and gap_s > STALL_FACTOR * usual_s else None
+        is_stall = gap_s > SLOW_S and gap_s > STALL_FACTOR * self._usual_s()
+        self._distances_s.append(gap_s)
+        return gap_s if is_stall else None
+
+    def _usual_s(self) -> float:
+        """Longest of nine tenths of the distances; 0 before there are any."""
+        return sorted(self._distances_s)[len(self._distances_s) * 9 // 10] if self._distances_s else 0.0
 
 
 class FollowView:

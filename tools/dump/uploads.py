@@ -161,7 +161,7 @@ class Rewriter:
         else:
             local, player_id = divmod(old_id, old.player_slots)
             player_id = new.player_id if player_id == old.player_id else player_id
-        return int(local * new.player_slots + player_id) & 0xFFFF
+        return int((local * new.player_slots + player_id) & 0xFFFF)
 
     def _rewrite_message(self, body: bytes) -> bytes:
         header = MESSAGE_HEADER.decode(body)
@@ -177,7 +177,7 @@ class Rewriter:
         return SIGNAL_UP_HEADER.encode(*header) + self._targets(body, SIGNAL_UP_HEADER.size, header.target_count)
 
     def _message_id(self, old_id: int) -> int:
-        return (old_id - self._first_message + self._welcome.message_id + 1) & 0xFFFF
+        return int((old_id - self._first_message + self._welcome.message_id + 1) & 0xFFFF)
 
     def _targets(self, body: bytes, at: int, count: int) -> bytes:
         """Translate our own player id among the targets; the others' stay, whoever has them in the new room."""

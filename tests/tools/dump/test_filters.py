@@ -47,6 +47,7 @@ def test_without_options_there_is_no_filter() -> None:
         ({"direction": "down"}, lambda s: s.direction.value == "down"),
         ({"after": 0.5, "before": 1.0}, lambda s: 0.5 <= s.datagram.time_s - BEGIN_S < 1.0),
         ({"min_bytes": 60, "max_bytes": 80}, lambda s: 60 <= len(s.datagram.data) <= 80),
+        ({"min_bytes": 256, "max_bytes": 256}, lambda s: len(s.datagram.data) == 256),
         ({"dropped": True}, lambda s: s.dropped is not None),
         ({"player": "Bob", "kind": "DATA"}, lambda s: s.player == "Bob" and s.kind == Kind.DATA),
         ({"where": "bytes > 60", "direction": "up"}, lambda s: len(s.datagram.data) > 60 and s.direction.value == "up"),

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from protocol.constants import Kind
-from tests.tools.dump.made import RELAY, Game, Packet, chatter, ordinary_capture
+from tests.tools.dump.made import RELAY, Bot, Game, Packet, chatter, ordinary_capture
 from tests.tools.dump.reading import run_views, see
 from tools.dump import follow
 from tools.dump.fields import id_text
@@ -69,6 +69,24 @@ def test_silence_is_a_stall_if_the_stream_is_not_usually_that_slow() -> None:
     assert text.count(" ms of silence") == 2  # up and down
     quiet = "\n".join(story(Game(1).run(8.0).capture))
     assert "of silence" not in quiet
+
+
+def test_a_player_who_seldom_sends_does_not_stall() -> None:
+    def seldom(game: Game, bot: Bot) -> None:
+        if game.step % 60 == 0:
+            chatter(game, bot)
+
+    text = "\n".join(story(Game(1).run(8.0, seldom).capture))
+    assert text.count("of silence") <= 4  # until it is known that this is usual; there are 15 of them each way
+
+
+def test_a_stutter_once_a_second_is_told_every_time() -> None:
+    capture = Game(1).run(6.0, chatter).capture
+    stuttering = [
+        packet._replace(time_s=packet.time_s + 0.4 * int(packet.time_s - capture[0].time_s)) for packet in capture
+    ]
+    ups = [line for line in story(stuttering) if "of silence" in line and line.startswith("up")]
+    assert len(ups) == 5
 
 
 def test_a_message_and_its_copies_are_one_message() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from protocol import codec
 from protocol.constants import Kind
 from tests.tools.dump.samples import GOOD, damaged, datagrams
-from tests.tools.dump.test_problems import data_with, log_range, message, page, signal, update_with
+from tests.tools.dump.test_problems import BROKEN_RULES, data_with, log_range, message, page, signal, update_with
 from tools.dump.hot import Hot, read_hot
 from tools.dump.problems import find_problem
 
@@ -53,6 +53,11 @@ def test_quick_and_thorough_agree_on_the_vectors() -> None:
         hot = read_hot(kind, payloads)
         assert len(hot) > 3
         assert_agrees(hot, payloads)
+
+
+@pytest.mark.parametrize("data", [data for data, _, _ in BROKEN_RULES], ids=[text for _, _, text in BROKEN_RULES])
+def test_no_datagram_that_breaks_a_rule_is_certain(data: bytes) -> None:
+    assert read_hot(Kind(data[0]), [data]).certain.tolist() == [False]
 
 
 @pytest.mark.parametrize("kind", [Kind.DATA, Kind.UPDATE])

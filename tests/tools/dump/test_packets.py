@@ -73,6 +73,14 @@ def test_fragments_are_put_together_in_any_order_also_if_some_come_twice(version
     assert PACKET.data in [datagram.data for datagram in found] and len(found) <= 2
 
 
+def test_a_fragment_that_looks_like_a_whole_datagram_is_still_a_fragment() -> None:
+    inner = udp(PACKET._replace(data=b"not a datagram"))
+    packet = PACKET._replace(data=bytes(8) + inner + bytes(2))
+    body = udp(packet)
+    found, skipped = read(ipv4(packet, body[:16], more=True), ipv4(packet, body[16:38], offset=16, more=True))
+    assert body[16:38] == inner and found == [] and sum(skipped.values()) == 2
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_fragments_of_a_datagram_that_never_becomes_whole_are_counted(version: int) -> None:
     found, skipped = read(*fragments(version, [64, 8, 80, 56])[1:])

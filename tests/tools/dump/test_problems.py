@@ -84,34 +84,35 @@ def test_what_a_client_reads_has_no_problem(data: bytes) -> None:
         assert find_problem(data) is None
 
 
-@pytest.mark.parametrize(
-    ("data", "offset", "text"),
-    [
-        (data_with((1, dtypes.STATE_HEADER.encode(0, 0, 4))), DATA_BEGIN, "STATE without a state"),
-        (data_with(STATE, message(kind=0)), DATA_BEGIN + 11, "MESSAGE of kind 0; permitted: 1 to 127"),
-        (data_with(STATE, message(kind=128)), DATA_BEGIN + 11, "MESSAGE of kind 128; permitted: 1 to 127"),
-        (data_with(message(target=4)), DATA_BEGIN, "MESSAGE to target 4; permitted: 0 to 3"),
-        (data_with(message(target=2)), DATA_BEGIN, "MESSAGE to ONE with 0 player ids"),
-        (data_with(message(targets=(1,))), DATA_BEGIN, "MESSAGE to ALL with 1 player ids"),
-        (data_with(message(target=3)), DATA_BEGIN, "MESSAGE to an empty list"),
-        (data_with(message(more=2)), DATA_BEGIN, "MESSAGE with more 2; permitted: 0 or 1"),
-        (data_with(message(more=1, payload=b"")), DATA_BEGIN, "MESSAGE fragment without a byte"),
-        (data_with(message(payload=bytes(1025))), DATA_BEGIN, "MESSAGE of 1,025 bytes; permitted: 1,024"),
-        (data_with(signal(fragment=0x12)), DATA_BEGIN, "SIGNAL fragment 2 of 0 to 1; permitted: up to 7"),
-        (data_with(signal(fragment=0x80)), DATA_BEGIN, "SIGNAL fragment 0 of 0 to 8; permitted: up to 7"),
-        (data_with((2, b"")), DATA_BEGIN, "LOG_BITS of 0 words; permitted: 1 to 8"),
-        (data_with((2, bytes(36))), DATA_BEGIN, "LOG_BITS of 9 words; permitted: 1 to 8"),
-        (data_with((2, bytes(4)), (2, bytes(4))), DATA_BEGIN + 7, "a second LOG_BITS"),
-        (update_with(page(layer=1)), UPDATE_BEGIN, "PAGE of layer 1; permitted: 0"),
-        (update_with(page(), page(encoding=1)), UPDATE_BEGIN + 24, "PAGE with encoding 1; permitted: 0"),
-        (update_with(page(stride=0)), UPDATE_BEGIN, "PAGE with states of 0 bytes; permitted: 1 to 255"),
-        (update_with(log_range(5, 4, 3)), UPDATE_BEGIN, "LOG_RANGE 5 to 4 after 3"),
-        (update_with(log_range(5, 6, 5)), UPDATE_BEGIN, "LOG_RANGE 5 to 6 after 5"),
-        (update_with(log_range(5, 6, 4, 7)), UPDATE_BEGIN, "entry 7 in LOG_RANGE 5 to 6, behind entry 4"),
-        (update_with(log_range(5, 7, 4, 6, 6)), UPDATE_BEGIN, "entry 6 in LOG_RANGE 5 to 7, behind entry 6"),
-        (update_with(log_range(5, 7, 4, 5, part=1024)), UPDATE_BEGIN, "entry 5 is part 1024; permitted: below 1024"),
-    ],
-)  # fmt: skip
+BROKEN_RULES: list[tuple[bytes, int, str]] = [
+    (data_with((1, dtypes.STATE_HEADER.encode(0, 0, 4))), DATA_BEGIN, "STATE without a state"),
+    (data_with(STATE, message(kind=0)), DATA_BEGIN + 11, "MESSAGE of kind 0; permitted: 1 to 127"),
+    (data_with(STATE, message(kind=128)), DATA_BEGIN + 11, "MESSAGE of kind 128; permitted: 1 to 127"),
+    (data_with(message(target=4)), DATA_BEGIN, "MESSAGE to target 4; permitted: 0 to 3"),
+    (data_with(message(target=2)), DATA_BEGIN, "MESSAGE to ONE with 0 player ids"),
+    (data_with(message(targets=(1,))), DATA_BEGIN, "MESSAGE to ALL with 1 player ids"),
+    (data_with(message(target=3)), DATA_BEGIN, "MESSAGE to an empty list"),
+    (data_with(message(more=2)), DATA_BEGIN, "MESSAGE with more 2; permitted: 0 or 1"),
+    (data_with(message(more=1, payload=b"")), DATA_BEGIN, "MESSAGE fragment without a byte"),
+    (data_with(message(payload=bytes(1025))), DATA_BEGIN, "MESSAGE of 1,025 bytes; permitted: 1,024"),
+    (data_with(signal(fragment=0x12)), DATA_BEGIN, "SIGNAL fragment 2 of 0 to 1; permitted: up to 7"),
+    (data_with(signal(fragment=0x80)), DATA_BEGIN, "SIGNAL fragment 0 of 0 to 8; permitted: up to 7"),
+    (data_with((2, b"")), DATA_BEGIN, "LOG_BITS of 0 words; permitted: 1 to 8"),
+    (data_with((2, bytes(36))), DATA_BEGIN, "LOG_BITS of 9 words; permitted: 1 to 8"),
+    (data_with((2, bytes(4)), (2, bytes(4))), DATA_BEGIN + 7, "a second LOG_BITS"),
+    (update_with(page(layer=1)), UPDATE_BEGIN, "PAGE of layer 1; permitted: 0"),
+    (update_with(page(), page(encoding=1)), UPDATE_BEGIN + 24, "PAGE with encoding 1; permitted: 0"),
+    (update_with(page(stride=0)), UPDATE_BEGIN, "PAGE with states of 0 bytes; permitted: 1 to 255"),
+    (update_with(log_range(5, 4, 3)), UPDATE_BEGIN, "LOG_RANGE 5 to 4 after 3"),
+    (update_with(log_range(5, 6, 5)), UPDATE_BEGIN, "LOG_RANGE 5 to 6 after 5"),
+    (update_with(log_range(5, 6, 4, 7)), UPDATE_BEGIN, "entry 7 in LOG_RANGE 5 to 6, behind entry 4"),
+    (update_with(log_range(5, 7, 4, 6, 6)), UPDATE_BEGIN, "entry 6 in LOG_RANGE 5 to 7, behind entry 6"),
+    (update_with(log_range(5, 7, 4, 5, part=1024)), UPDATE_BEGIN, "entry 5 is part 1024; permitted: below 1024"),
+]  # fmt: skip
+"""(datagram whose layout is right, offset of the section that breaks a rule, what is said of it)."""
+
+
+@pytest.mark.parametrize(("data", "offset", "text"), BROKEN_RULES)
 def test_rules_beyond_the_layout_are_named_with_their_section(data: bytes, offset: int, text: str) -> None:
     assert find_problem(data) == (DropReason.BAD_SECTION, offset, text)
 

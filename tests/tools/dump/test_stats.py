@@ -12,9 +12,10 @@ from protocol.constants import Kind
 from protocol.drops import DropReason
 from tests.tools.dump.made import Game, Packet, chatter, ordinary_capture
 from tests.tools.dump.reading import Collector, run_views
+from tools.dump.fields import id_text
 from tools.dump.sessions import Seen
 from tools.dump.stats import StatsView, figures_of, tables_of
-from tools.dump.tally import SECTION_NAMES, Tally
+from tools.dump.tally import PLAYER_COLUMNS, SECTION_NAMES, Tally
 from tools.dump.views import object_of
 
 
@@ -26,7 +27,8 @@ def busy_capture(seed: int = 1) -> list[Packet]:
         packets[i], packets[i + 3] = packets[i + 3], packets[i]
         packets.insert(i + 4, packets[i])
         broken = bytearray(packets[i + 5].data)
-        broken[-1 if len(broken) < 29 else 28] ^= 0x41
+        # count of a STATE, or `first` of a LOG_RANGE: the sections stay whole
+        broken[-1 if len(broken) < 40 else 31 if broken[0] == Kind.DATA else 37] ^= 0x41
         packets[i + 5] = packets[i + 5]._replace(data=bytes(broken))
     return packets
 
@@ -108,6 +110,9 @@ def test_pages_are_those_of_counting_one_by_one() -> None:
                     ages += [value.header.tick - since] if since else []
         pages = player["pages"]
         assert (pages["full"], pages["delta"]) == (len(full), len(delta))
+        row = next(row for session, row in tally.rows.items() if id_text(session.session) == player["session"])
+        sums = dict(zip(PLAYER_COLUMNS, tally.players[row].tolist()))
+        assert (sums["full_bytes"], sums["delta_bytes"]) == (sum(full), sum(delta))
         assert pages["delta_share"] == pytest.approx(len(delta) / (len(full) + len(delta)))
         assert pages["baseline_age_ms"] == pytest.approx(sum(ages) / len(ages) * 1000 / 30)
         assert pages["delta_to_full_bytes"] == pytest.approx(sum(delta) / len(delta) / (sum(full) / len(full)))
