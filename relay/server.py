@@ -237,7 +237,10 @@ class RelayServer:
                 log.error("capture ended, serving on without: %s", error.strerror)
             else:
                 log.error("unexpected error in capture; serving on without", exc_info=error)
-            self._recorder = None
+            recorder, self._recorder = self._recorder, None
+            if recorder is not None:
+                with contextlib.suppress(Exception):  # it is broken already
+                    recorder.close()
 
     def _end_capture(self) -> None:
         if self._recorder is not None:
