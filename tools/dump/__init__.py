@@ -92,8 +92,11 @@ class _Dump:
 
     def run_files(self) -> int:
         """Read captures one after the other, as if they were one. Returns: the exit code."""
-        for name in self._options.files:
-            with CaptureFile(name) as capture, Progress(sys.stderr, name) as progress, _few_collections():
+        options = self._options
+        is_alone = bool(options.stats or options.plot) or not sys.stdout.isatty()
+        for name in options.files:
+            progress = Progress(sys.stderr, name, is_wanted=is_alone)
+            with CaptureFile(name) as capture, progress, _few_collections():
                 for frames in _in_batches(iter(capture)):
                     self._take(frames)
                     progress.show(capture.share_read)

@@ -311,7 +311,8 @@ class _Story:
         return int(welcome.tick_rate) if welcome is not None else DEFAULT_TICK_RATE
 
     def _say(self, seen: Seen, what: str) -> None:
-        text = f"{seen.direction.value:4}  {seen.kind_name}  seq {(seen.seq or 0) & 0xFFFF} {what}"
+        number = "" if seen.seq is None else f"seq {seen.seq & 0xFFFF} "
+        text = f"{seen.direction.value:4}  {seen.kind_name}  {number}{what}"
         self._tell(seen.datagram.time_s, text, "" if what == "is the first" else "yellow")
 
     def _tell_all(self, time_s: float, way: str, texts: Sequence[str]) -> None:

@@ -7,10 +7,17 @@ from typing import Any, Self, TextIO
 class Progress:
     """Shows how far it is, by rich. Without rich, a terminal, or an end that is known, it shows nothing."""
 
-    def __init__(self, stream: TextIO, text: str) -> None:
+    def __init__(self, stream: TextIO, text: str, *, is_wanted: bool = True) -> None:
+        """Prepare it.
+
+        Args:
+            stream: Where to.
+            text: What stands before the bar.
+            is_wanted: False where other lines go to the same terminal meanwhile: each would wipe out the other.
+        """
         self._bar: Any = None
         self._task: Any = None
-        if stream.isatty():
+        if is_wanted and stream.isatty():
             try:
                 from rich.console import Console
                 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

@@ -30,6 +30,7 @@ def test_an_ordinary_life_is_the_handshake_and_the_end(batch: int) -> None:
     assert kinds == ["HELLO", "CHALLENGE", "JOIN", "WELCOME"]
     rest = [line for line in lines[4:] if "is the first" not in line and "dropped: UNKNOWN_SESSION" not in line]
     assert rest[0].startswith("up    BYE  LEFT") and rest[1].strip().endswith("Ada ends: BYE LEFT by the client")
+    assert not any("seq 0" in line for line in lines)
     assert [line.split()[0] for line in rest[2:]] == ["lasted", "up", "down", "messages", "entries", "pages"]
     assert "Bob" not in " ".join(line for line in lines if "ROSTER" not in line)
 
