@@ -170,12 +170,18 @@ class Downlink:
         self._take_acks(update, good & is_newest)
         if len(body):
             self._apply_pages(update, good, pages, body, bodies)
+        # as a client does: signals that wait for nothing, then the log, then the others
+        signal_row = update.row[signal_sections.datagram]
+        reached = good[signal_sections.datagram] & self._is_reached(signal_row, signals)
+        if reached.any():
+            self._apply_signals(update, reached, signal_sections, signals)
         if len(log_sections.at):
             self._apply_ranges(update, good, log_sections, ranges)
         if self._held:
             self._release(float(update.arrived.max(initial=0.0)))
-        if len(signal_sections.at):
-            self._apply_signals(update, good, signal_sections, signals)
+        waiting = good[signal_sections.datagram] & ~reached
+        if waiting.any():
+            self._apply_signals(update, waiting, signal_sections, signals)
 
     def _check_window(self, update: "_Round") -> "_Round":
         newest = self._people.recv_newest[update.row]
@@ -356,24 +362,33 @@ class Downlink:
             for player_id in roster.members:
                 member[player_id] = Membership.MEMBER
 
-    def _apply_signals(self, update: "_Round", good: Bools, sections: Sections, signals: Signals) -> None:
-        """Hand signals over that are due, and hold the others until the log is there."""
-        kept = good[sections.datagram]
+    def _membership(self, row: Ints, signals: Signals) -> Ints:
+        return self._people.member[row, np.minimum(signals.sender, self._shape.player_slots - 1)]
+
+    def _position(self, row: Ints, signals: Signals) -> Ints:
+        """Return the log index that each signal waits for, 0 for none."""
+        position = extend_array(signals.position.astype(np.uint16), self._log.done(row))
+        return np.where(signals.flags & SignalFlag.AFTER_LOG != 0, position, 0)
+
+    def _is_reached(self, row: Ints, signals: Signals) -> Bools:
+        """Tell which signals wait for nothing."""
+        is_member = self._membership(row, signals) == Membership.MEMBER
+        return is_member & (self._position(row, signals) <= self._log.done(row))
+
+    def _apply_signals(self, update: "_Round", some: Bools, sections: Sections, signals: Signals) -> None:
+        """Hand over those of some signals that are due, and hold the others until the log is there."""
         row = update.row[sections.datagram]
-        member = self._people.member[row, np.minimum(signals.sender, self._shape.player_slots - 1)]
-        late = kept & (member == Membership.LEFT)
+        late = some & (self._membership(row, signals) == Membership.LEFT)
         self.dropped["late_signal"] += int(np.count_nonzero(late))
-        kept &= ~late
+        kept = some & ~late
         is_plain = (signals.kind == EntryKind.MESSAGE) & (signals.channel == 0)
         life, counter, proven = read_claims(
             Use.SIGNAL, update.source, signals.at, signals.length, self._signal_bytes, is_plain
         )
         arrived = update.arrived[sections.datagram]
         caught = Caught(row, signals.sender, life, counter, proven, arrived)
-        done = self._log.done(row)
-        position = extend_array(signals.position.astype(np.uint16), done)
-        position = np.where(signals.flags & SignalFlag.AFTER_LOG != 0, position, 0)
-        due = kept & (position <= done) & (member == Membership.MEMBER)
+        position = self._position(row, signals)
+        due = kept & self._is_reached(row, signals)
         self._hand_over(caught.where(due), signals.sequence[due], signals.flags[due])
         waits = kept & ~due
         if waits.any():
