@@ -29,6 +29,7 @@ from tools.load.relay_process import RelayProcess
 from tools.load.run import Phase, Run
 from tools.load.summary import figures_of
 from tools.load.wire import Wire
+from tools.ping import ping
 
 HOST = "127.0.0.1"
 PER_ROOM = 8
@@ -37,6 +38,8 @@ NUM_ADDRESSES = 64
 MAX_BURST = FLOOD_PER_S // 20
 """A burst goes out in each pass of the load, about 250 a second, with what is due by then; one that comes late makes up
 for at most so many, which is 50 ms."""
+START_TIMEOUT_S = 60.0
+"""The relay must answer by then; the first of a version compiles before."""
 JOIN_S = 10.0
 """The player who floods must be in by then."""
 
@@ -54,7 +57,8 @@ def main() -> int:
     address = (HOST, free_port())
     relay = start_relay(address, options.players + PER_ROOM)
     try:
-        time.sleep(1.5)
+        if not ping([(socket.AF_INET, address)], START_TIMEOUT_S):
+            raise RuntimeError("the relay did not answer")
         attacker = connect(address)
         floods = {
             "calm": lambda _due: 0,

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tools.bench.flood import START_TIMEOUT_S
 from tools.bench.run import HOST, free_port
+from tools.ping import ping
 
 PROJECT = Path(__file__).parents[1] / "godot"
 MODES = ("reliable", "unreliable")
@@ -86,7 +89,8 @@ def measure(godot: str, num_calls: int) -> tuple[Trips, int]:
         command = [godot, "--headless", "--path", str(project), "--script", "res://bench/rpc.gd", "--", *ports]
         command.append(f"--stop={stop}")
         with _running(serve, Path(folder) / "relay.log"):
-            time.sleep(1.0)
+            if not ping([(socket.AF_INET, (HOST, relay_port))], START_TIMEOUT_S):
+                raise RuntimeError("the relay did not answer")
             with _running([*command, "--role=server"], Path(folder) / "server.log") as server:
                 _wait_for(server, Path(folder) / "server.log", "@joined")
                 with _running([*command, "--role=callee"], Path(folder) / "callee.log"):

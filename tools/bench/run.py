@@ -21,7 +21,7 @@ from relay.config import RelayConfig
 from relay.engine import Engine
 from relay.stages import select_stages
 from relay.transport.libc import find_mmsg_calls
-from tools.bench.flood import free_port
+from tools.bench.flood import START_TIMEOUT_S, free_port
 from tools.bench.floor import NoFloorError, compile_floor, floor_command, read_port
 from tools.bench.machine import OWN_GROUP, Cores, on_core
 from tools.bench.rows import JOINS_PER_S, Name, Spec, planned_s
@@ -30,8 +30,6 @@ from tools.process import cpu_seconds, rss_mib
 from tools.serve_settings import ENVIRONMENT_PREFIX
 
 HOST = "127.0.0.1"
-START_TIMEOUT_S = 20.0
-"""A relay that has not answered a PING by then did not start."""
 STOP_TIMEOUT_S = 10.0
 SPARE_S = 30.0
 """A load that takes longer than twice its plan and this is ended: every run ends by itself."""
