@@ -11,19 +11,18 @@ from collections.abc import Callable
 
 from protocol import dtypes
 from protocol.constants import ByeReason, DataSection
-from relay import delivery, egress, pacing
+from relay import egress, pacing
 from relay.batch import Batch, Outgoing
-from relay.columns import Bytes, Ints
+from relay.columns import Ints
 from relay.config import RelayConfig
 from relay.ingress import Received
-from relay.items import Items, merged
 from relay.lobby import MAX_BYES, Lobby
 from relay.log import CREDIT_BYTES
 from relay.membership import leave
 from relay.messages import MAX_HELD
 from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
-from relay.stages import ColumnStages, Plan, Stages
+from relay.stages import ColumnStages, Gathered, Plan, Stages
 from relay.stats import Stats
 from relay.world import Event, World, build_world
 
@@ -169,7 +168,7 @@ class Engine:
         """Send what need not wait for a tick: answers, acks that are due, new log entries, signals."""
         world = self.world
         if not (world.log.has_news or world.signals.num_queued or world.signals.num_waiting):
-            return self._build(Items.empty(), 0, self._stages.plan(now, at_tick=False), now, keep=[])
+            return self._build(Gathered.nothing(), self._stages.plan(now, at_tick=False), now)
         return self._send(now, at_tick=False)
 
     def tick(self, now: float, num_ticks: int = 1) -> Outgoing:
@@ -198,30 +197,16 @@ class Engine:
         world = self.world
         plan = self._stages.plan(now, at_tick)
         world.signals.release_waiting(world.sessions, world.rooms, self.stats, now)
-        found, tails = self._stages.find_open(now)
-        entries = delivery.due_entries(
-            found, world.log, world.sessions.table, world.tick, world.period_s, resend=at_tick
-        )
-        signals, wanted, keep = world.signals.due(world.sessions, None if at_tick else plan.allowed > 0)
+        gathered = self._stages.gather(plan, now, at_tick)
         world.log.has_news = False
-        parts = [entries, signals]
-        if len(signals):
-            parts.insert(1, delivery.empty_ranges(tails, entries, wanted))
-        if at_tick:
-            pages, bodies = self._stages.due_pages()
-            parts.append(pages)
-            keep.append(bodies)
-        keep.append(world.log.arena.bytes)
-        return self._build(merged(parts), len(signals), plan, now, keep)
+        return self._build(gathered, plan, now)
 
-    def _build(self, items: Items, num_signals: int, plan: Plan, now: float, keep: list[Bytes]) -> Outgoing:
+    def _build(self, gathered: Gathered, plan: Plan, now: float) -> Outgoing:
         """Cut due items and bare acks into datagrams, record them, and put them behind the cold answers."""
-        if not len(items) and not len(plan.bare):
+        if not len(gathered.items) and not len(plan.bare):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
-        if num_signals:
-            items = pacing.without_flood(items, plan.allowed)
-        outgoing, signals_sent = self._stages.build(items, plan, now, keep)
-        self.stats.count("signals_shed", num_signals - signals_sent)
+        outgoing, signals_sent = self._stages.build(gathered, plan, now)
+        self.stats.count("signals_shed", gathered.num_signals - signals_sent)
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
 
     def _count_out(self, outgoing: Outgoing) -> Outgoing:

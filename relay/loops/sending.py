@@ -69,10 +69,16 @@ def plan(tables: Any, live: Any, pace: Any, now: float, at_tick: bool) -> Any:
         lags |= log_head[s.room[x]] > s.log_cursor[x]
     if not lags:
         for x in live:
-            if s.log_effective[x] >= s.log_mark[x]:
-                s.log_mark[x] = min(log_head[s.room[x]], s.log_effective[x] + pace.mark_entries)
-                s.log_marked_at[x] = now
+            move_mark(s, x, log_head[s.room[x]], pace.mark_entries, now)
     return allowed, bare[:num_bare], lags
+
+
+@inlined
+def move_mark(s: Any, x: int, head: int, mark_entries: int, now: float) -> None:
+    """Note it if a session has read all that was in the log when this was last noted."""
+    if s.log_effective[x] >= s.log_mark[x]:
+        s.log_mark[x] = min(head, s.log_effective[x] + mark_entries)
+        s.log_marked_at[x] = now
 
 
 @inlined

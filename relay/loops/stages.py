@@ -6,21 +6,24 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from protocol import dtypes
-from protocol.constants import MAX_SECTIONS
-from relay import delivery, egress, pacing
+from protocol.constants import LOG_WINDOW, MAX_SECTIONS
+from relay import egress, pacing
 from relay.addresses import ADDRESS_WORDS
 from relay.batch import ROW_BYTES, Batch, Outgoing
 from relay.columns import Bytes, Ints, windows
-from relay.delivery import Open, Tails
+from relay.delivery import fragments_per_tick, mark_entries, soon_ticks
 from relay.ingress import Received, Sections, walk_sections
-from relay.items import Items, Order
-from relay.loops import intake, jit, packing, pages, sending
+from relay.items import Items
+from relay.loops import delivery, intake, jit, packing, pages, sending
 from relay.loops.arrays import Arrays, Box
-from relay.stages import TOO_SLOW_S, Overdue, Plan, TakenIn
+from relay.loops.signals import PairQueue
+from relay.stages import TOO_SLOW_S, Gathered, Overdue, Plan, TakenIn
 from relay.world import World
 
 FIRST_BODY_BYTES = 1 << 16
 """Room for bodies at first; doubled when it is not enough."""
+FIRST_ITEMS = 256
+"""Room for items at first; the same."""
 FIRST_DATAGRAMS = 256
 """Room for datagrams at first; the same."""
 
@@ -39,16 +42,15 @@ class LoopStages:
         """Build the stages of an empty world. All loops are compiled, or loaded, before this returns."""
         self._world = world
         self._intake = _Intake(world)
-        self._bodies = _Bodies(world)
         self._packing = _Packing(world)
         sessions, config = world.sessions.table, world.config
         rooms = world.rooms.table
         self._watched = Arrays(sending.WatchedTables, (sessions, sending.Watched), (rooms, "log_head"))
         self._served = Arrays(sending.ServedTables, (sessions, sending.Served), (rooms, "log_head"))
         pace = pacing.Pace(config)
-        mark_entries = delivery.mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
-        self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s, mark_entries)
-        self._mark_entries = mark_entries
+        max_marked = mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
+        self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s, max_marked)
+        self._gathering = _Gathering(world, max_marked)
         self._lags = True
         self._compile()
 
@@ -57,8 +59,7 @@ class LoopStages:
         self.take_in(Batch(1), 0.0)
         self.find_overdue(0.0)
         plan = self.plan(0.0, at_tick=True)
-        items, _ = self.due_pages()
-        self.build(items, plan, 0.0, [])
+        self.build(self.gather(plan, 0.0, at_tick=True), plan, 0.0)
         jit.mark_complete()
 
     def take_in(self, batch: Batch, now: float) -> TakenIn:
@@ -83,20 +84,13 @@ class LoopStages:
         allowed, bare, self._lags = sending.plan(self._served.get(), world.sessions.live, self._pace, now, at_tick)
         return Plan(allowed, bare)
 
-    def find_open(self, now: float) -> tuple[Open, Tails]:
-        """See `Stages`. The plan has told already whether anybody lacks anything."""
-        if not self._lags:
-            return delivery.nothing_open()
-        world = self._world
-        return delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
+    def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
+        """See `Stages`. The plan has told already whether anybody lacks entries."""
+        return self._gathering.gather(plan.allowed, now, at_tick, self._lags)
 
-    def due_pages(self) -> tuple[Items, Bytes]:
+    def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """See `Stages`."""
-        return self._bodies.due_pages()
-
-    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
-        """See `Stages`."""
-        return self._packing.build(items, plan, now, keep)
+        return self._packing.build(gathered, plan, now)
 
 
 class _Intake:
@@ -182,20 +176,73 @@ class _Bodies:
         types = (dtypes.SECTION_HEADER_DTYPE, dtypes.PAGE_HEADER_DTYPE, dtypes.GROUP_HEADER_DTYPE)
         self._target = Box(pages.Target(byte, windows(byte, "<u2"), *(windows(byte, dtype) for dtype in types)))
 
-    def due_pages(self) -> tuple[Items, Bytes]:
-        """See `Stages`."""
+    def due_pages(self) -> tuple[Any, Bytes]:
+        """Find due pages and encode the bodies they need. Returns: `pages.Due`, and the bodies' bytes."""
         due, total = self._find()
         if total > len(self._bytes):
             self._make_room(2 * total)
             due, _ = self._find()
-        pointer = np.uint64(self._bytes.ctypes.data) + due.at.astype(np.uint64)
-        items = Items.build(due.session, Order.PAGE, pointer, due.length, apart=due.apart, last=due.page)
-        return items, self._bytes
+        return due, self._bytes
 
     def _find(self) -> tuple[Any, int]:
         world = self._world
         ticks = pages.Ticks(world.tick, world.tick_before, world.period_s)
         found: tuple[Any, int] = pages.due_pages(world.sessions.live, self._tables.get(), ticks, self._target)
+        return found
+
+
+class _Gathering:
+    """Hands the log, the queue of signals and due pages to `delivery.gather`, and keeps the memory of the items."""
+
+    def __init__(self, world: World, mark_entries: int) -> None:
+        self._world = world
+        self._bodies = _Bodies(world)
+        self._queue = world.signals.queue = PairQueue()
+        self._tables = Arrays(
+            delivery.Tables,
+            (world.sessions.table, delivery.Receivers),
+            (world.rooms.table, delivery.Rooms),
+            (world.log.table, delivery.Entries),
+        )
+        period_s = world.period_s
+        self._pace = delivery.Pace(period_s, soon_ticks(period_s), fragments_per_tick(period_s), mark_entries)
+        self._open = (*(np.zeros(LOG_WINDOW, np.int64) for _ in range(2)), np.zeros(LOG_WINDOW, np.bool_))
+        self._make_room(FIRST_ITEMS)
+
+    def _make_room(self, items: int) -> None:
+        self._items = packing.Items(*(np.zeros(items, column.dtype) for column in Items.empty().columns()))
+        self._target = Box(delivery.Target(self._items, *self._open))
+
+    def gather(self, allowed: Ints, now: float, at_tick: bool, lags: bool) -> Gathered:
+        """See `Stages`."""
+        world = self._world
+        due, bodies = self._bodies.due_pages() if at_tick else (_NO_PAGES, None)
+        keep = [world.log.arena.bytes, *self._queue.data()]
+        if bodies is not None:
+            keep.append(bodies)
+        bases = delivery.Bases(_address(world.log.arena.bytes), _address(bodies))
+        moment = delivery.Moment(now, world.tick, at_tick, lags)
+        num_items, num_signals, most = self._gather(due, bases, allowed, moment)
+        if most > len(self._items.session):
+            self._make_room(2 * most)
+            num_items, num_signals, _ = self._gather(due, bases, allowed, moment)
+        self._queue.tidy()
+        if not num_items:
+            return Gathered(Items.empty(), num_signals, keep)
+        return Gathered(Items(*(column[:num_items] for column in self._items)), num_signals, keep)
+
+    def _gather(self, due: Any, bases: Any, allowed: Ints, moment: Any) -> tuple[int, int, int]:
+        found: tuple[int, int, int] = delivery.gather(
+            self._world.sessions.live,
+            self._tables.get(),
+            self._queue.box,
+            due,
+            bases,
+            allowed,
+            moment,
+            self._pace,
+            self._target,
+        )
         return found
 
 
@@ -228,12 +275,13 @@ class _Packing:
         )
         self._target = Box(self._arrays)
 
-    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
+    def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """See `Stages`."""
+        items = gathered.items
         if len(items) + len(plan.bare) > self._num_datagrams or len(items) > self._num_items:
             self._make_room(2 * (len(items) + len(plan.bare)), 2 * len(items))
         datagrams, num_pieces, _, num_signals = packing.build(
-            packing.Items(*(getattr(items, name) for name in packing.Items._fields)),
+            packing.Items(*items.columns()),
             plan.bare,
             plan.allowed,
             self._tables.get(),
@@ -245,12 +293,18 @@ class _Packing:
             out.piece[:num_pieces],
             out.first_piece[: datagrams + 1],
             out.address[:datagrams],
-            (*self._keep, *keep),
+            (*self._keep, *gathered.keep),
         )
         return outgoing, num_signals
 
 
+def _address(memory: Bytes | None) -> np.uint64:
+    """Return where an array lies."""
+    return np.uint64(0 if memory is None else memory.ctypes.data)
+
+
 _NOTHING: Ints = np.zeros(0, np.int64)
+_NO_PAGES = pages.Due(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, np.bool_))
 _NOTHING_RECEIVED = Received(
     np.zeros(0, np.uint8),
     np.zeros(0, dtypes.DATA_HEADER_DTYPE),
