@@ -10,19 +10,18 @@ changed. Every stage is one function over all sessions, so a pass costs the same
 from collections.abc import Callable
 
 from protocol import dtypes
-from protocol.constants import ByeReason, DataSection
+from protocol.constants import ByeReason
 from relay import egress, pacing
 from relay.batch import Batch, Outgoing
 from relay.columns import Ints
 from relay.config import RelayConfig
-from relay.ingress import Received
 from relay.lobby import MAX_BYES, Lobby
 from relay.log import CREDIT_BYTES
 from relay.membership import leave
 from relay.messages import MAX_HELD
 from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
-from relay.stages import ColumnStages, Gathered, Plan, Stages
+from relay.stages import ColumnStages, Gathered, Plan, Stages, TakenIn
 from relay.stats import Stats
 from relay.world import Event, World, build_world
 
@@ -135,7 +134,7 @@ class Engine:
         self._answer_unknown(batch, taken.unknown, now)
         for session, address in taken.roamed:
             self.lobby.challenge_path(session, address, now)
-        self._take_messages_and_signals(taken.received, now)
+        self._take_messages_and_signals(taken, now)
         for row in taken.cold.tolist():
             data = batch.data[row, : batch.length[row]].tobytes()
             self.lobby.handle(data, batch.address[row].tobytes(), now)
@@ -151,16 +150,14 @@ class Engine:
             header = dtypes.DATA_HEADER.decode(batch.data[row].tobytes())
             self.lobby.answer_unknown_session(header.session, header.shard, batch.address[row].tobytes(), now)
 
-    def _take_messages_and_signals(self, received: Received, now: float) -> None:
+    def _take_messages_and_signals(self, taken: TakenIn, now: float) -> None:
         """Append messages to the logs, then queue signals: a signal may wait for a message of the same datagram."""
-        world = self.world
-        if received.sections.hold(DataSection.MESSAGE):
+        if taken.has_messages or taken.has_signals:
             self._quick_until = now + QUICK_S
-            too_long = world.intake.accept(received, world.sessions, world.rooms, world.log, self.stats, now)
-            self._end_all(too_long, ByeReason.PROTOCOL, now)
-        if received.sections.hold(DataSection.SIGNAL):
-            self._quick_until = now + QUICK_S
-            world.signals.accept(received, world.sessions, world.rooms, self.stats, now)
+        if taken.has_messages:
+            self._end_all(self._stages.take_messages(now), ByeReason.PROTOCOL, now)
+        if taken.has_signals:
+            self._stages.take_signals(now)
 
     # --- send
 

@@ -180,7 +180,7 @@ class SignalRelay:
 
     def accept(self, received: Received, sessions: Sessions, rooms: Rooms, stats: Stats, now: float) -> None:
         """Queue the SIGNAL sections of accepted datagrams, after the pass's messages were appended."""
-        signals = self._read(received, sessions)
+        signals = self.read(received, sessions)
         kept = Budgets.covered(sessions.table, signals.session, Budget.SIGNALS)
         stats.count_dropped(DropReason.OVER_SIGNAL_RATE, kept)
         signals = signals.take(kept)
@@ -188,11 +188,10 @@ class SignalRelay:
         stats.count_dropped(DropReason.SIGNAL_LATE, possible)
         signals = signals.take(possible)
         early = signals.after > sessions.table.message_accepted[signals.session]
-        for i in places(early).tolist():
-            self._wait(signals.take(np.array([i])).detached(), sessions, stats, now)
+        self.hold(signals.take(early), sessions, stats, now)
         self._encode(signals.take(~early), sessions, rooms, stats)
 
-    def _read(self, received: Received, sessions: Sessions) -> Signals:
+    def read(self, received: Received, sessions: Sessions) -> Signals:
         """Read SIGNAL sections in order of session and arrival."""
         sections = received.sections.of(DataSection.SIGNAL)
         sections = sections.take(np.lexsort((sections.at, sections.datagram)))
@@ -205,6 +204,11 @@ class SignalRelay:
         payload_at = sections.at + sections.length - length
         room = sessions.table.room[session]
         return Signals(session, room, header, after, audience, received.source, payload_at, length)
+
+    def hold(self, signals: Signals, sessions: Sessions, stats: Stats, now: float) -> None:
+        """Keep signals whose messages have not arrived."""
+        for i in range(len(signals.session)):
+            self._wait(signals.take(np.array([i])).detached(), sessions, stats, now)
 
     def _wait(self, signal: Signals, sessions: Sessions, stats: Stats, now: float) -> None:
         """Keep a signal whose message has not arrived."""

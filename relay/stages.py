@@ -45,8 +45,10 @@ class TakenIn:
     """Batch rows of DATA of sessions that are not there."""
     roamed: list[tuple[int, bytes]]
     """(session row, address) of accepted DATA that came from another address than its session's."""
-    received: Received
-    """Accepted DATA, ordered by session and sequence number, for its messages and signals."""
+    has_messages: bool
+    """`Stages.take_messages` has something to do."""
+    has_signals: bool
+    """`Stages.take_signals` has."""
 
 
 @dataclass
@@ -92,6 +94,12 @@ class Stages(Protocol):
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """Check a batch (SPEC 11), accept what is left, settle its acknowledgements and write its states."""
 
+    def take_messages(self, now: float) -> Ints:
+        """Append the messages of the batch that was taken in last. Returns: rows of sessions that must end for them."""
+
+    def take_signals(self, now: float) -> None:
+        """Queue its signals. After its messages: some wait for those."""
+
     def find_overdue(self, now: float) -> Overdue:
         """Find sessions from which nothing came for too long, or that do not read their log."""
 
@@ -134,12 +142,23 @@ class ColumnStages:
         received = ingress.check_acks(received, world.sessions, world.rooms, stats)
         received = ingress.check_sections(received, world.sessions, world.rooms, stats)
         received, newest = acks.accept(received, world.sessions, stats, now)
-        taken = TakenIn(cold, unknown.at // ROW_BYTES, self._roamed(received), received)
         if len(received.session):
             acks.handle_acks(received, newest, world.sessions, world.entities, now)
             acks.handle_log_acks(received, newest, world.sessions)
             self._take_states(received, now)
-        return taken
+        self._received, sections = received, received.sections
+        has_messages, has_signals = sections.hold(DataSection.MESSAGE), sections.hold(DataSection.SIGNAL)
+        return TakenIn(cold, unknown.at // ROW_BYTES, self._roamed(received), has_messages, has_signals)
+
+    def take_messages(self, now: float) -> Ints:
+        """See `Stages`."""
+        world = self._world
+        return world.intake.accept(self._received, world.sessions, world.rooms, world.log, world.stats, now)
+
+    def take_signals(self, now: float) -> None:
+        """See `Stages`."""
+        world = self._world
+        world.signals.accept(self._received, world.sessions, world.rooms, world.stats, now)
 
     def _within_budgets(self, received: Received, now: float) -> Received:
         """Spend the sessions' budgets of datagrams and bytes (step 6)."""

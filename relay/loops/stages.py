@@ -1,12 +1,13 @@
 """The engine's stages with compiled loops: columns of the tables go into a loop, what it found to the engine."""
 
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from protocol import dtypes
-from protocol.constants import LOG_WINDOW, MAX_SECTIONS
+from protocol.constants import LOG_WINDOW, MAX_SECTIONS, DataSection
 from relay import egress, pacing
 from relay.addresses import ADDRESS_WORDS
 from relay.batch import ROW_BYTES, Batch, Outgoing
@@ -14,9 +15,11 @@ from relay.columns import Bytes, Ints, windows
 from relay.delivery import fragments_per_tick, mark_entries, soon_ticks
 from relay.ingress import Received, Sections, walk_sections
 from relay.items import Items
-from relay.loops import delivery, intake, jit, packing, pages, sending
+from relay.loops import delivery, intake, jit, messages, packing, pages, sending, signals
 from relay.loops.arrays import Arrays, Box
+from relay.loops.parts import MESSAGES
 from relay.loops.signals import PairQueue
+from relay.signals import MAX_QUEUED
 from relay.stages import TOO_SLOW_S, Gathered, Overdue, Plan, TakenIn
 from relay.world import World
 
@@ -41,7 +44,9 @@ class LoopStages:
     def __init__(self, world: World) -> None:
         """Build the stages of an empty world. All loops are compiled, or loaded, before this returns."""
         self._world = world
+        queue = world.signals.queue = PairQueue()
         self._intake = _Intake(world)
+        self._parts = _Parts(world, queue)
         self._packing = _Packing(world)
         sessions, config = world.sessions.table, world.config
         rooms = world.rooms.table
@@ -50,13 +55,15 @@ class LoopStages:
         pace = pacing.Pace(config)
         max_marked = mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
         self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s, max_marked)
-        self._gathering = _Gathering(world, max_marked)
+        self._gathering = _Gathering(world, queue, max_marked)
         self._lags = True
         self._compile()
 
     def _compile(self) -> None:
         """Call every loop once, with nothing to do: none may be compiled while players wait."""
         self.take_in(Batch(1), 0.0)
+        self.take_messages(0.0)
+        self.take_signals(0.0)
         self.find_overdue(0.0)
         plan = self.plan(0.0, at_tick=True)
         self.build(self.gather(plan, 0.0, at_tick=True), plan, 0.0)
@@ -65,6 +72,14 @@ class LoopStages:
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """See `Stages`."""
         return self._intake.take_in(batch, now)
+
+    def take_messages(self, now: float) -> Ints:
+        """See `Stages`."""
+        return self._parts.take_messages(self._intake.taken, now)
+
+    def take_signals(self, now: float) -> None:
+        """See `Stages`."""
+        self._parts.take_signals(self._intake.taken, now)
 
     def find_overdue(self, now: float) -> Overdue:
         """See `Stages`."""
@@ -109,24 +124,24 @@ class _Intake:
             (entities.seats, "acked_tick"),
         )
         self._boxes: WeakKeyDictionary[Batch, Box] = WeakKeyDictionary()
-        self._dropped = np.zeros(len(intake.REASONS), np.int64)
+        self._drops = _Drops(world)
 
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """See `Stages`."""
         world = self._world
-        taken = intake.take_in(
-            self._boxes.get(batch) or self._put_into_box(batch),
+        box = self._boxes.get(batch) or self._put_into_box(batch)
+        rows = intake.take_in(
+            box,
             batch.count,
             self._tables.get(),
             world.budgets.per_s,
             intake.Moment(now, world.clock_ms(now), world.stamp),
-            self._dropped,
+            self._drops.counts,
         )
-        if self._dropped.any():
-            for reason, number in zip(intake.REASONS, self._dropped.tolist(), strict=True):
-                world.stats.count_drop(reason, number)
-            self._dropped[:] = 0
-        return TakenIn(taken.cold, taken.unknown, self._roamed(batch, taken), self._received(batch, taken))
+        self._drops.report()
+        self.taken = _Taken(batch, box, rows.row, rows.session, int(rows.parts[MESSAGES]))
+        num_messages, num_signals = rows.parts.tolist()
+        return TakenIn(rows.cold, rows.unknown, self._roamed(batch, rows), num_messages > 0, num_signals > 0)
 
     def _put_into_box(self, batch: Batch) -> Box:
         """View a batch as `intake.Received`; once for each, they are few and used again and again."""
@@ -143,15 +158,100 @@ class _Intake:
         pairs = zip(taken.roamed_session.tolist(), taken.roamed_row.tolist(), strict=True)
         return [(session, batch.address[row].tobytes()) for session, row in pairs]
 
-    def _received(self, batch: Batch, taken: Any) -> Received:
-        """Find the sections of what was accepted, if messages or signals are among them."""
-        if not taken.has_parts[0]:
-            return _NOTHING_RECEIVED
-        source, at = batch.data.reshape(-1), taken.row * ROW_BYTES
-        length = batch.length[taken.row].astype(np.int64)
+
+class _Parts:
+    """Hands accepted datagrams to `messages.accept` and `signals.accept`, and what is not common to the columns."""
+
+    def __init__(self, world: World, queue: PairQueue) -> None:
+        self._world = world
+        self._queue = queue
+        self._drops = _Drops(world)
+        sessions, rooms = world.sessions.table, world.rooms.table
+        self._writers = Arrays(
+            messages.Tables, (sessions, messages.Senders), (rooms, messages.Rooms), (world.log.table, messages.Entries)
+        )
+        self._senders = Arrays(
+            signals.Tables, (sessions, signals.Senders), (rooms, signals.Rooms), (world.rooms.members, "session")
+        )
+        self._bytes = world.log.arena.bytes
+        self._memory = _as_memory(self._bytes)
+
+    def take_messages(self, taken: "_Taken", now: float) -> Ints:
+        """See `Stages`."""
+        world, arena = self._world, self._world.log.arena
+        if self._bytes is not arena.bytes:
+            self._bytes = arena.bytes
+            self._memory = _as_memory(self._bytes)
+        first, space = arena.run()
+        written = messages.accept(
+            taken.box, taken.row, taken.session, taken.num_messages, self._writers.get(), self._memory, first, space
+        )
+        if written == messages.UNCOMMON:
+            return world.intake.accept(taken.columns(), world.sessions, world.rooms, world.log, world.stats, now)
+        if written:
+            arena.take_run(written)
+            world.log.has_news = True
+        return _NOTHING
+
+    def take_signals(self, taken: "_Taken", now: float) -> None:
+        """See `Stages`."""
+        early, pairs, num_bytes = self._accept(taken)
+        if self._queue.make_room(pairs, num_bytes):
+            early, _, _ = self._accept(taken)
+        self._drops.report()
+        if len(early):
+            world, received = self._world, taken.columns()
+            kind = np.full(len(early), int(DataSection.SIGNAL))
+            received.sections = Sections(early[:, 0], kind, early[:, 1], early[:, 2])
+            waiting = world.signals.read(received, world.sessions)
+            world.signals.hold(waiting, world.sessions, world.stats, now)
+
+    def _accept(self, taken: "_Taken") -> tuple[Ints, int, int]:
+        found: tuple[Ints, int, int] = signals.accept(
+            taken.box,
+            taken.row,
+            taken.session,
+            self._senders.get(),
+            self._queue.box,
+            MAX_QUEUED - self._queue.num_signals,
+            self._drops.counts,
+        )
+        return found
+
+
+@dataclass
+class _Taken:
+    """What was accepted of a batch."""
+
+    batch: Batch
+    box: Box
+    """The batch as `intake.Received`."""
+    row: Ints
+    session: Ints
+    num_messages: int
+
+    def columns(self) -> Received:
+        """Return the same with its sections, as the columns take it."""
+        batch, source, at = self.batch, self.batch.data.reshape(-1), self.row * ROW_BYTES
+        length = batch.length[self.row].astype(np.int64)
         _, sections = walk_sections(source, at + dtypes.DATA_HEADER.size, at + length, MAX_SECTIONS)
         header = windows(source, dtypes.DATA_HEADER_DTYPE)[at]
-        return Received(source, header, taken.session, _NOTHING, length, batch.address[taken.row], at, sections)
+        return Received(source, header, self.session, _NOTHING, length, batch.address[self.row], at, sections)
+
+
+class _Drops:
+    """Counts of what loops drop, by the place of the reason in `intake.REASONS`."""
+
+    def __init__(self, world: World) -> None:
+        self._stats = world.stats
+        self.counts = np.zeros(len(intake.REASONS), np.int64)
+
+    def report(self) -> None:
+        """Add what was counted to the relay's counters."""
+        if self.counts.any():
+            for reason, number in zip(intake.REASONS, self.counts.tolist(), strict=True):
+                self._stats.count_drop(reason, number)
+            self.counts[:] = 0
 
 
 class _Bodies:
@@ -194,10 +294,10 @@ class _Bodies:
 class _Gathering:
     """Hands the log, the queue of signals and due pages to `delivery.gather`, and keeps the memory of the items."""
 
-    def __init__(self, world: World, mark_entries: int) -> None:
+    def __init__(self, world: World, queue: PairQueue, mark_entries: int) -> None:
         self._world = world
         self._bodies = _Bodies(world)
-        self._queue = world.signals.queue = PairQueue()
+        self._queue = queue
         self._tables = Arrays(
             delivery.Tables,
             (world.sessions.table, delivery.Receivers),
@@ -303,15 +403,10 @@ def _address(memory: Bytes | None) -> np.uint64:
     return np.uint64(0 if memory is None else memory.ctypes.data)
 
 
+def _as_memory(memory: Bytes) -> Box:
+    """View the log's bytes as loops do."""
+    return Box(messages.Memory(memory, windows(memory, dtypes.ENTRY_HEADER_DTYPE)))
+
+
 _NOTHING: Ints = np.zeros(0, np.int64)
 _NO_PAGES = pages.Due(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, np.bool_))
-_NOTHING_RECEIVED = Received(
-    np.zeros(0, np.uint8),
-    np.zeros(0, dtypes.DATA_HEADER_DTYPE),
-    _NOTHING,
-    _NOTHING,
-    _NOTHING,
-    np.zeros((0, ADDRESS_WORDS), np.uint32),
-    _NOTHING,
-    Sections(_NOTHING, _NOTHING, _NOTHING, _NOTHING),
-)
