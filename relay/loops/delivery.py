@@ -13,7 +13,6 @@ from protocol.constants import LOG_WINDOW, MAX_BODY_BYTES
 from relay.delivery import NEVER, REPEAT_BYTES, RESEND_MARGIN_S, RTT_UNKNOWN_S
 from relay.items import Order
 from relay.loops.jit import compiled, inlined
-from relay.loops.sending import move_mark
 
 Receivers = namedtuple(
     "Receivers",
@@ -63,7 +62,8 @@ def gather(
     for x in live:
         if moment.lags:
             n = _put_log_and_signals(out, n, t, x, q, first_pair[x], next_pair, allowed[x], bases.log, moment, pace)
-        elif first_pair[x] > 0:
+        else:
+            _move_mark(t.s, x, t.r.log_head[t.s.room[x]], pace.mark_entries, moment.now)
             n = _put_signals(out.items, n, x, q, first_pair[x], next_pair, allowed[x])
         while page < len(pages.session) and pages.session[page] == x:
             pointer = bases.bodies + np.uint64(pages.at[page])
@@ -184,9 +184,17 @@ def _put_log_and_signals(
         n = _put_entries(out, n, t, x, num_open, limit, _ENTRY, base)
         if _waits_for_log(q, pair, next_pair, s.log_cursor[x]):
             n = _put_empty_range(out, n, t, x, num_open, limit)
-    move_mark(s, x, head, pace.mark_entries, moment.now)
+    _move_mark(s, x, head, pace.mark_entries, moment.now)
     n = _put_signals(items, n, x, q, pair, next_pair, allowed)
     return _put_entries(out, n, t, x, num_open, limit, _FRAGMENT, base)
+
+
+@inlined
+def _move_mark(s: Any, x: int, head: int, mark_entries: int, now: float) -> None:
+    """Note it if a session has read all that was in the log when this was last noted."""
+    if s.log_effective[x] >= s.log_mark[x]:
+        s.log_mark[x] = min(head, s.log_effective[x] + mark_entries)
+        s.log_marked_at[x] = now
 
 
 @inlined

@@ -53,9 +53,8 @@ class LoopStages:
         self._watched = Arrays(sending.WatchedTables, (sessions, sending.Watched), (rooms, "log_head"))
         self._served = Arrays(sending.ServedTables, (sessions, sending.Served), (rooms, "log_head"))
         pace = pacing.Pace(config)
-        max_marked = mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
-        self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s, max_marked)
-        self._gathering = _Gathering(world, queue, max_marked)
+        self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s)
+        self._gathering = _Gathering(world, queue)
         self._lags = True
         self._compile()
 
@@ -294,7 +293,7 @@ class _Bodies:
 class _Gathering:
     """Hands the log, the queue of signals and due pages to `delivery.gather`, and keeps the memory of the items."""
 
-    def __init__(self, world: World, queue: PairQueue, mark_entries: int) -> None:
+    def __init__(self, world: World, queue: PairQueue) -> None:
         self._world = world
         self._bodies = _Bodies(world)
         self._queue = queue
@@ -305,7 +304,12 @@ class _Gathering:
             (world.log.table, delivery.Entries),
         )
         period_s = world.period_s
-        self._pace = delivery.Pace(period_s, soon_ticks(period_s), fragments_per_tick(period_s), mark_entries)
+        self._pace = delivery.Pace(
+            period_s,
+            soon_ticks(period_s),
+            fragments_per_tick(period_s),
+            mark_entries(world.config.client_bytes_per_s, TOO_SLOW_S),
+        )
         self._open = (*(np.zeros(LOG_WINDOW, np.int64) for _ in range(2)), np.zeros(LOG_WINDOW, np.bool_))
         self._make_room(FIRST_ITEMS)
 
