@@ -20,6 +20,7 @@ from typing import Any
 from protocol.constants import DEFAULT_PORT
 from relay.batch import Batch, Outgoing
 from relay.beats import Beats, LoadMeter
+from relay.capture.recorder import Recorder
 from relay.config import RelayConfig, documented_fields
 from relay.engine import Engine
 from relay.quietlog import QuietLog
@@ -77,7 +78,8 @@ class RelayServer:
             log.info("compiling the fast stages: once for this version, some 20 s")
         self.engine = Engine(config, secret, rng or random.SystemRandom(), build_stages)
         self.counters: Counter[str] = Counter()
-        """exceptions_receive, exceptions_flush, exceptions_tick, exceptions_send, exceptions_shutdown."""
+        """exceptions_receive, exceptions_flush, exceptions_tick, exceptions_send, exceptions_shutdown,
+        exceptions_capture."""
         self._transport_name = select_transport(transport)
         self._listen_on = (host, port)
         self._clock = clock
@@ -87,6 +89,7 @@ class RelayServer:
         self._room_log = QuietLog(log, ROOM_LINES_PER_S)
         self._transport: Transport | None = None
         self._beat_task: asyncio.Task[None] | None = None
+        self._recorder: Recorder | None = None
         self._is_in_beat = False
 
     # --- its life
@@ -129,8 +132,14 @@ class RelayServer:
             self._send(transport, self._guarded("shutdown", self.engine.shutdown, self._clock()))
         transport.close()
         await transport.wait_closed()
+        self._end_capture()
         self._log_events()
         log.info("stopped; dropped since the start: %s", self._dropped_text(transport))
+
+    def record(self, recorder: Recorder) -> None:
+        """Capture what is received and sent from now on. Raises: RuntimeError if the relay is not running."""
+        recorder.begin(self.engine.world, self.address, time.time() - self._clock())
+        self._recorder = recorder
 
     @property
     def address(self) -> tuple[str, int]:
@@ -169,6 +178,8 @@ class RelayServer:
     def batch_received(self, batch: Batch, now: float) -> None:
         """Give a batch to the engine, and send what it causes at once unless a tick follows or time is short."""
         self._guarded("receive", self.engine.receive, batch, now)
+        if self._recorder is not None:
+            self._captured(self._recorder.on_received, batch, now)
         if self._transport is not None and not self._is_in_beat and not self._load.is_busy:
             self._send(self._transport, self._guarded("flush", self.engine.flush, now))
         self._load.add_work(self._clock() - now)
@@ -195,6 +206,8 @@ class RelayServer:
             self._send(transport, self._guarded("tick", self.engine.tick, now, num_ticks))
         else:
             self._send(transport, self._guarded("flush", self.engine.flush, now))
+        if self._recorder is not None:
+            self._captured(self._recorder.on_beat, now)
         end = self._clock()
         self._load.add_work(end - now)
         if num_ticks:
@@ -205,6 +218,8 @@ class RelayServer:
     def _send(self, transport: Transport, outgoing: Outgoing | None) -> None:
         if outgoing is not None and len(outgoing):
             self._guarded("send", transport.send, outgoing)
+            if self._recorder is not None:  # behind sending: players do not wait for the disk
+                self._captured(self._recorder.on_sent, outgoing, self._clock())
 
     def _guarded(self, stage: str, call: Callable[..., Any], *args: Any) -> Any:
         """Call a stage. What it should never raise is counted and logged, and the relay serves on.
@@ -217,6 +232,26 @@ class RelayServer:
             self.counters[f"exceptions_{stage}"] += 1
             self._trouble_log.log(self._clock(), logging.ERROR, f"unexpected error in {stage}; serving on", error)
             return None
+
+    def _captured(self, call: Callable[..., None], *args: Any) -> None:
+        """Let the recorder capture. What it raises ends the capture, never the relay."""
+        try:
+            call(*args)
+        except Exception as error:
+            self.counters["exceptions_capture"] += 1
+            if isinstance(error, OSError):
+                log.error("capture ended, serving on without: %s", error.strerror)
+            else:
+                log.error("unexpected error in capture; serving on without", exc_info=error)
+            recorder, self._recorder = self._recorder, None
+            if recorder is not None:
+                with contextlib.suppress(Exception):  # it is broken already
+                    recorder.close()
+
+    def _end_capture(self) -> None:
+        if self._recorder is not None:
+            self._captured(self._recorder.close)
+            self._recorder = None
 
     # --- logs
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "load": "load a relay with thousands of players who check what they receive",
     "demo": "watch a relay with a few rooms of bots, in this process",
     "lag": "put a bad network between a game and a relay, to feel what players will feel",
+    "dump": "see every packet: of a capture, an interface, or through a proxy",
     "bench": "measure what a relay costs here, beside the cheapest one possible",
 }
 """Each is a module of `tools` with `main(argv, environ)`, which returns the exit code."""

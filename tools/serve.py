@@ -4,11 +4,16 @@ import argparse
 import asyncio
 import errno
 import logging
+import secrets
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from relay.capture.blocks import build_file_head
+from relay.capture.files import CaptureFiles
+from relay.capture.pseudonyms import KEY_BYTES
+from relay.capture.recorder import Recorder
 from relay.server import RelayServer
 from tools.cli import EXIT_FAILED, OneLineParser, UsageError
 from tools.serve_secret import default_secret_path, load_secret
@@ -16,6 +21,11 @@ from tools.serve_settings import CONFIG_VARIABLE, ServeSettings, all_settings, m
 
 _IN_USE = frozenset({errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)})
 _NOT_OURS = frozenset({errno.EADDRNOTAVAIL, getattr(errno, "WSAEADDRNOTAVAIL", errno.EADDRNOTAVAIL)})
+
+CAPTURE_COMMENT = (
+    "Captured by the relay. Sessions, nonces, cookies, secrets, tokens, challenges and proofs are pseudonyms."
+)
+"""Stands in every capture file, for whoever opens it."""
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -82,8 +92,33 @@ async def _serve(settings: ServeSettings, secret: bytes) -> int:
         await server.start()
     except OSError as error:
         return _explain(error, settings)
+    if settings.capture:
+        try:
+            server.record(open_capture(settings))
+        except UsageError:
+            await server.stop()
+            raise
     await server.serve_forever()
     return 0
+
+
+def open_capture(settings: ServeSettings) -> Recorder:
+    """Begin the files of a capture. Raises: UsageError if they cannot be written."""
+    path = Path(settings.capture).expanduser()
+    head = build_file_head(f"tickrelay {settings.config.release}", CAPTURE_COMMENT)
+    try:
+        files = CaptureFiles(path, settings.capture_max_mib << 20, head)
+    except ValueError as error:
+        raise UsageError(f"capture: {error}; permitted: a new file, or a pcapng file") from None
+    except OSError as error:
+        raise UsageError(f"capture: cannot write {path}: {error.strerror}") from None
+    return Recorder(
+        files,
+        secrets.token_bytes(KEY_BYTES),
+        room=settings.capture_room.encode(),
+        seat=settings.capture_session,
+        redact_text=settings.redact_text,
+    )
 
 
 def _explain(error: OSError, settings: ServeSettings) -> int:

@@ -13,6 +13,8 @@ from typing import Any
 
 from protocol.constants import DEFAULT_PORT
 from relay.config import RelayConfig, documented_fields, field_docs
+from relay.rooms import is_code
+from relay.sessions import ROW_BITS
 from relay.stages import STAGES
 from relay.transport.selection import TRANSPORTS
 from tools.cli import UsageError
@@ -23,6 +25,8 @@ TEST_VARIABLES = frozenset({"TICKRELAY_FULL", "TICKRELAY_REQUIRE"})
 CONFIG_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_PORT = 65_535
+_CAPTURE_RANGES = {"capture_session": (0, 1 << ROW_BITS), "capture_max_mib": (32, 1 << 20)}
+"""A file, a quarter of all, then holds the largest batch (4,096 datagrams, 5 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,21 @@ SERVE_SETTINGS = (
         "File with the relay's 32-byte secret; created if missing. With the same one a relay that was started again "
         "tells clients of the one before at once. Empty: $STATE_DIRECTORY/secret, or ~/.local/state/tickrelay/secret.",
     ),
+    Setting(
+        "capture",
+        "",
+        "Write all traffic into this pcapng file, for `tickrelay dump`, Wireshark and bug reports. Sessions and "
+        "secrets are replaced by pseudonyms. Older files get a number: FILE.1.pcapng.",
+    ),
+    Setting("capture_room", "", "Capture only the room with this code."),
+    Setting(
+        "capture_session",
+        0,
+        "Capture only the Nth session, counted from 1 in the order of joining; when one leaves its number is given to "
+        "the next who joins. 0: all.",
+    ),
+    Setting("capture_max_mib", 256, "Largest size of all files of the capture together, 32 ... 1,048,576 MiB."),
+    Setting("redact_text", False, "Blank messages, signals and names in the capture, at the same lengths."),
     Setting("log_level", "info", "Least level of log lines.", LOG_LEVELS),
     Setting("no_uvloop", False, "Use Python's own event loop even where uvloop is installed."),
 )
@@ -101,6 +120,11 @@ class ServeSettings:
     transport: str
     stages: str
     secret_file: str
+    capture: str
+    capture_room: str
+    capture_session: int
+    capture_max_mib: int
+    redact_text: bool
     log_level: str
     no_uvloop: bool
 
@@ -188,6 +212,8 @@ def _build(values: dict[str, Any], places: Mapping[str, str]) -> ServeSettings:
     own = {setting.name: values.pop(setting.name) for setting in SERVE_SETTINGS}
     if not 0 <= own["port"] <= MAX_PORT:
         raise UsageError(f"port ({places['port']}) is {own['port']}; permitted: 0 to {MAX_PORT}")
+    own["capture_room"] = own["capture_room"].upper()
+    _check_capture(own, places)
     try:
         config = RelayConfig(**values)
     except ValueError as error:
@@ -195,3 +221,20 @@ def _build(values: dict[str, Any], places: Mapping[str, str]) -> ServeSettings:
         place = f" ({places[name]})" if name in places else ""
         raise UsageError(f"{name}{place} {rest}") from None
     return ServeSettings(config=config, host=own.pop("host") or None, **own)
+
+
+def _check_capture(own: Mapping[str, Any], places: Mapping[str, str]) -> None:
+    """Check the settings of a capture against each other."""
+    for name in ("capture_room", "capture_session", "redact_text"):
+        if own[name] and not own["capture"]:
+            raise UsageError(
+                f"{name} ({places[name]}) is of no use without capture; give a file: --capture FILE.pcapng"
+            )
+    room, seat = own["capture_room"], own["capture_session"]
+    if room and seat:
+        raise UsageError("capture_room and capture_session exclude each other; permitted: one of the two")
+    if room and not is_code(room.encode()):
+        raise UsageError(f"capture_room ({places['capture_room']}) is {room!r}; permitted: 1 to 16 of A-Z, 0-9 and '-'")
+    for name, (low, high) in _CAPTURE_RANGES.items():
+        if not low <= own[name] <= high:
+            raise UsageError(f"{name} ({places[name]}) is {own[name]}; permitted: {low:,} to {high:,}")

@@ -24,7 +24,7 @@ from protocol.constants import ACK_WITHIN_S, MAX_PLAYER_KIND, ByeReason, DataSec
 from protocol.drops import DropReason
 from protocol.dtypes import DATA_HEADER, UPDATE_HEADER
 from protocol.proofs import path_proof, shard_of
-from protocol.records import Entry, RoomShape, Sections, read_sections
+from protocol.records import Entry, RoomShape, Sections, SignalPart, read_sections
 from protocol.sequence import extend
 
 MAX_EVENTS = 16_384
@@ -133,12 +133,21 @@ class Session:
         state_changed = self.table.apply(tick, sections.pages)
         if state_changed is not None:
             self._events.append(state_changed)
+        # what waits for no entry goes first: a signal sent before an entry of the same UPDATE must not be seen after it
+        reached: list[SignalPart] = []
+        waiting: list[SignalPart] = []
+        for signal in sections.signals:
+            (reached if self.signals.is_reached(signal, self.inbox.done) else waiting).append(signal)
+        self._take_signals(reached, now)
         for part in sections.ranges:
             for entry in self.inbox.take(part):
                 self._hand_over(entry)
         self._events.extend(self.signals.release(self.inbox.done, now))
-        for signal_part in sections.signals:
-            signal = self.signals.take(signal_part, self.inbox.done, now)
+        self._take_signals(waiting, now)
+
+    def _take_signals(self, parts: list[SignalPart], now: float) -> None:
+        for part in parts:
+            signal = self.signals.take(part, self.inbox.done, now)
             if signal is not None:
                 self._events.append(signal)
 

@@ -173,6 +173,11 @@ class SignalInbox:
         self._hold(waiting)
         return None
 
+    def is_reached(self, part: SignalPart, done: int) -> bool:
+        """Tell whether a section waits for nothing when everything up to `done` has been handed over."""
+        position = extend(part.position, done) if part.flags & SignalFlag.AFTER_LOG else 0
+        return position <= done and part.sender in self._members
+
     def release(self, done: int, now: float) -> list[Signal]:
         """Hand over what waited for the log up to `done`, in order of arrival; drop what waited too long."""
         if not self._held:

@@ -120,15 +120,21 @@ class Transport(ABC):
         if self._moderation.is_left_to_beat(now, delay_s, next_beat):
             return
         if delay_s <= 0.0:
-            self._timer = self._loop.call_soon(self.drain)
+            self._timer = self._loop.call_soon(self._drain_early)
         else:
-            self._timer = self._loop.call_later(delay_s, self.drain)
+            self._timer = self._loop.call_later(delay_s, self._drain_early)
 
     def _drain_soon(self) -> None:
         """Plan a drain for the next turn of the loop, whatever was planned: the batch fills up."""
         self._cancel_plan()
         self._is_planned = True
-        self._timer = self._loop.call_soon(self.drain)
+        self._timer = self._loop.call_soon(self._drain_early)
+
+    def _drain_early(self) -> None:
+        """Drain between two beats."""
+        began = self._clock()
+        self.drain()
+        self._moderation.on_early_drain(self._clock() - began)
 
     def _cancel_plan(self) -> None:
         self._is_planned = False

@@ -63,6 +63,7 @@ class BatchTransport(Transport):
         is_v4 = sock.family == socket.AF_INET
         self._slots = {batch: _ReceiveSlots(batch, is_v4) for batch in (self._batch, self._spare)}
         self._send_headers = libc.new_headers(libc.MAX_CALL)
+        self._first_send_header = int(self._send_headers.ctypes.data)
         self._send_v4 = np.zeros((libc.MAX_CALL, _V4_WORDS), np.uint32) if is_v4 else None
         self._has_reader = False
         self._kernel_drops = 0
@@ -187,11 +188,10 @@ class BatchTransport(Transport):
         While the buffer is full each refusal skips twice as many, for it does not empty between two calls: so a full
         buffer costs ten calls, not a thousand.
         """
-        pointer = self._send_headers.ctypes.data
         done = sent = 0
         skip = 1
         while done < count:
-            result = self._calls.send(self._fd, pointer + done * libc.MMSGHDR.itemsize, count - done)
+            result = self._calls.send(self._fd, self._first_send_header + done * libc.MMSGHDR.itemsize, count - done)
             if result > 0:
                 done += result
                 sent += result
@@ -223,10 +223,11 @@ class _ReceiveSlots:
         self._header["name_bytes"] = self._name.strides[0]
         self._header["iovec"] = libc.row_pointers(self._iovec)
         self._header["num_iovecs"] = 1
+        self._first_header = int(self._header.ctypes.data)
 
     def header_pointer(self, row: int) -> int:
         """Return the memory address of a row's mmsghdr."""
-        return int(self._header.ctypes.data) + row * libc.MMSGHDR.itemsize
+        return self._first_header + row * libc.MMSGHDR.itemsize
 
     def finish(self, batch: Batch, start_row: int) -> None:
         """Complete the columns of `batch` for the rows from `start_row` on, which the kernel has just filled."""

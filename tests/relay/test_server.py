@@ -28,7 +28,9 @@ SECRET = bytes(32)
 class FakeEngine:
     """Counts its calls, and fails where it is told to."""
 
-    def __init__(self, config: RelayConfig, secret: bytes, rng: Any) -> None:
+    stages_name = "none"
+
+    def __init__(self, config: RelayConfig, secret: bytes, rng: Any, build_stages: Any = None) -> None:
         self.calls: Counter[str] = Counter()
         self.failing: set[str] = set()
         self.events: list[Event] = []

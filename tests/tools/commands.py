@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment without settings of ours, and with a home of its own."""
+    """The environment without settings of ours, and a home of its own, in which the stages would be compiled anew."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TICKRELAY_")}
     kept.pop("STATE_DIRECTORY", None)
-    return kept | {"HOME": str(home), "USERPROFILE": str(home)} | more
+    return kept | {"HOME": str(home), "USERPROFILE": str(home), "TICKRELAY_STAGES": "columns"} | more
 
 
 def tickrelay(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

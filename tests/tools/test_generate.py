@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from construct import Flag, Struct
+from construct import Flag, Int8ul, Struct
 
 from protocol import codec, constants, schemas
 from protocol.constants import Kind
 from relay.config import documented_fields
 from tools.generate import __main__ as command
-from tools.generate import fingerprint, gdscript, spec_tables, vectors
+from tools.generate import fingerprint, gdscript, lua, spec_tables, vectors
 
 ROOT = command.ROOT
 
@@ -30,7 +30,7 @@ def test_every_generated_file_is_fresh(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "name", [spec_tables.PATH, spec_tables.README_PATH, vectors.path(), gdscript.PATH, fingerprint.PATH]
+    "name", [spec_tables.PATH, spec_tables.README_PATH, vectors.path(), gdscript.PATH, lua.PATH, fingerprint.PATH]
 )
 def test_a_stale_file_is_named_with_its_first_wrong_line(
     copy: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -42,6 +42,7 @@ def test_a_stale_file_is_named_with_its_first_wrong_line(
         spec_tables.README_PATH: "| `--tick-rate` |",
         vectors.path(): '"LOBBY"',
         gdscript.PATH: "const SIZE",
+        lua.PATH: "number(2, ",
         fingerprint.PATH: "0x",
     }
     stale = fresh.replace(marks[name], "stale", 1)
@@ -73,6 +74,13 @@ def test_a_schema_whose_form_gdscript_lacks_is_not_passed_over(monkeypatch: pyte
     monkeypatch.setattr(schemas, "RESET", Struct("flag" / Flag))
     with pytest.raises(TypeError, match="'flag'"):
         gdscript.build_text()
+
+
+def test_a_schema_whose_form_the_dissector_lacks_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = Struct("kind" / Int8ul, "flag" / Flag)
+    monkeypatch.setitem(schemas.DATAGRAMS, Kind.RESET, odd)
+    with pytest.raises(TypeError, match=r"'reset\.flag' is of the class FormatField|'reset\.flag' is of the class"):
+        lua.build_text()
 
 
 # --- The fingerprint

@@ -7,6 +7,7 @@ own; `load_command` is the only place that knows its options.
 import contextlib
 import importlib.util
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from relay.config import RelayConfig
+from relay.engine import Engine
+from relay.stages import select_stages
 from relay.transport.libc import find_mmsg_calls
 from tools.bench.flood import free_port
 from tools.bench.floor import NoFloorError, compile_floor, floor_command, read_port
@@ -36,6 +40,9 @@ JOINERS_ROOM_S = 10
 """Who joins and leaves beside the others is counted for this long, as the relay remembers them (SPEC 12)."""
 MIN_ROOM_PLAYERS = 16
 """`--max-room-players` is never below the default of `--default-room-players`."""
+
+_ON_BATCH = (Name.COMPILED, Name.BATCH)
+"""Rows on the batch transport."""
 
 Figures = Mapping[str, Any]
 """What the load printed: its JSON object."""
@@ -69,8 +76,13 @@ class Runner:
                 self._floor = self._floor or compile_floor(self._folder)
             except NoFloorError as error:
                 return f"no floor: {error}"
-        elif name is Name.BATCH and find_mmsg_calls() is None:
+        elif name in _ON_BATCH and find_mmsg_calls() is None:
             return "the batch transport needs 64-bit Linux"
+        elif name is Name.COMPILED:
+            try:
+                compile_stages()
+            except ValueError as error:
+                return str(error)
         elif name is Name.UVLOOP and importlib.util.find_spec("uvloop") is None:
             return "uvloop is not installed"
         return None
@@ -147,12 +159,20 @@ def relay_command(spec: Spec, port: int, secret: Path) -> list[str]:
         "max-rooms": num_players,
         "max-room-players": max(MIN_ROOM_PLAYERS, spec.per_room),
         "max-sessions-per-host": 100_000,
-        "transport": "batch" if spec.name is Name.BATCH else "asyncio",
+        "transport": "batch" if spec.name in _ON_BATCH else "asyncio",
+        "stages": "compiled" if spec.name is Name.COMPILED else "columns",
         "secret-file": secret,
         "log-level": "error",
     }
     command = [sys.executable, "-m", "tools.cli", "serve", *_as_options(options)]
     return [*command, "--no-uvloop"] if spec.name is Name.ASYNCIO else command
+
+
+def compile_stages() -> None:
+    """Compile the relay's loops, if this version's have not been, so that no row waits for it. Raises: ValueError."""
+    build_stages = select_stages("compiled")
+    if not build_stages.is_ready():
+        Engine(RelayConfig(), bytes(32), random.Random(1), build_stages)
 
 
 def load_command(spec: Spec, port: int, pid: int) -> list[str]:

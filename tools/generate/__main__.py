@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.generate import fingerprint, gdscript, spec_tables, vectors
+from tools.generate import fingerprint, gdscript, lua, spec_tables, vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds `protocol/`."""
@@ -18,6 +18,7 @@ def generated_files(root: Path) -> dict[str, str]:
         **{name: spec_tables.fill_blocks(page) for name, page in pages.items()},
         vectors.path(): vectors.build_text(),
         gdscript.PATH: gdscript.build_text(),
+        lua.PATH: lua.build_text(),
         fingerprint.PATH: fingerprint.build_text(recorded.read_text(encoding="utf-8") if recorded.exists() else ""),
     }
 

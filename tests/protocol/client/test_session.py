@@ -164,6 +164,18 @@ def test_a_signal_and_the_range_it_needs_may_share_a_datagram(server: Any, conne
     assert [type(event) for event in received(connection, update, 10.0)] == [PlayerJoined, Signal]
 
 
+def test_a_signal_that_waits_for_no_entry_is_seen_before_those_it_came_with(
+    server: Any, connection: ClientConnection
+) -> None:
+    """It was sent before them: in Godot the last state of a node, and then its despawn."""
+    connection.receive(server.update(server.log(1, 1, server.joined(1, 2))), 9.9)
+    connection.take_events()
+    before = server.signal(flags=SignalFlag.AFTER_LOG, position=1)
+    after = server.signal(flags=SignalFlag.AFTER_LOG, position=2)
+    update = server.update(server.log(2, 2, server.entry(2)), before, after)
+    assert [type(event) for event in received(connection, update, 10.0)] == [Signal, Message, Signal]
+
+
 def test_a_signal_that_waited_too_long_is_dropped_by_poll(server: Any, connection: ClientConnection) -> None:
     connection.receive(server.update(server.signal(flags=SignalFlag.AFTER_LOG, position=1)), 10.0)
     connection.poll(12.1)

@@ -94,9 +94,10 @@ class Twins:
 
     def _compare_tables(self, call: str, name: str, ours: Columns, theirs: Columns) -> None:
         for column in type(ours).COLUMNS:
-            if column in MARKS and call != "tick":
-                continue
             a, b = getattr(ours, column), getattr(theirs, column)
+            if column in MARKS:
+                live = self.columns.world.sessions.live if call == "tick" else []
+                a, b = a[live], b[live]
             if a.tobytes() == b.tobytes() or (column == "tokens" and np.allclose(a, b, rtol=0, atol=TOKENS_TOLERANCE)):
                 continue
             if a.shape == b.shape and np.array_equal(a, b):

@@ -1,6 +1,6 @@
 """When a transport reads its socket."""
 
-from relay.transport.moderation import BEAT_SLACK_S, MIN_SAMPLE_S, QUICK_WINDOW_S, Moderation
+from relay.transport.moderation import BEAT_SLACK_S, MIN_SAMPLE_S, QUICK_SHARE, QUICK_WINDOW_S, Moderation
 
 TICK = 1 / 30
 
@@ -38,6 +38,28 @@ def test_events_bring_drains_four_ms_apart() -> None:
     assert abs(moderation.delay_s(now, now + TICK, quick=True) - QUICK_WINDOW_S) < 1e-9
     assert abs(moderation.delay_s(now + 0.003, now + TICK, quick=True) - 0.001) < 1e-9
     assert moderation.delay_s(now + 0.005, now + TICK, quick=True) == 0.0
+
+
+def test_drains_that_take_long_are_further_apart_so_that_they_have_a_quarter_of_the_time() -> None:
+    moderation, now = flowing()
+    for _ in range(100):
+        moderation.on_early_drain(0.0005)
+    assert moderation.quick_window_s == QUICK_WINDOW_S
+    for _ in range(100):
+        moderation.on_early_drain(0.003)
+    assert abs(moderation.quick_window_s - 0.003 / QUICK_SHARE) < 1e-4
+    assert abs(moderation.delay_s(now, now + TICK, quick=True) - 0.012) < 1e-4
+
+
+def test_after_a_while_without_early_drains_they_are_tried_again() -> None:
+    moderation, now = flowing()
+    for _ in range(100):
+        moderation.on_early_drain(0.020)
+    assert moderation.delay_s(now, now + TICK, quick=True) == TICK
+    for _ in range(300):
+        now += TICK
+        moderation.on_drained(now, 100)
+    assert moderation.quick_window_s == QUICK_WINDOW_S
 
 
 def test_no_drain_is_planned_beyond_the_beat() -> None:

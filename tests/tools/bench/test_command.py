@@ -15,7 +15,7 @@ from tools.bench.rows import Name, default_specs, full_specs, idle_specs
 from tools.bench.run import MeasureError
 from tools.cli import UsageError
 
-US = {Name.FLOOR: [4.0], Name.BATCH: [6.0], Name.UVLOOP: [12.0], Name.ASYNCIO: [20.0]}
+US = {Name.FLOOR: [4.0], Name.COMPILED: [5.0], Name.BATCH: [6.0], Name.UVLOOP: [12.0], Name.ASYNCIO: [20.0]}
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def test_a_run_of_another_machine_is_told(tmp_path: Path, capsys: pytest.Capture
 
 def test_a_row_in_which_the_load_failed_fails_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--idle", measure=fake(failures=["a message is missing"])) == 1
-    assert "batch, 1000 players, idle players: a message is missing" in capsys.readouterr().err
+    assert "compiled, 1000 players, idle players: a message is missing" in capsys.readouterr().err
 
 
 def test_a_row_that_proves_nothing_fails_nothing() -> None:

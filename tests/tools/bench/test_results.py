@@ -104,10 +104,14 @@ def test_the_ratio_of_the_floor_is_1() -> None:
 
 def test_rows_find_the_floor_of_their_own_shape() -> None:
     specs = default_specs()
-    us = {64: {"floor": 4.0, "batch": 8.0}, 500: {"floor": 3.0, "batch": 4.5}, 4000: {"floor": 2.0, "batch": 2.5}}
+    us = {
+        64: {"floor": 4.0, "compiled": 8.0},
+        500: {"floor": 3.0, "compiled": 4.5},
+        4000: {"floor": 2.0, "compiled": 2.5},
+    }
     measured = {spec: [figures_of(us[spec.players].get(str(spec.name), 40.0), 4000)] for spec in specs}
     ratios = {(row.name, row.players): row.ratio_to_floor for row in build_rows(measured)}
-    assert (ratios["batch", 64], ratios["batch", 500], ratios["batch", 4000]) == (2.0, 1.5, 1.25)
+    assert (ratios["compiled", 64], ratios["compiled", 500], ratios["compiled", 4000]) == (2.0, 1.5, 1.25)
     assert ratios["uvloop", 64] == 10.0
 
 
@@ -237,7 +241,7 @@ def test_idle_rows_compare_by_their_share_of_a_core() -> None:
     def idle(percent: float) -> Row:
         return row_of({"players": {"connected": 0}, "relay": {"cpu_percent": percent}}, spec=spec)
 
-    assert changes([idle(0.3)], [idle(0.4)]) == {("batch", 0, "idle server"): pytest.approx(-0.25)}
+    assert changes([idle(0.3)], [idle(0.4)]) == {("compiled", 0, "idle server"): pytest.approx(-0.25)}
 
 
 def test_what_proves_nothing_is_not_compared() -> None:

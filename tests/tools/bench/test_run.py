@@ -41,12 +41,19 @@ def test_every_relay_row_is_permitted_by_serve_and_has_room(spec: Spec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "transport", "no_uvloop"),
-    [(Name.BATCH, "batch", False), (Name.UVLOOP, "asyncio", False), (Name.ASYNCIO, "asyncio", True)],
+    ("name", "transport", "stages", "no_uvloop"),
+    [
+        (Name.COMPILED, "batch", "compiled", False),
+        (Name.BATCH, "batch", "columns", False),
+        (Name.UVLOOP, "asyncio", "columns", False),
+        (Name.ASYNCIO, "asyncio", "columns", True),
+    ],
 )
-def test_the_name_of_a_row_is_its_transport_and_loop(name: Name, transport: str, no_uvloop: bool) -> None:
+def test_the_name_of_a_row_is_its_transport_stages_and_loop(
+    name: Name, transport: str, stages: str, no_uvloop: bool
+) -> None:
     settings = settings_of(relay_command(Spec(name=name, players=8), 7000, Path("secret")))
-    assert (settings.transport, settings.no_uvloop) == (transport, no_uvloop)
+    assert (settings.transport, settings.stages, settings.no_uvloop) == (transport, stages, no_uvloop)
 
 
 def options_of(spec: Spec) -> dict[str, str]:
@@ -184,6 +191,7 @@ def test_rows_that_cannot_be_measured_say_why(tmp_path: Path, monkeypatch: pytes
     here = runner(tmp_path)
     assert here.why_not(Name.FLOOR) == "no floor: no compiler"
     assert "Linux" in str(here.why_not(Name.BATCH))
+    assert "Linux" in str(here.why_not(Name.COMPILED))
     assert "not installed" in str(here.why_not(Name.UVLOOP))
     assert here.why_not(Name.ASYNCIO) is None
     with pytest.raises(MeasureError, match="no compiler"):

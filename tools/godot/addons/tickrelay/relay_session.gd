@@ -187,11 +187,19 @@ func expire(now: float) -> void:
 
 func _apply(update_tick: int, sections: RelayRecords.RelaySections, now: float) -> void:
 	table.apply(update_tick, sections.pages, _events)
+	# What waits for no entry goes first: a signal that was sent before an entry of the same UPDATE
+	# must not be seen after it.
+	var waiting: Array[RelayRecords.RelaySignalPart] = []
+	for part: RelayRecords.RelaySignalPart in sections.signal_parts:
+		if signals_in.is_reached(part, inbox.done):
+			signals_in.take(part, inbox.done, now, _events)
+		else:
+			waiting.append(part)
 	for part: RelayRecords.RelayLogRange in sections.ranges:
 		for entry in inbox.take(part):
 			_hand_over(entry)
 	signals_in.release(inbox.done, now, _events)
-	for part: RelayRecords.RelaySignalPart in sections.signal_parts:
+	for part in waiting:
 		signals_in.take(part, inbox.done, now, _events)
 
 

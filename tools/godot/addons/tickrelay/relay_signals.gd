@@ -158,6 +158,14 @@ class RelayIncoming:
 		else:
 			_held.append(waiting)
 
+	## Tells whether a section waits for nothing when everything up to [param done] has been handed
+	## over.
+	func is_reached(part: RelayRecords.RelaySignalPart, done: int) -> bool:
+		var position := 0
+		if part.flags & RelayWire.SignalFlag.AFTER_LOG:
+			position = RelaySequence.extend(part.position, done)
+		return position <= done and _members.has(part.sender)
+
 	## Hands over what waited for the log up to [param done], in order of arrival; drops what waited
 	## too long.
 	func release(done: int, now: float, events: Array) -> void:

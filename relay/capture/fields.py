@@ -1,0 +1,235 @@
+"""Which fields of the wire are secret, which are people's words, and which anybody may see; and where they are.
+
+A field is named by its path in the schemas, as the Wireshark dissector names it. What is in no list is taken as secret,
+so a field that somebody adds is not shown by mistake; a test demands that every field is in exactly one list.
+"""
+
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from construct import (
+    Array,
+    Bytes,
+    Construct,
+    FormatField,
+    GreedyBytes,
+    GreedyRange,
+    Padded,
+    Prefixed,
+    Renamed,
+    Struct,
+    Switch,
+    Terminated,
+)
+
+from protocol import schemas
+from protocol.constants import DataSection, Kind, Option, UpdateSection
+
+
+class Secrecy(Enum):
+    """What a capture does with a field."""
+
+    PUBLIC = auto()
+    """Written as it is."""
+    SECRET = auto()
+    """Replaced by a pseudonym, always: it opens a session or a room, or helps to."""
+    TEXT = auto()
+    """People's words and names: blanked if the operator asks for it."""
+
+
+def _paths(*lists: tuple[str, str]) -> frozenset[str]:
+    return frozenset(f"{prefix}.{name}" for prefix, names in lists for name in names.split())
+
+
+SECRET = _paths(
+    ("hello", "nonce"),
+    ("challenge", "nonce cookie"),
+    ("join", "nonce cookie options.value"),
+    ("welcome", "nonce session secret reset_token options.value"),
+    ("refuse", "nonce"),
+    ("redirect", "nonce"),
+    ("ping", "nonce"),
+    ("pong", "nonce later"),  # `later` is for fields that nobody knows yet
+    ("bye", "session"),
+    ("reset", "session reset_token"),
+    ("path_challenge", "session challenge"),
+    ("path_response", "session challenge proof"),
+    ("data", "session"),
+    ("update", "session"),
+)
+"""The nonce too: who sends it to the relay, with a cookie of its own, gets its session's WELCOME again (SPEC 4)."""
+
+TEXT = _paths(
+    ("join", "name"),
+    ("bye", "text"),
+    ("data.message", "payload"),
+    ("data.signal", "payload"),
+    ("data.sections", "body"),  # of unknown type
+    ("update.signal", "payload"),
+    ("update.log_range.entries", "payload"),
+    ("update.sections", "body"),
+)
+
+_SIGNAL = "kind flags channel fragment sequence"
+PUBLIC = _paths(
+    *((kind.name.lower(), "kind shard") for kind in Kind),
+    ("hello", "magic revision_min revision_max features fingerprint client_name client_release"),
+    ("challenge", "revision features fingerprint"),
+    ("join", "revision features mode code options.key options.value.length"),
+    ("welcome", "code player_id player_slots max_players entities_per_player max_state_bytes page_ids tick_rate tick"),
+    ("welcome", "log_index message_id message_credit keepalive_ms timeout_ms datagrams_per_s messages_per_s"),
+    ("welcome", "signals_per_s bytes_per_s options.key options.value.length"),
+    ("refuse", "reason revision_min revision_max text text.length"),
+    ("redirect", "host port new_shard"),
+    ("ping", "magic"),
+    ("pong", "revision_min revision_max release tick_rate load_percent players max_players rooms"),
+    ("bye", "reason text.length"),
+    ("data", "seq ack ack_bits ack_delay flags log_cursor reserved sections.type sections.length"),
+    ("data.state", "sample_ms count stride states.entity_id states.state"),
+    ("data.log_bits", "words"),
+    ("data.message", "message_id kind flags channel target target_count more targets"),
+    ("data.signal", f"{_SIGNAL} target target_count after_message targets"),
+    ("update", "seq ack ack_bits ack_delay flags tick message_ack message_bits message_credit"),
+    ("update", "sections.type sections.length"),
+    ("update.page", "page layer since log_index removed_count group_count removed"),
+    ("update.page.groups", "encoding count stride ids ages states"),
+    ("update.log_range", "first last after"),
+    ("update.log_range.entries", "index kind flags sender channel part length"),
+    ("update.signal", f"{_SIGNAL} sender position"),
+)
+PUBLIC_OPTIONS = frozenset({Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES})
+"""Options of JOIN whose value anybody may see. The others are keys, proofs, and what nobody knows yet."""
+OPTION_KEYS = frozenset({"join.options.key", "welcome.options.key"})
+
+_GROUPING = frozenset({"header", "fields", "body"})
+_SECTIONS: dict[str, type[DataSection] | type[UpdateSection]] = {"data": DataSection, "update": UpdateSection}
+_SCHEMAS = {int(kind): schema for kind, schema in schemas.DATAGRAMS.items()}
+
+
+def secrecy_of(path: str) -> Secrecy:
+    """Tell what a capture does with a field. One that nobody classified is secret."""
+    if path in PUBLIC:
+        return Secrecy.PUBLIC
+    return Secrecy.TEXT if path in TEXT else Secrecy.SECRET
+
+
+class Span(NamedTuple):
+    """Where a field is in a datagram."""
+
+    path: str
+    start: int
+    stop: int
+    """Behind its last byte; for a datagram that ends inside the field, behind the datagram's."""
+
+
+class _EndedError(Exception):
+    """The datagram ends inside a field. Never leaves this module."""
+
+
+def spans_of(data: bytes) -> list[Span]:
+    """Find every field of a datagram, in order, as far as it has the layout of its kind.
+
+    The length before a text or section is a field too. Bytes in no span belong to none: padding, and whatever follows
+    where the layout is broken. An unknown kind has no fields at all.
+
+    Raises: nothing, whatever the bytes.
+    """
+    walk = _Walk(data)
+    if data and data[0] in _SCHEMAS:
+        try:
+            walk.read(_SCHEMAS[data[0]], Kind(data[0]).name.lower(), 0, len(data), {})
+        except _EndedError:
+            pass
+    return walk.spans
+
+
+def _no_form(path: str, part: Construct) -> TypeError:
+    return TypeError(f"{path!r} is of the class {type(part).__name__}, which nobody can find in a datagram yet")
+
+
+class _Walk:
+    """One reading of a datagram by its schema."""
+
+    def __init__(self, data: bytes) -> None:
+        self.spans: list[Span] = []
+        self._data = data
+
+    def read(self, part: Construct, path: str, at: int, limit: int, context: dict[str, Any]) -> tuple[int, Any]:
+        """Read a part from `at`, before `limit`. Returns: where the next one begins, and the value of a number."""
+        if isinstance(part, Renamed):
+            return self.read(part.subcon, path if part.name in _GROUPING else f"{path}.{part.name}", at, limit, context)
+        if isinstance(part, FormatField):
+            at, value = self._leaf(path, at, at + part.length, limit)
+            return at, int.from_bytes(value, "little")
+        if isinstance(part, Bytes):
+            length = part.length(context) if callable(part.length) else part.length
+            return self._leaf(path, at, at + length, limit)
+        if part is GreedyBytes:
+            return self._leaf(path, at, limit, limit)
+        if isinstance(part, Struct):
+            return self._struct(part, path, at, limit, context)
+        if isinstance(part, Prefixed):
+            return self._prefixed(part, path, at, limit, context)
+        if isinstance(part, Switch):
+            return self._switch(part, path, at, limit, context)
+        if isinstance(part, Array | GreedyRange):
+            count = part.count(context) if isinstance(part, Array) else limit  # an element has at least one byte
+            while count and (at < limit or isinstance(part, Array)):
+                at, _ = self.read(part.subcon, path, at, limit, context)
+                count -= 1
+            return at, None
+        if isinstance(part, Padded):
+            return self.read(part.subcon, path, at, limit, context)
+        raise _no_form(path, part)
+
+    def _leaf(self, path: str, at: int, stop: int, limit: int) -> tuple[int, bytes]:
+        self.spans.append(Span(path, at, min(stop, limit)))
+        if stop > limit:
+            raise _EndedError
+        return stop, self._data[at:stop]
+
+    def _struct(self, part: Struct, path: str, at: int, limit: int, context: dict[str, Any]) -> tuple[int, Any]:
+        inside: dict[str, Any] = {"_": context}
+        for field in part.subcons:
+            if field is not Terminated:
+                at, inside[field.name] = self.read(field, path, at, limit, inside)
+        return at, inside
+
+    def _prefixed(self, part: Prefixed, path: str, at: int, limit: int, context: dict[str, Any]) -> tuple[int, Any]:
+        start, length = self._leaf(f"{path}.length", at, at + part.lengthfield.length, limit)
+        stop = start + int.from_bytes(length, "little")
+        _, value = self.read(part.subcon, path, start, min(stop, limit), context)
+        if stop > limit:
+            raise _EndedError
+        return stop, value
+
+    def _switch(self, part: Switch, path: str, at: int, limit: int, context: dict[str, Any]) -> tuple[int, Any]:
+        """Read a section's body: its fields are named by the kind and the section."""
+        key = part.keyfunc(context)
+        if key not in part.cases:
+            return self.read(part.default, f"{path}.body", at, limit, context)
+        kind = path.partition(".")[0]
+        return self.read(part.cases[key], f"{kind}.{_SECTIONS[kind](key).name.lower()}", at, limit, context)
+
+
+def field_paths(part: Construct, path: str) -> Iterator[str]:
+    """Name every field of a schema: what can be classified. Raises: TypeError for a class that has no form here yet."""
+    if isinstance(part, Renamed):
+        yield from field_paths(part.subcon, path if part.name in _GROUPING else f"{path}.{part.name}")
+    elif isinstance(part, Struct):
+        for field in part.subcons:
+            yield from field_paths(field, path)
+    elif isinstance(part, Switch):
+        kind = path.partition(".")[0]
+        for key, case in part.cases.items():
+            yield from field_paths(case, f"{kind}.{_SECTIONS[kind](key).name.lower()}")
+        yield from field_paths(part.default, f"{path}.body")
+    elif isinstance(part, FormatField | Bytes) or part is GreedyBytes:
+        yield path
+    elif isinstance(part, Prefixed | Array | GreedyRange | Padded):
+        if isinstance(part, Prefixed):
+            yield f"{path}.length"
+        yield from field_paths(part.subcon, path)
+    elif part is not Terminated:
+        raise _no_form(path, part)

@@ -1,0 +1,147 @@
+"""No secret is left in a payload; all else is as it was."""
+
+from collections.abc import Iterator
+from random import Random
+
+import numpy as np
+import pytest
+from construct import Int64ul, Struct
+
+from protocol import codec, dtypes, schemas
+from protocol.constants import HELLO_BYTES, Kind, Option
+from protocol.drops import DropReason
+from relay.addresses import pack_address
+from relay.capture import fields
+from relay.capture import scrub as module
+from relay.capture.blocks import Stage
+from relay.capture.fields import PUBLIC_OPTIONS, Secrecy, secrecy_of, spans_of
+from relay.capture.pseudonyms import Pseudonyms
+from relay.capture.scrub import BLANK, scrub, scrub_datagram
+from tests.tools.wireshark.samples import random_datagram
+
+NAMES = Pseudonyms(bytes(range(32)))
+ADDRESS = np.frombuffer(pack_address("10.0.0.1", 1000), np.uint32)
+
+
+def scrubbed(payloads: list[bytes], blank_texts: bool = False) -> list[bytes]:
+    """Scrub payloads as one batch."""
+    stage = Stage()
+    part = stage.add(np.array([len(data) for data in payloads]), np.tile(ADDRESS, (len(payloads), 1)), False, 0)
+    for at, data in zip(part.payload_at.tolist(), payloads, strict=True):
+        part.buffer[at : at + len(data)] = np.frombuffer(data, np.uint8)
+    blocks = stage.take()
+    scrub(blocks, NAMES, blank_texts)
+    ends = zip(blocks.payload_at.tolist(), blocks.length.tolist(), strict=True)
+    return [blocks.buffer[at : at + length].tobytes() for at, length in ends]
+
+
+def secrets_of(data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield every secret field that is not empty."""
+    key = -1
+    for path, start, stop in spans_of(data):
+        if path.endswith("options.key") and stop > start:
+            key = data[start]
+        is_public_option = path == "join.options.value" and key in PUBLIC_OPTIONS
+        if secrecy_of(path) is Secrecy.SECRET and not is_public_option and stop > start:
+            yield path, start, stop
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_secret_is_replaced_and_nothing_else(seed: int) -> None:
+    rng = Random(seed)
+    payloads = [random_datagram(rng, kind)[0] for kind in Kind for _ in range(30)]
+    rng.shuffle(payloads)
+    seen = set()
+    for data, clean in zip(payloads, scrubbed(payloads), strict=True):
+        expected = bytearray(data)
+        for path, start, stop in secrets_of(data):
+            expected[start:stop] = NAMES.of(path.rpartition(".")[2], data[start:stop])
+            seen.add(path)
+        assert clean == bytes(expected), data.hex()
+        assert not isinstance(codec.decode(clean), DropReason)  # the layout is whole
+    assert seen == fields.SECRET
+
+
+def test_a_session_has_one_pseudonym_in_all_kinds() -> None:
+    session = 0x1234_5678_9ABC_DEF0
+    raw = session.to_bytes(8, "little")
+    rng = Random(1)
+    payloads = []
+    for kind in (Kind.WELCOME, Kind.BYE, Kind.RESET, Kind.PATH_CHALLENGE, Kind.PATH_RESPONSE, Kind.DATA, Kind.UPDATE):
+        data = bytearray(random_datagram(rng, kind)[0])
+        span = next(span for span in spans_of(bytes(data)) if span.path.endswith(".session"))
+        data[span.start : span.stop] = raw
+        payloads.append(bytes(data))
+    stand_in = NAMES.of("session", raw)
+    for clean in scrubbed(payloads):
+        assert raw not in clean and stand_in in clean
+
+
+@pytest.mark.parametrize("option", list(Option))
+def test_of_joins_options_only_the_rooms_numbers_are_shown(option: Option) -> None:
+    value = b"\x10\x00" if option in PUBLIC_OPTIONS else bytes(range(100, 132))
+    join = schemas.JOIN.parse(random_datagram(Random(1), Kind.JOIN)[0])
+    join.options = [{"key": int(option), "value": value}]
+    (clean,) = scrubbed([schemas.JOIN.build(join)])
+    shown = schemas.JOIN.parse(clean).options[0]
+    assert (shown.key, shown.value == value, len(shown.value)) == (option, option in PUBLIC_OPTIONS, len(value))
+
+
+def test_bytes_that_belong_to_no_field_are_zero() -> None:
+    """Padding, what follows a broken layout, unknown kinds: nobody can say that there is nothing in them."""
+    hello, _ = random_datagram(Random(1), Kind.HELLO)
+    padded = hello[: schemas.HELLO_FIELDS.sizeof()] + b"secret" * 40
+    (clean,) = scrubbed([padded])
+    assert len(clean) == len(padded) >= HELLO_BYTES and clean[schemas.HELLO_FIELDS.sizeof() :].strip(b"\0") == b""
+    assert scrubbed([bytes([99, 7]) + b"secret"]) == [bytes([99, 7]) + bytes(6)]
+    reset, _ = random_datagram(Random(1), Kind.RESET)
+    (clean,) = scrubbed([reset + b"more"])
+    assert clean[-4:] == bytes(4)
+    assert scrubbed([b"", b"\x10"]) == [b"", b"\x10"]
+
+
+def test_a_cut_datagram_shows_no_part_of_a_secret() -> None:
+    rng = Random(2)
+    for kind in Kind:
+        data, _ = random_datagram(rng, kind)
+        cuts = [data[:length] for length in range(1, min(len(data), 120))]
+        for cut, clean in zip(cuts, scrubbed(cuts), strict=True):
+            assert len(clean) == len(cut)
+            for _, start, stop in secrets_of(cut):
+                if stop - start >= 4 and cut[start:stop].strip(b"\0\xff"):
+                    assert clean[start:stop] != cut[start:stop]
+
+
+def test_texts_of_cold_datagrams_are_blanked_if_asked_for() -> None:
+    join, _ = random_datagram(Random(1), Kind.JOIN)
+    span = next(span for span in spans_of(join) if span.path == "join.name")
+    join = join[: span.start] + b"Ada Lovelace".ljust(32, b"\0") + join[span.stop :]
+    bye = codec.encode(Kind.BYE, shard=0, session=1 << 30, reason=1, text=b"so long")
+    shown, _ = scrubbed([join, bye])
+    assert b"Ada Lovelace" in shown
+    hidden_join, hidden_bye = scrubbed([join, bye], blank_texts=True)
+    assert hidden_join[span.start : span.stop] == bytes([BLANK] * 12) + bytes(20)
+    assert schemas.BYE.parse(hidden_bye).text == bytes([BLANK] * 7)
+
+
+def test_any_bytes_are_scrubbed_without_an_error() -> None:
+    rng = Random(6)
+    payloads = [bytes([rng.choice([*Kind, 0, 200])]) + rng.randbytes(rng.randint(0, 70)) for _ in range(4_000)]
+    for data, clean in zip(payloads, scrubbed(payloads), strict=True):
+        assert len(clean) == len(data) and clean[:2] == data[:2]
+
+
+def test_the_batch_and_the_single_datagram_are_scrubbed_alike() -> None:
+    rng = Random(7)
+    payloads = [random_datagram(rng, rng.choice((Kind.DATA, Kind.UPDATE)))[0] for _ in range(200)]
+    assert scrubbed(payloads) == [scrub_datagram(data, NAMES, blank_texts=False) for data in payloads]
+
+
+def test_a_secret_that_no_column_takes_out_stops_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who adds a secret to DATA must teach the batch to replace it."""
+    grown = Struct(
+        "header" / Struct(*schemas.DATA_HEADER.subcons, "ticket" / Int64ul), "sections" / schemas.DATA.sections
+    )
+    monkeypatch.setitem(module._HOT, Kind.DATA, (grown, dtypes.dtype_of(grown.header.subcon)))
+    with pytest.raises(TypeError, match=r"data\.ticket is secret"):
+        module._secrets_of(Kind.DATA)

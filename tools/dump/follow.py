@@ -1,0 +1,331 @@
+"""`--follow`: the story of one player's connection. Handshake, gaps, resends, baselines, stalls, and how it ended.
+
+Only what is out of the ordinary becomes a line; a healthy minute is silent. What came before it was known whose it is
+(HELLO to WELCOME) is kept per join attempt, and told as soon as that is known.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from protocol.constants import DataSection, Kind, UpdateSection
+from protocol.sequence import extend
+from tools.cli import UsageError
+from tools.dump.datagrams import Direction, Endpoint
+from tools.dump.fields import id_text
+from tools.dump.filters import parse_session
+from tools.dump.pipeline import chosen
+from tools.dump.sessions import Attempt, Batch, Seen, Session
+from tools.dump.stats import DEFAULT_TICK_RATE
+from tools.dump.streams import UNKNOWN_BASE, Stream
+from tools.dump.views import Printer
+from tools.dump.words import say
+
+MAX_ATTEMPTS = 4096
+"""Join attempts whose datagrams are kept until it is known whose they are; the oldest is forgotten."""
+MAX_KEPT = 64
+"""Datagrams kept of one of them."""
+SLOW_S = 0.25
+"""A message or entry that took longer to be acknowledged is told, and so is silence of a direction for longer
+(chosen: a quarter of a second is what players notice)."""
+STALL_FACTOR = 2
+"""Silence is a stall if it is so many times as long as nine of ten distances of datagrams before it: who moves seldom
+does not stall all the time, and a stutter once a second is told every time (chosen)."""
+NUM_DISTANCES = 64
+"""Distances that this is taken from: two seconds of a game at 30 ticks."""
+LATE_KEEPALIVE = 1.5
+"""Silence of so many keepalive times is a stall in a quiet room too."""
+DEFAULT_KEEPALIVE_S = 1.0
+"""Taken where WELCOME was not captured: the relay's default."""
+OLD_BASELINE_S = 1.0
+"""A page that builds upon a state older than this is told: acknowledgements do not reach the relay (chosen)."""
+MAX_OPEN = 4096
+"""Messages and entries that are watched until they are acknowledged."""
+
+
+class _Delivery:
+    """Numbered things of one direction, messages up or entries down: copies of each until it is acknowledged."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._open: OrderedDict[int, tuple[float, int]] = OrderedDict()
+        """Number -> (first sent, copies)."""
+        self._newest: int | None = None
+        self._acked: int | None = None
+        self.num_sent = 0
+        self.num_copies = 0
+        """Sent again."""
+        self.slowest_s = 0.0
+
+    def send(self, low: int, time_s: float) -> None:
+        """Note that a number was sent. `low`: its low 16 bits."""
+        if self._newest is None:
+            self._newest = low + UNKNOWN_BASE
+        number = extend(low, self._newest)
+        self._newest = max(self._newest, number)
+        if self._acked is not None and number <= self._acked:
+            self.num_copies += 1  # it was under way when the acknowledgement was
+            return
+        first_s, copies = self._open.get(number, (time_s, 0))
+        if copies == 0:
+            self.num_sent += 1
+            if len(self._open) >= MAX_OPEN:
+                self._open.popitem(last=False)
+        else:
+            self.num_copies += 1
+        self._open[number] = first_s, copies + 1
+
+    def acknowledge(self, low: int, time_s: float) -> list[str]:
+        """Take the highest number that arrived. Returns: what to tell of those that took long."""
+        if self._newest is None:
+            return []
+        highest = extend(low, self._newest)
+        self._acked = highest if self._acked is None else max(self._acked, highest)
+        told = []
+        for number in [number for number in self._open if number <= highest]:
+            first_s, copies = self._open.pop(number)
+            took_s = time_s - first_s
+            self.slowest_s = max(self.slowest_s, took_s)
+            if took_s > SLOW_S:
+                took = f"{took_s * 1000:.0f} ms to be acknowledged, sent {copies} times"
+                told.append(f"{self._name} {number & 0xFFFF} took {took}")
+        return told
+
+    def summary(self) -> str:
+        """Say it in a few words."""
+        slowest = f", the slowest took {self.slowest_s * 1000:.0f} ms" if self.slowest_s else ""
+        unread = f", {len(self._open)} not acknowledged" if self._open else ""
+        return f"{self.num_sent} of them, {self.num_copies} copies sent again{slowest}{unread}"
+
+
+class _Way:
+    """One direction of the session that is followed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.newest_s: float | None = None
+        self._distances_s: deque[float] = deque(maxlen=NUM_DISTANCES)
+        """Times between the newest datagrams."""
+
+    def silence(self, time_s: float) -> float | None:
+        """Note a datagram. Returns: the silence before it in seconds if that was a stall."""
+        if self.newest_s is None:
+            self.newest_s = time_s
+            return None
+        gap_s, self.newest_s = time_s - self.newest_s, time_s
+        is_stall = gap_s > SLOW_S and gap_s > STALL_FACTOR * self._usual_s()
+        self._distances_s.append(gap_s)
+        return gap_s if is_stall else None
+
+    def _usual_s(self) -> float:
+        """Longest of nine tenths of the distances; 0 before there are any."""
+        return sorted(self._distances_s)[len(self._distances_s) * 9 // 10] if self._distances_s else 0.0
+
+
+class FollowView:
+    """Tells of one session, or of all that a player of this name had."""
+
+    def __init__(self, wanted: str, printer: Printer, begin_s: Callable[[], float]) -> None:
+        """Begin.
+
+        Args:
+            wanted: Session id, its first digits, or the name of a player.
+            printer: Where to.
+            begin_s: Tells when the first datagram was seen, seconds since 1970.
+        """
+        self._wanted = wanted
+        try:
+            self._fits = parse_session(wanted)
+        except UsageError:
+            self._fits = lambda shown: False
+        self._printer = printer
+        self._begin_s = begin_s
+        self._kept: OrderedDict[Attempt, list[Seen]] = OrderedDict()
+        self._told: dict[Session, _Story] = {}
+
+    @property
+    def kept_sizes(self) -> list[int]:
+        """How many datagrams are kept of each join attempt whose player is not known yet."""
+        return [len(datagrams) for datagrams in self._kept.values()]
+
+    def take(self, batch: Batch, kept: Sequence[bool] | None) -> None:
+        """Take a batch and tell what is new."""
+        for seen in chosen(batch, kept):
+            if seen.session is not None and self._is_wanted(seen.session):
+                if seen.attempt is not None:
+                    self._tell_kept(seen.attempt)
+                self._story_of(seen.session).take(seen)
+            elif seen.attempt is not None and seen.session is None:
+                self._keep(seen.attempt, seen)
+        self._printer.flush()
+
+    def finish(self) -> None:
+        """Tell how each ended."""
+        if not self._told:
+            text = f"nothing of {self._wanted!r} was seen; --stats lists all sessions"
+            self._printer.print([(text, "bold")])
+        for story in self._told.values():
+            story.finish()
+        self._printer.flush()
+
+    def _is_wanted(self, session: Session) -> bool:
+        return session in self._told or session.name == self._wanted or self._fits(id_text(session.session))
+
+    def _story_of(self, session: Session) -> "_Story":
+        story = self._told.get(session)
+        if story is None:
+            story = self._told[session] = _Story(session, self._tell)
+        return story
+
+    def _keep(self, attempt: Attempt, seen: Seen) -> None:
+        if attempt.name == self._wanted:
+            self._tell_kept(attempt)
+            self._tell_cold(seen)
+            return
+        if attempt not in self._kept and len(self._kept) >= MAX_ATTEMPTS:
+            self._kept.popitem(last=False)
+        datagrams = self._kept.setdefault(attempt, [])
+        if len(datagrams) < MAX_KEPT:
+            datagrams.append(seen)
+
+    def _tell_kept(self, attempt: Attempt) -> None:
+        for seen in self._kept.pop(attempt, []):
+            self._tell_cold(seen)
+
+    def _tell_cold(self, seen: Seen) -> None:
+        what = f"!! {seen.problem}" if seen.problem is not None else say(seen.value())
+        self._tell(seen.datagram.time_s, f"{seen.direction.value:4}  {seen.kind_name}  {what}", "")
+
+    def _tell(self, time_s: float, text: str, style: str) -> None:
+        self._printer.print([(f"{time_s - self._begin_s():12.6f}  ", "dim"), (text, style)])
+
+
+class _Story:
+    """What is told of one session."""
+
+    def __init__(self, session: Session, tell: Callable[[float, str, str], None]) -> None:
+        self._session = session
+        self._tell = tell
+        self._ways = {Direction.UP: _Way("up"), Direction.DOWN: _Way("down")}
+        self._messages, self._entries = _Delivery("message"), _Delivery("entry")
+        self._client: Endpoint | None = None
+        """Where the newest DATA came from."""
+        self._has_old_baseline = False
+        self._oldest_baseline_ticks = 0
+        self._num_full_pages = 0
+
+    def take(self, seen: Seen) -> None:
+        """Take a datagram of the session."""
+        time_s = seen.datagram.time_s
+        if seen.problem is not None:
+            self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  !! {seen.problem}", "bold red")
+        elif seen.dropped is not None:
+            self._say(seen, f"dropped: {seen.dropped.name}, {seen.dropped_text}")
+        elif seen.kind in (Kind.DATA, Kind.UPDATE):
+            self._take_hot(seen)
+        else:
+            self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  {say(seen.value())}", "")
+
+    def _take_hot(self, seen: Seen) -> None:
+        time_s, way = seen.datagram.time_s, self._ways[seen.direction]
+        if way.newest_s is None:
+            self._say(seen, "is the first")
+        value = seen.value()
+        stall_s = way.silence(time_s)
+        # What a bare datagram ends was no stall: a quiet room sends nothing but keepalives.
+        if stall_s is not None and (value.sections or stall_s > LATE_KEEPALIVE * self._keepalive_s()):
+            self._say(seen, f"after {stall_s * 1000:.0f} ms of silence")
+        if seen.ahead > 1:
+            first = (seen.seq or 0) - seen.ahead + 1
+            self._say(seen, f"after a gap: {seen.ahead - 1} missing, from seq {first & 0xFFFF}")
+        elif seen.ahead < 0:
+            self._say(seen, f"comes late, {-seen.ahead} behind the newest")
+        if seen.kind == Kind.DATA:
+            self._take_address(seen.datagram.flow.source, time_s)
+            self._take_data(value, time_s, is_newest=seen.ahead > 0)
+        else:
+            self._take_update(value, time_s, is_newest=seen.ahead > 0)
+
+    def _take_address(self, client: Endpoint, time_s: float) -> None:
+        if self._client is not None and client != self._client:
+            self._tell(time_s, f"up    the client speaks from {client} now, before from {self._client}", "yellow")
+        self._client = client
+
+    def _take_data(self, value: Any, time_s: float, is_newest: bool) -> None:
+        for section in value.sections:
+            if section.type == DataSection.MESSAGE:
+                self._messages.send(section.body.header.message_id, time_s)
+        if is_newest:
+            self._tell_all(time_s, "down", self._entries.acknowledge(value.header.log_cursor & 0xFFFF, time_s))
+
+    def _take_update(self, value: Any, time_s: float, is_newest: bool) -> None:
+        for section in value.sections:
+            if section.type == UpdateSection.LOG_RANGE:
+                for entry in section.body.entries:
+                    self._entries.send(entry.header.index, time_s)
+            elif section.type == UpdateSection.PAGE:
+                self._take_page(section.body.header, value.header.tick, time_s)
+        if is_newest:
+            self._tell_all(time_s, "up", self._messages.acknowledge(value.header.message_ack, time_s))
+
+    def _take_page(self, header: Any, tick: int, time_s: float) -> None:
+        if header.since == 0:
+            self._num_full_pages += 1
+            return
+        age_ticks = tick - header.since
+        age_s = age_ticks / self._tick_rate()
+        self._oldest_baseline_ticks = max(self._oldest_baseline_ticks, age_ticks)
+        if age_s > OLD_BASELINE_S and not self._has_old_baseline:
+            self._has_old_baseline = True
+            text = f"page {header.page} builds upon a state {age_s:.1f} s old: no acknowledgement reached the relay"
+            self._tell(time_s, f"down  {text}", "yellow")
+        elif age_s < OLD_BASELINE_S / 2 and self._has_old_baseline:
+            self._has_old_baseline = False
+            self._tell(time_s, f"down  page {header.page} builds upon a fresh state again", "")
+
+    def finish(self) -> None:
+        """Tell how it ended, and its sums."""
+        session = self._session
+        end_s = session.newest_s if session.ended_s is None else session.ended_s
+        ended = session.ended or "no end was captured: silence, or the capture ends first"
+        self._tell(end_s, f"      {id_text(session.session)} {session.name} ends: {ended}", "bold")
+        rows = [
+            ("lasted", f"{end_s - session.began_s:.3f} s, room {session.code or 'not known'}, client {session.client}"),
+            ("up", _stream_text(session.up, "round trip to the relay")),
+            ("down", _stream_text(session.down, "round trip to the client")),
+            ("messages", self._messages.summary()),
+            ("entries", self._entries.summary()),
+            ("pages", f"{self._num_full_pages} whole, oldest baseline {self._oldest_baseline_ticks} ticks"),
+        ]
+        for name, text in rows:
+            self._tell(end_s, f"      {name:9} {text}", "")
+
+    def _keepalive_s(self) -> float:
+        welcome = self._session.welcome
+        return float(welcome.keepalive_ms) / 1000 if welcome is not None else DEFAULT_KEEPALIVE_S
+
+    def _tick_rate(self) -> int:
+        welcome = self._session.welcome
+        return int(welcome.tick_rate) if welcome is not None else DEFAULT_TICK_RATE
+
+    def _say(self, seen: Seen, what: str) -> None:
+        number = "" if seen.seq is None else f"seq {seen.seq & 0xFFFF} "
+        text = f"{seen.direction.value:4}  {seen.kind_name}  {number}{what}"
+        self._tell(seen.datagram.time_s, text, "" if what == "is the first" else "yellow")
+
+    def _tell_all(self, time_s: float, way: str, texts: Sequence[str]) -> None:
+        for text in texts:
+            self._tell(time_s, f"{way:4}  {text}", "yellow")
+
+
+def _stream_text(stream: Stream, trip_name: str) -> str:
+    text = (
+        f"{stream.num_datagrams} datagrams, {stream.num_bytes:,} bytes, {stream.num_missing} missing, "
+        f"{stream.num_duplicate} doubled, {stream.num_late} late"
+    )
+    if stream.round_trips_s:
+        p50, p99 = np.percentile(np.array(stream.round_trips_s), (50, 99)) * 1000
+        text += f", {trip_name} p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    return text

@@ -1,0 +1,140 @@
+"""What --stats counts, batch by batch. Sections and pages are summed by numpy: a capture has millions of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol import dtypes
+from protocol.constants import DataSection, Kind, UpdateSection
+from relay.columns import Bools, Ints, windows
+from tools.dump.datagrams import Direction
+from tools.dump.hot import Hot
+from tools.dump.sessions import Batch, Seen, Session, kind_name
+
+PLAYER_COLUMNS = (
+    "up_datagrams", "up_bytes", "down_datagrams", "down_bytes",
+    "full_pages", "full_bytes", "delta_pages", "delta_bytes", "baseline_ticks",
+)  # fmt: skip
+"""Sums per session: datagrams and their UDP payload; PAGE sections with since 0 and others, with their section headers;
+and of the others the ticks that lie between the state they build upon and their own."""
+_SECTION_TYPES = 256
+_WAYS = {direction: number for number, direction in enumerate(Direction)}
+
+
+class Tally:
+    """Sums over the datagrams that the filter lets pass."""
+
+    def __init__(self) -> None:
+        self.first_s: float | None = None
+        """When the first was seen, seconds since 1970."""
+        self.last_s = 0.0
+        self.kinds: Counter[tuple[str, str]] = Counter()
+        """(kind, direction) -> datagrams."""
+        self.kind_bytes: Counter[tuple[str, str]] = Counter()
+        self.sections: dict[Kind, npt.NDArray[np.int64]] = {
+            kind: np.zeros((2, _SECTION_TYPES), np.int64) for kind in (Kind.DATA, Kind.UPDATE)
+        }
+        """Kind -> (2, type): sections, and their bytes with the header of each."""
+        self.dropped: Counter[str] = Counter()
+        self.problems: Counter[str] = Counter()
+        self.rows: dict[Session, int] = {}
+        """Session -> row of `players`, in the order in which they were first seen."""
+        self.players = np.zeros((64, len(PLAYER_COLUMNS)), np.int64)
+        """(rows, PLAYER_COLUMNS); grows."""
+
+    def take(self, batch: Batch, kept: Sequence[bool] | None) -> None:
+        """Add a batch."""
+        mask = np.ones(len(batch.seen), np.bool_) if kept is None else np.array(kept, np.bool_)
+        if not mask.any():
+            return
+        seen = batch.seen if kept is None else [one for one, is_kept in zip(batch.seen, kept) if is_kept]
+        self.first_s = seen[0].datagram.time_s if self.first_s is None else self.first_s
+        self.last_s = max(self.last_s, seen[-1].datagram.time_s)
+        self._count_troubles(seen)
+        size = np.array([len(one.datagram.data) for one in batch.seen], np.int64)
+        way = np.array([_WAYS[one.direction] for one in batch.seen], np.int64)
+        kind = np.array([one.kind for one in batch.seen], np.int64)
+        self._count_kinds(kind[mask], way[mask], size[mask])
+        rows = self._add_players(batch.seen, mask, way, size)
+        for hot_kind, hot in ((Kind.DATA, batch.data), (Kind.UPDATE, batch.update)):
+            if len(hot):
+                counted = mask[hot.place] & hot.certain  # sections of what is malformed are not there
+                self._add_sections(hot_kind, hot, counted)
+                if hot_kind is Kind.UPDATE:
+                    self._add_pages(hot, counted, rows[hot.place])
+
+    def _count_troubles(self, seen: Sequence[Seen]) -> None:
+        for one in seen:
+            if one.dropped is not None:
+                self.dropped[one.dropped.name] += 1
+            if one.problem is not None:
+                self.problems[one.problem.reason.name if one.problem.reason else "CUT"] += 1
+
+    def _count_kinds(self, kind: Ints, way: Ints, size: Ints) -> None:
+        """Count datagrams and bytes by kind and direction; all (n,)."""
+        codes = (kind + 1) * len(_WAYS) + way  # + 1: an empty datagram has kind -1
+        counts, sums = np.bincount(codes), np.bincount(codes, size)
+        for code in counts.nonzero()[0].tolist():
+            number, way_number = divmod(code, len(_WAYS))
+            key = kind_name(number - 1), list(_WAYS)[way_number].value
+            self.kinds[key] += int(counts[code])
+            self.kind_bytes[key] += int(sums[code])
+
+    def _add_players(self, seen: Sequence[Seen], mask: Bools, way: Ints, size: Ints) -> Ints:
+        """Add datagrams and bytes to their sessions. Returns: the row of each, -1 without a session, (n,)."""
+        known = self.rows
+        rows = np.array([-1 if s.session is None else known.setdefault(s.session, len(known)) for s in seen], np.int64)
+        while len(known) > len(self.players):
+            self.players = np.concatenate([self.players, np.zeros_like(self.players)])
+        for begin, is_way in ((0, way == _WAYS[Direction.UP]), (2, way == _WAYS[Direction.DOWN])):
+            chosen = mask & is_way & (rows >= 0)
+            self._add(begin, rows[chosen], np.ones(int(chosen.sum()), np.int64))
+            self._add(begin + 1, rows[chosen], size[chosen])
+        return rows
+
+    def _add(self, column: int, rows: Ints, amounts: Ints) -> None:
+        np.add.at(self.players[:, column], rows, amounts)
+
+    def _add_sections(self, kind: Kind, hot: Hot, counted: Bools) -> None:
+        sections = hot.sections.where(counted[hot.sections.datagram])
+        sizes = sections.length + dtypes.SECTION_HEADER.size
+        self.sections[kind][0] += np.bincount(sections.kind, minlength=_SECTION_TYPES)
+        self.sections[kind][1] += np.bincount(sections.kind, sizes, minlength=_SECTION_TYPES).astype(np.int64)
+
+    def _add_pages(self, hot: Hot, counted: Bools, rows: Ints) -> None:
+        """`rows`: of the session of each datagram of `hot`, (d,)."""
+        pages = read_pages(hot, counted)
+        row = rows[pages.datagram]
+        delta = pages.since > 0
+        for column, chosen in ((4, ~delta), (6, delta)):
+            self._add(column, row[chosen], np.ones(int(chosen.sum()), np.int64))
+            self._add(column + 1, row[chosen], pages.size[chosen])
+        self._add(8, row[delta], pages.age_ticks[delta])
+
+
+class Pages:
+    """PAGE sections of many UPDATEs. Axis: p sections."""
+
+    def __init__(self, datagram: Ints, size: Ints, since: Ints, age_ticks: Ints) -> None:
+        self.datagram = datagram
+        """Which datagram of its Hot, (p,)."""
+        self.size = size
+        """Bytes with the section header, (p,)."""
+        self.since = since
+        """Tick after which all is in it, 0 = the whole page, (p,)."""
+        self.age_ticks = age_ticks
+        """Ticks between `since` and the tick of its UPDATE, (p,)."""
+
+
+def read_pages(hot: Hot, counted: Bools) -> Pages:
+    """Read the PAGE sections of those UPDATEs that `counted`, (d,), marks; they are without a problem."""
+    sections = hot.sections.where(counted[hot.sections.datagram] & (hot.sections.kind == int(UpdateSection.PAGE)))
+    since = windows(hot.source, dtypes.PAGE_HEADER_DTYPE)[sections.at]["since"].astype(np.int64)
+    age_ticks = np.maximum(hot.header["tick"].astype(np.int64)[sections.datagram] - since, 0)
+    return Pages(sections.datagram, sections.length + dtypes.SECTION_HEADER.size, since, age_ticks)
+
+
+SECTION_NAMES = {Kind.DATA: DataSection, Kind.UPDATE: UpdateSection}
+"""Enumeration of the section types of each kind."""

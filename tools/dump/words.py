@@ -1,0 +1,230 @@
+"""What a datagram says, in a few words: the last column of a line, and the meanings of single fields."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from construct import ConstructError
+
+from protocol import schemas
+from protocol.constants import (
+    ACK_BITS,
+    PART_MORE,
+    ByeReason,
+    DataSection,
+    EntryKind,
+    JoinMode,
+    Kind,
+    Option,
+    Refusal,
+    SignalFlag,
+    Target,
+    UpdateSection,
+)
+from tools.dump.fields import id_text
+from tools.dump.sessions import name_of, printable, text_of
+
+MAX_PARTS_SHOWN = 6
+"""Sections of one datagram that a line names; the rest is a count."""
+
+
+def say(value: Any) -> str:
+    """Describe a decoded datagram in a few words. `value`: what the codec returned, not a DropReason."""
+    kind = (value.header if "header" in value else value.fields if "fields" in value else value).kind
+    return _SAYINGS[Kind(kind)](value)
+
+
+# --- DATA and UPDATE
+
+
+def _acks(header: Any) -> str:
+    if header.flags & 1:
+        return f"seq {header.seq} ack none"
+    holes = min(ACK_BITS, header.ack - 1) - header.ack_bits.bit_count()
+    missing = f" ({holes} of {ACK_BITS} before it missing)" if holes > 0 and header.ack > 1 else ""
+    delay = "255+" if header.ack_delay == 255 else str(header.ack_delay)
+    return f"seq {header.seq} ack {header.ack}{missing} after {delay} ms"
+
+
+def _data(value: Any) -> str:
+    return "  ".join([f"{_acks(value.header)} log {value.header.log_cursor}", _list(map(_up_section, value.sections))])
+
+
+def _update(value: Any) -> str:
+    header = value.header
+    acks = f"{_acks(header)} messages {header.message_ack} of {header.message_credit}"
+    sections = _list(_down_section(section, header.tick) for section in value.sections)
+    return "  ".join([f"{acks}  tick {header.tick}", sections])
+
+
+def _list(parts: Iterator[str]) -> str:
+    shown = list(parts)
+    more = [f"{len(shown) - MAX_PARTS_SHOWN} more sections"] if len(shown) > MAX_PARTS_SHOWN else []
+    return ", ".join(shown[:MAX_PARTS_SHOWN] + more) or "bare"
+
+
+def _up_section(section: Any) -> str:
+    body = section.body
+    if section.type == DataSection.STATE:
+        ids = " ".join(str(state.entity_id) for state in body.states[:4]) + (" ..." if len(body.states) > 4 else "")
+        what = f"x{body.header.stride} B" if body.header.stride else " removed"
+        return f"STATE {body.header.count}{what} (ids {ids})"
+    if section.type == DataSection.LOG_BITS:
+        return f"LOG_BITS {sum(word.bit_count() for word in body.words)} beyond"
+    if section.type == DataSection.MESSAGE:
+        more = "+" if body.header.more else ""
+        return f"MESSAGE {body.header.message_id}{more} {len(body.payload)} B {_target(body)}"
+    if section.type == DataSection.SIGNAL:
+        return f"SIGNAL {body.header.sequence} {len(body.payload)} B {_target(body)}"
+    return _unknown_section(section)
+
+
+def _down_section(section: Any, tick: int) -> str:
+    body = section.body
+    if section.type == UpdateSection.PAGE:
+        return _page(body, tick)
+    if section.type == UpdateSection.LOG_RANGE:
+        entries = " ".join(_entry(entry) for entry in body.entries[:4]) + (" ..." if len(body.entries) > 4 else "")
+        return f"LOG {body.header.first}..{body.header.last} [{entries}]"
+    if section.type == UpdateSection.SIGNAL:
+        return f"SIGNAL {body.header.sequence} of {body.header.sender} {len(body.payload)} B"
+    return _unknown_section(section)
+
+
+def _page(body: Any, tick: int) -> str:
+    since = body.header.since
+    base = f"since {since} ({tick - since} ticks)" if since else "full"
+    states = " ".join(f"{group.header.count}x{group.header.stride} B" for group in body.groups) or "no states"
+    removed = f" removed {len(body.removed)}" if body.removed else ""
+    return f"PAGE {body.header.page} {base} {states}{removed}"
+
+
+def _entry(entry: Any) -> str:
+    header = entry.header
+    name = name_of(EntryKind, header.kind) if header.kind > 127 else f"{len(entry.payload)} B of {header.sender}"
+    return f"{header.index}:{name}{'+' if header.part & PART_MORE else ''}"
+
+
+def _target(body: Any) -> str:
+    ids = " ".join(map(str, body.targets[:4])) + (" ..." if len(body.targets) > 4 else "")
+    return f"to {name_of(Target, body.header.target)}{f' {ids}' if ids else ''}"
+
+
+def _unknown_section(section: Any) -> str:
+    return f"section {section.type} of {len(section.body)} B"
+
+
+# --- all others
+
+
+def _hello(v: Any) -> str:
+    client = f"{text_of(v.client_name)} {text_of(v.client_release)}".strip()
+    return f"revisions {v.revision_min} to {v.revision_max}, features {v.features:#x}, client {client or '-'}"
+
+
+def _join(v: Any) -> str:
+    options = ", ".join(f"{name_of(Option, option.key).lower()} {_option(option)}" for option in v.options)
+    code = text_of(v.fields.code) or "(made up by the relay)"
+    return f"{name_of(JoinMode, v.fields.mode)} {code} as {text_of(v.fields.name)}{f', {options}' if options else ''}"
+
+
+def _option(option: Any) -> str:
+    small = option.key in (Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES)
+    return str(int.from_bytes(option.value, "little")) if small else f"({len(option.value)} B)"
+
+
+def _welcome(v: Any) -> str:
+    f = v.fields
+    return (
+        f"session {id_text(f.session)}, player {f.player_id} of {f.player_slots} slots in {text_of(f.code)}, "
+        f"{f.tick_rate} ticks/s, tick {f.tick}, log {f.log_index}"
+    )
+
+
+def _refuse(v: Any) -> str:
+    return f"{name_of(Refusal, v.reason)}: {printable(v.text)}"
+
+
+def _pong(v: Any) -> str:
+    return f"{text_of(v.release)}, load {v.load_percent} %, {v.players} of {v.max_players} players, {v.rooms} rooms"
+
+
+_SAYINGS: dict[Kind, Callable[[Any], str]] = {
+    Kind.HELLO: _hello,
+    Kind.CHALLENGE: lambda v: f"revision {v.revision}, features {v.features:#x}",
+    Kind.JOIN: _join,
+    Kind.WELCOME: _welcome,
+    Kind.REFUSE: _refuse,
+    Kind.REDIRECT: lambda v: f"to {v.host.hex()} port {v.port} shard {v.new_shard}",
+    Kind.PING: lambda v: f"nonce {id_text(v.nonce)}",
+    Kind.PONG: _pong,
+    Kind.BYE: lambda v: f"{name_of(ByeReason, v.reason)}: {printable(v.text)}",
+    Kind.RESET: lambda v: f"session {id_text(v.session)} is not known",
+    Kind.PATH_CHALLENGE: lambda v: f"challenge {id_text(v.challenge)}",
+    Kind.PATH_RESPONSE: lambda v: f"challenge {id_text(v.challenge)}",
+    Kind.DATA: _data,
+    Kind.UPDATE: _update,
+}
+
+# --- meanings of single fields
+
+
+def meaning_of(kind: int, path: str, value: Any) -> str:
+    """Tell what a field's value means where a number does not say it. Returns: empty if there is nothing to add.
+
+    Args:
+        kind: Of the datagram.
+        path: Of the field, as in `fields.Field`.
+        value: Its value.
+    """
+    name = path.rpartition(".")[2]
+    if isinstance(value, bytes):
+        is_text = name in ("code", "name", "client_name", "client_release", "release", "text")
+        return repr(text_of(value)) if is_text else ""
+    enum = _enum_of(kind, path, name)
+    if enum is None:
+        return ""
+    if enum is SignalFlag:
+        return "|".join(flag.name or "" for flag in SignalFlag if value & flag)
+    shown = name_of(enum, value)
+    return "" if shown.isdigit() else shown
+
+
+def _enum_of(kind: int, path: str, name: str) -> Any:
+    """Find the enumeration of a field, None if it has none."""
+    if path == "kind" or path in ("header.kind", "fields.kind"):
+        return Kind
+    if name == "reason":
+        return Refusal if kind == Kind.REFUSE else ByeReason
+    if name == "type":
+        return DataSection if kind == Kind.DATA else UpdateSection
+    if name == "kind" and ".entries[" in path:
+        return EntryKind
+    if name == "flags" and ".body.header." in path and kind == Kind.UPDATE:
+        return SignalFlag
+    return {"mode": JoinMode, "target": Target, "key": Option}.get(name)
+
+
+def say_entry(kind: int, payload: bytes) -> str:
+    """Describe the payload of an entry that the server wrote. Returns: empty for a player's."""
+    schema = _ENTRY_PAYLOADS.get(kind)
+    if schema is None:
+        return ""
+    try:
+        value = schema.parse(payload)
+    except ConstructError:
+        return "malformed"
+    if kind == EntryKind.ROSTER:
+        members = ", ".join(f"{member.player_id} {printable(member.name)!r}" for member in value.members)
+        return f"host {value.host}, members {members or 'none'}"
+    if kind == EntryKind.PLAYER_JOINED:
+        return f"player {value.player_id} {printable(value.name)!r}"
+    reason = f", {name_of(ByeReason, value.reason)}" if kind == EntryKind.PLAYER_LEFT else ""
+    return f"player {value.player_id}{reason}"
+
+
+_ENTRY_PAYLOADS = {
+    int(EntryKind.PLAYER_JOINED): schemas.PLAYER_JOINED_PAYLOAD,
+    int(EntryKind.PLAYER_LEFT): schemas.PLAYER_LEFT_PAYLOAD,
+    int(EntryKind.HOST_CHANGED): schemas.HOST_CHANGED_PAYLOAD,
+    int(EntryKind.ROSTER): schemas.ROSTER_PAYLOAD,
+}
