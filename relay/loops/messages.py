@@ -1,7 +1,7 @@
 """Messages on their way into the log as a loop: the common case of `relay/messages.py`.
 
-That is a pass in which every message is whole, new ones are next in their session's order, and all are within credit,
-budget and memory. Everything else is left to the columns, as a pass.
+That is a pass in which every message is whole, new ones are next in their session's order and here once, and all are
+within credit, budget and memory. Any other pass is left to the columns.
 """
 
 from collections import namedtuple
@@ -88,9 +88,9 @@ def _find(batch: Any, row: Any, session: Any, t: Any, found: Any, of_room: Any) 
             if batch.source.byte[at] == _KIND:
                 header = batch.source.message[at + SECTION_BYTES]
                 message_id = extend(header.message_id, s.message_accepted[x])
-                if header.more or not _is_next_or_before(s, x, message_id, new):
+                if header.more or not _is_common(s, x, message_id, new):
                     return UNCOMMON, 0
-                if message_id > s.message_accepted[x] + new:
+                if message_id > s.message_accepted[x]:
                     room = s.room[x]
                     new += 1
                     of_room[room] += 1
@@ -105,14 +105,14 @@ def _find(batch: Any, row: Any, session: Any, t: Any, found: Any, of_room: Any) 
 
 
 @inlined
-def _is_next_or_before(s: Any, x: int, message_id: int, new: int) -> bool:
-    """Tell whether a message was here before, or is next behind `new` others and may be taken."""
+def _is_common(s: Any, x: int, message_id: int, new: int) -> bool:
+    """Tell whether a message was here before this pass, or is next behind `new` others of the pass and may be taken."""
     if s.message_held[x] > 0 or s.unfinished_parts[x] > 0:
         return False
-    following = s.message_accepted[x] + new + 1
-    if message_id < following:
+    if message_id <= s.message_accepted[x]:
         return True
-    return message_id == following <= s.message_permitted[x] and new + 1 <= s.tokens[x, _BUDGET]
+    is_next = message_id == s.message_accepted[x] + new + 1
+    return is_next and message_id <= s.message_permitted[x] and new + 1 <= s.tokens[x, _BUDGET]
 
 
 @inlined
