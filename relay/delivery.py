@@ -173,7 +173,7 @@ def due_entries(found: Open, log: Log, table: SessionTable, tick: int, period_s:
     if resend:
         due |= tick - sent_tick >= _resend_ticks(found, log, table, period_s)
         bulk = places(due & found.fragment)
-        due[bulk[rank_in_run(session[bulk]) >= max(1, round(FRAGMENTS_PER_S * period_s))]] = False
+        due[bulk[rank_in_run(session[bulk]) >= fragments_per_tick(period_s)]] = False
     else:
         due &= ~found.fragment
     linked = due & found.follows & before(due) & (found.fragment == before(found.fragment))
@@ -200,8 +200,17 @@ def _resend_ticks(found: Open, log: Log, table: SessionTable, period_s: float) -
     rtt = table.rtt_s[found.session]
     wait_s = 1.5 * np.where(rtt > 0, rtt, RTT_UNKNOWN_S) + RESEND_MARGIN_S
     ticks = np.ceil(wait_s / period_s).astype(np.int64)
-    soon = max(1, round(REPEAT_S / period_s))
-    return np.where(found.fragment | (open_bytes > REPEAT_BYTES), ticks, soon)
+    return np.where(found.fragment | (open_bytes > REPEAT_BYTES), ticks, soon_ticks(period_s))
+
+
+def soon_ticks(period_s: float) -> int:
+    """Return after how many ticks the little that is open is sent again."""
+    return max(1, round(REPEAT_S / period_s))
+
+
+def fragments_per_tick(period_s: float) -> int:
+    """Return how many fragments one session is sent in a tick."""
+    return max(1, round(FRAGMENTS_PER_S * period_s))
 
 
 def empty_ranges(tails: Tails, due: Items, wanted: Bools) -> Items:

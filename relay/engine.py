@@ -10,20 +10,18 @@ changed. Every stage is one function over all sessions, so a pass costs the same
 from collections.abc import Callable
 
 from protocol import dtypes
-from protocol.constants import ByeReason, DataSection
-from relay import delivery, egress, pacing
+from protocol.constants import ByeReason
+from relay import egress, pacing
 from relay.batch import Batch, Outgoing
-from relay.columns import Bytes, Ints
+from relay.columns import Ints
 from relay.config import RelayConfig
-from relay.ingress import Received
-from relay.items import Items, merged
 from relay.lobby import MAX_BYES, Lobby
 from relay.log import CREDIT_BYTES
 from relay.membership import leave
 from relay.messages import MAX_HELD
 from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
-from relay.stages import ColumnStages, Plan, Stages
+from relay.stages import ColumnStages, Gathered, Plan, Stages, TakenIn
 from relay.stats import Stats
 from relay.world import Event, World, build_world
 
@@ -136,7 +134,7 @@ class Engine:
         self._answer_unknown(batch, taken.unknown, now)
         for session, address in taken.roamed:
             self.lobby.challenge_path(session, address, now)
-        self._take_messages_and_signals(taken.received, now)
+        self._take_messages_and_signals(taken, now)
         for row in taken.cold.tolist():
             data = batch.data[row, : batch.length[row]].tobytes()
             self.lobby.handle(data, batch.address[row].tobytes(), now)
@@ -152,16 +150,14 @@ class Engine:
             header = dtypes.DATA_HEADER.decode(batch.data[row].tobytes())
             self.lobby.answer_unknown_session(header.session, header.shard, batch.address[row].tobytes(), now)
 
-    def _take_messages_and_signals(self, received: Received, now: float) -> None:
+    def _take_messages_and_signals(self, taken: TakenIn, now: float) -> None:
         """Append messages to the logs, then queue signals: a signal may wait for a message of the same datagram."""
-        world = self.world
-        if received.sections.hold(DataSection.MESSAGE):
+        if taken.has_messages or taken.has_signals:
             self._quick_until = now + QUICK_S
-            too_long = world.intake.accept(received, world.sessions, world.rooms, world.log, self.stats, now)
-            self._end_all(too_long, ByeReason.PROTOCOL, now)
-        if received.sections.hold(DataSection.SIGNAL):
-            self._quick_until = now + QUICK_S
-            world.signals.accept(received, world.sessions, world.rooms, self.stats, now)
+        if taken.has_messages:
+            self._end_all(self._stages.take_messages(now), ByeReason.PROTOCOL, now)
+        if taken.has_signals:
+            self._stages.take_signals(now)
 
     # --- send
 
@@ -169,7 +165,7 @@ class Engine:
         """Send what need not wait for a tick: answers, acks that are due, new log entries, signals."""
         world = self.world
         if not (world.log.has_news or world.signals.num_queued or world.signals.num_waiting):
-            return self._build(Items.empty(), 0, self._stages.plan(now, at_tick=False), now, keep=[])
+            return self._build(Gathered.nothing(), self._stages.plan(now, at_tick=False), now)
         return self._send(now, at_tick=False)
 
     def tick(self, now: float, num_ticks: int = 1) -> Outgoing:
@@ -198,30 +194,16 @@ class Engine:
         world = self.world
         plan = self._stages.plan(now, at_tick)
         world.signals.release_waiting(world.sessions, world.rooms, self.stats, now)
-        found, tails = self._stages.find_open(now)
-        entries = delivery.due_entries(
-            found, world.log, world.sessions.table, world.tick, world.period_s, resend=at_tick
-        )
-        signals, wanted, keep = world.signals.due(world.sessions, None if at_tick else plan.allowed > 0)
+        gathered = self._stages.gather(plan, now, at_tick)
         world.log.has_news = False
-        parts = [entries, signals]
-        if len(signals):
-            parts.insert(1, delivery.empty_ranges(tails, entries, wanted))
-        if at_tick:
-            pages, bodies = self._stages.due_pages()
-            parts.append(pages)
-            keep.append(bodies)
-        keep.append(world.log.arena.bytes)
-        return self._build(merged(parts), len(signals), plan, now, keep)
+        return self._build(gathered, plan, now)
 
-    def _build(self, items: Items, num_signals: int, plan: Plan, now: float, keep: list[Bytes]) -> Outgoing:
+    def _build(self, gathered: Gathered, plan: Plan, now: float) -> Outgoing:
         """Cut due items and bare acks into datagrams, record them, and put them behind the cold answers."""
-        if not len(items) and not len(plan.bare):
+        if not len(gathered.items) and not len(plan.bare):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
-        if num_signals:
-            items = pacing.without_flood(items, plan.allowed)
-        outgoing, signals_sent = self._stages.build(items, plan, now, keep)
-        self.stats.count("signals_shed", num_signals - signals_sent)
+        outgoing, signals_sent = self._stages.build(gathered, plan, now)
+        self.stats.count("signals_shed", gathered.num_signals - signals_sent)
         return self._count_out(egress.with_answers(self.lobby.take_answers(now), outgoing))
 
     def _count_out(self, outgoing: Outgoing) -> Outgoing:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,10 @@ class Items:
         """Return n."""
         return len(self.session)
 
+    def columns(self) -> tuple[Any, ...]:
+        """Return all columns in the order in which they stand above."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
     def are(self, order: Order) -> Bools:
         """Tell which items are of an order, (n,). A plain number: numpy takes five times as long for an IntEnum."""
         return self.order == int(order)
@@ -87,7 +92,7 @@ class Items:
 
     def take(self, which: Ints | Bools) -> "Items":
         """Select items by positions or mask."""
-        return Items(*(getattr(self, field.name)[which] for field in fields(self)))
+        return Items(*(column[which] for column in self.columns()))
 
 
 _NOTHING: Ints = np.zeros(0, np.int64)

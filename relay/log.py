@@ -97,6 +97,15 @@ class Arena:
                 self._next_segment()
         return at
 
+    def run(self) -> tuple[int, int]:
+        """Return where the current segment goes on, and how many bytes may be taken there by `take_run`."""
+        return self._current * SEGMENT_BYTES + self._used, min(self.free_bytes(), SEGMENT_BYTES - self._used)
+
+    def take_run(self, size: int) -> None:
+        """Take bytes of the current segment, as `take` does for entries that all fit there."""
+        self._used += size
+        self._live[self._current] += size
+
     def _next_segment(self) -> None:
         """Go on in a free segment, or in a new one."""
         free = self._live == 0

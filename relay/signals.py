@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +93,70 @@ class Encoded:
         at, length, position = self.at[which], self.length[which], self.position[which]
         return Encoded(self.data, at, length, self.receiver[which], self.receiver_id[which], position, self.num_signals)
 
+    def pointers(self) -> npt.NDArray[np.uint64]:
+        """Return the address of each pair's section, (m,)."""
+        return np.uint64(self.data.ctypes.data) + self.at.astype(np.uint64)
+
+
+class Queue(Protocol):
+    """Pairs of signal and receiver between their arrival and the next sends; the stages choose how it is done."""
+
+    @property
+    def num_signals(self) -> int:
+        """Signals that any pair is of."""
+
+    def put(self, encoded: Encoded) -> None:
+        """Add the pairs of one pass."""
+
+
+class ColumnQueue:
+    """The queue of `ColumnStages`."""
+
+    def __init__(self) -> None:
+        self._queued: list[Encoded] = []
+        self.num_signals = 0
+
+    def put(self, encoded: Encoded) -> None:
+        """See `Queue`."""
+        self._queued.append(encoded)
+        self.num_signals += encoded.num_signals
+
+    def due(self, sessions: Sessions, ready: Bools | None) -> tuple[Items, Bools, list[Bytes]]:
+        """Hand over what is queued, and forget it.
+
+        Args:
+            ready: By session row, whether it may be sent anything now: what is for others stays, and shares a datagram
+                with the snapshot instead of being lost. None for everything: what does not fit then is lost.
+        Returns: items; by session row, whether it is sent a signal that waits for a log position; and the arrays that
+            the items' pointers point into.
+        """
+        wanted = np.zeros(sessions.table.rows, np.bool_)
+        if not self._queued:
+            return Items.empty(), wanted, []
+        queued, self._queued, self.num_signals = self._queued, [], 0
+        if ready is not None:
+            queued = [self._keep_back(encoded, ready) for encoded in queued]
+        receiver, receiver_id, position, length, pointer = (
+            np.concatenate(column)
+            for column in zip(
+                *((e.receiver, e.receiver_id, e.position, e.length, e.pointers()) for e in queued), strict=True
+            )
+        )
+        here = sessions.table.id[receiver] == receiver_id
+        receiver, position, length, pointer = receiver[here], position[here], length[here], pointer[here]
+        wanted[receiver[position > sessions.table.log_cursor[receiver]]] = True
+        order = np.argsort(receiver, kind="stable")
+        items = Items.build(receiver[order], Order.SIGNAL, pointer[order], length[order])
+        return items, wanted, [encoded.data for encoded in queued]
+
+    def _keep_back(self, encoded: Encoded, ready: Bools) -> Encoded:
+        """Queue again what is for sessions that are not ready; return the rest."""
+        now = ready[encoded.receiver]
+        if now.all():
+            return encoded
+        self.put(encoded.take(~now))
+        return encoded.take(now)
+
 
 class SignalRelay:
     """Signals between their arrival and the next sends."""
@@ -101,8 +166,12 @@ class SignalRelay:
         """(deadline, session id, one signal) for those whose message has not arrived."""
         self._waiting_of: Counter[int] = Counter()
         """Session id -> how many of them are its."""
-        self._queued: list[Encoded] = []
-        self.num_queued = 0
+        self.queue: Queue = ColumnQueue()
+
+    @property
+    def num_queued(self) -> int:
+        """Signals that go out with the next sends."""
+        return self.queue.num_signals
 
     @property
     def num_waiting(self) -> int:
@@ -111,7 +180,7 @@ class SignalRelay:
 
     def accept(self, received: Received, sessions: Sessions, rooms: Rooms, stats: Stats, now: float) -> None:
         """Queue the SIGNAL sections of accepted datagrams, after the pass's messages were appended."""
-        signals = self._read(received, sessions)
+        signals = self.read(received, sessions)
         kept = Budgets.covered(sessions.table, signals.session, Budget.SIGNALS)
         stats.count_dropped(DropReason.OVER_SIGNAL_RATE, kept)
         signals = signals.take(kept)
@@ -119,11 +188,10 @@ class SignalRelay:
         stats.count_dropped(DropReason.SIGNAL_LATE, possible)
         signals = signals.take(possible)
         early = signals.after > sessions.table.message_accepted[signals.session]
-        for i in places(early).tolist():
-            self._wait(signals.take(np.array([i])).detached(), sessions, stats, now)
+        self.hold(signals.take(early), sessions, stats, now)
         self._encode(signals.take(~early), sessions, rooms, stats)
 
-    def _read(self, received: Received, sessions: Sessions) -> Signals:
+    def read(self, received: Received, sessions: Sessions) -> Signals:
         """Read SIGNAL sections in order of session and arrival."""
         sections = received.sections.of(DataSection.SIGNAL)
         sections = sections.take(np.lexsort((sections.at, sections.datagram)))
@@ -136,6 +204,11 @@ class SignalRelay:
         payload_at = sections.at + sections.length - length
         room = sessions.table.room[session]
         return Signals(session, room, header, after, audience, received.source, payload_at, length)
+
+    def hold(self, signals: Signals, sessions: Sessions, stats: Stats, now: float) -> None:
+        """Keep signals whose messages have not arrived."""
+        for i in range(len(signals.session)):
+            self._wait(signals.take(np.array([i])).detached(), sessions, stats, now)
 
     def _wait(self, signal: Signals, sessions: Sessions, stats: Stats, now: float) -> None:
         """Keep a signal whose message has not arrived."""
@@ -187,52 +260,7 @@ class SignalRelay:
         copy_runs(data, at + _OVERHEAD, signals.source, signals.payload_at, signals.payload_length)
         which, receiver = _receivers(signals, sessions, rooms)
         receiver_id = sessions.table.id[receiver]
-        self._queue(Encoded(data, at[which], length[which], receiver, receiver_id, position[which], len(at)))
-
-    def _queue(self, encoded: Encoded) -> None:
-        self._queued.append(encoded)
-        self.num_queued += encoded.num_signals
-
-    def due(self, sessions: Sessions, ready: Bools | None) -> tuple[Items, Bools, list[Bytes]]:
-        """Hand over what is queued, and forget it.
-
-        Args:
-            ready: By session row, whether it may be sent anything now: what is for others stays, and shares a datagram
-                with the snapshot instead of being lost. None for everything: what does not fit then is lost.
-        Returns: items; by session row, whether it is sent a signal that waits for a log position; and the arrays that
-            the items' pointers point into.
-        """
-        wanted = np.zeros(sessions.table.rows, np.bool_)
-        if not self._queued:
-            return Items.empty(), wanted, []
-        queued, self._queued, self.num_queued = self._queued, [], 0
-        if ready is not None:
-            queued = [self._keep_back(encoded, ready) for encoded in queued]
-        receiver, receiver_id, position, length, pointer = (
-            np.concatenate(column)
-            for column in zip(
-                *((e.receiver, e.receiver_id, e.position, e.length, _pointers(e)) for e in queued), strict=True
-            )
-        )
-        here = sessions.table.id[receiver] == receiver_id
-        receiver, position, length, pointer = receiver[here], position[here], length[here], pointer[here]
-        wanted[receiver[position > sessions.table.log_cursor[receiver]]] = True
-        order = np.argsort(receiver, kind="stable")
-        items = Items.build(receiver[order], Order.SIGNAL, pointer[order], length[order])
-        return items, wanted, [encoded.data for encoded in queued]
-
-    def _keep_back(self, encoded: Encoded, ready: Bools) -> Encoded:
-        """Queue again what is for sessions that are not ready; return the rest."""
-        now = ready[encoded.receiver]
-        if now.all():
-            return encoded
-        self._queue(encoded.take(~now))
-        return encoded.take(now)
-
-
-def _pointers(encoded: Encoded) -> npt.NDArray[np.uint64]:
-    """Return the address of each pair's section."""
-    return np.uint64(encoded.data.ctypes.data) + encoded.at.astype(np.uint64)
+        self.queue.put(Encoded(data, at[which], length[which], receiver, receiver_id, position[which], len(at)))
 
 
 def _receivers(signals: Signals, sessions: Sessions, rooms: Rooms) -> tuple[Ints, Ints]:

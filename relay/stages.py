@@ -18,10 +18,10 @@ from relay import acks, delivery, egress, ingress, pacing, snapshots
 from relay.batch import ROW_BYTES, Batch, Outgoing
 from relay.budgets import Budget
 from relay.columns import Bytes, Ints, expand, places, windows
-from relay.delivery import Open, Tails
 from relay.ingress import Received
-from relay.items import Items, Order
+from relay.items import Items, Order, merged
 from relay.log import LOG_CAP_ENTRIES
+from relay.signals import ColumnQueue
 from relay.world import World
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ class TakenIn:
     """Batch rows of DATA of sessions that are not there."""
     roamed: list[tuple[int, bytes]]
     """(session row, address) of accepted DATA that came from another address than its session's."""
-    received: Received
-    """Accepted DATA, ordered by session and sequence number, for its messages and signals."""
+    has_messages: bool
+    """`Stages.take_messages` has something to do."""
+    has_signals: bool
+    """`Stages.take_signals` has."""
 
 
 @dataclass
@@ -57,6 +59,22 @@ class Plan:
     """Datagrams that may be sent now, by session row."""
     bare: Ints
     """Rows of sessions that must be sent something now: acks owed, news of credit, keepalives."""
+
+
+@dataclass
+class Gathered:
+    """What is due to be sent."""
+
+    items: Items
+    num_signals: int
+    """Signals that were due; `items` has no more of them than their receivers may be sent."""
+    keep: list[Bytes]
+    """What the items point into."""
+
+    @classmethod
+    def nothing(cls) -> "Gathered":
+        """Return that nothing is due."""
+        return cls(Items.empty(), 0, [])
 
 
 @dataclass
@@ -76,19 +94,22 @@ class Stages(Protocol):
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """Check a batch (SPEC 11), accept what is left, settle its acknowledgements and write its states."""
 
+    def take_messages(self, now: float) -> Ints:
+        """Append the messages of the batch that was taken in last. Returns: rows of sessions that must end for them."""
+
+    def take_signals(self, now: float) -> None:
+        """Queue its signals. After its messages: some wait for those."""
+
     def find_overdue(self, now: float) -> Overdue:
         """Find sessions from which nothing came for too long, or that do not read their log."""
 
     def plan(self, now: float, at_tick: bool) -> Plan:
         """Tell what may, and what must be sent now."""
 
-    def find_open(self, now: float) -> tuple[Open, Tails]:
-        """Find what of the log each session lacks, and move the effective cursors."""
+    def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
+        """Find all that is due: of the log what each session lacks, queued signals, and at a tick pages."""
 
-    def due_pages(self) -> tuple[Items, Bytes]:
-        """Find due pages and encode the bodies they need. Returns: the items, and the bodies' bytes."""
-
-    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
+    def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """Cut items and bare acks into datagrams and record them. Returns: those, and how many signals went out."""
 
 
@@ -106,6 +127,7 @@ class ColumnStages:
         self._world = world
         self._pace = pacing.Pace(world.config)
         self._mark_entries = delivery.mark_entries(world.config.client_bytes_per_s, TOO_SLOW_S)
+        self._queue = world.signals.queue = ColumnQueue()
 
     # --- receive
 
@@ -120,12 +142,23 @@ class ColumnStages:
         received = ingress.check_acks(received, world.sessions, world.rooms, stats)
         received = ingress.check_sections(received, world.sessions, world.rooms, stats)
         received, newest = acks.accept(received, world.sessions, stats, now)
-        taken = TakenIn(cold, unknown.at // ROW_BYTES, self._roamed(received), received)
         if len(received.session):
             acks.handle_acks(received, newest, world.sessions, world.entities, now)
             acks.handle_log_acks(received, newest, world.sessions)
             self._take_states(received, now)
-        return taken
+        self._received, sections = received, received.sections
+        has_messages, has_signals = sections.hold(DataSection.MESSAGE), sections.hold(DataSection.SIGNAL)
+        return TakenIn(cold, unknown.at // ROW_BYTES, self._roamed(received), has_messages, has_signals)
+
+    def take_messages(self, now: float) -> Ints:
+        """See `Stages`."""
+        world = self._world
+        return world.intake.accept(self._received, world.sessions, world.rooms, world.log, world.stats, now)
+
+    def take_signals(self, now: float) -> None:
+        """See `Stages`."""
+        world = self._world
+        world.signals.accept(self._received, world.sessions, world.rooms, world.stats, now)
 
     def _within_budgets(self, received: Received, now: float) -> Received:
         """Spend the sessions' budgets of datagrams and bytes (step 6)."""
@@ -206,24 +239,38 @@ class ColumnStages:
             needed |= egress.has_news_of_credit(table, live, CREDIT_LOW)
         return Plan(allowed, live[needed])
 
-    def find_open(self, now: float) -> tuple[Open, Tails]:
+    def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
         """See `Stages`."""
-        world = self._world
-        return delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
+        world, table = self._world, self._world.sessions.table
+        found, tails = delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
+        entries = delivery.due_entries(found, world.log, table, world.tick, world.period_s, resend=at_tick)
+        signals, wanted, keep = self._queue.due(world.sessions, None if at_tick else plan.allowed > 0)
+        parts = [entries, signals]
+        if len(signals):
+            parts.insert(1, delivery.empty_ranges(tails, entries, wanted))
+        if at_tick:
+            pages, bodies = self._due_pages()
+            parts.append(pages)
+            keep.append(bodies)
+        keep.append(world.log.arena.bytes)
+        items = merged(parts)
+        if len(signals):
+            items = pacing.without_flood(items, plan.allowed)
+        return Gathered(items, len(signals), keep)
 
-    def due_pages(self) -> tuple[Items, Bytes]:
-        """See `Stages`."""
+    def _due_pages(self) -> tuple[Items, Bytes]:
+        """Find due pages and encode the bodies they need. Returns: the items, and the bodies' bytes."""
         world = self._world
         table, live = world.sessions.table, world.sessions.live
         receivers = snapshots.whose_turn(table, live, world.tick, world.tick_before)
         due = snapshots.find_due(table, receivers, world.rooms, world.entities, world.tick, world.period_s)
         return snapshots.build_items(due, world.rooms, world.entities, world.tick, world.period_s)
 
-    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
+    def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """See `Stages`."""
         world, allowed, bare = self._world, plan.allowed, plan.bare
-        chosen = egress.cut(items, bare[allowed[bare] > 0], allowed)
-        outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, keep)
+        chosen = egress.cut(gathered.items, bare[allowed[bare] > 0], allowed)
+        outgoing = egress.build_datagrams(chosen, world.sessions, world.rooms, world.tick, now, gathered.keep)
         sent, paged = chosen.items, chosen.items.are(Order.PAGE)
         snapshots.note_sent(
             world.sessions, world.rooms, world.entities, sent.session[paged], sent.last[paged], world.tick

@@ -34,6 +34,7 @@ from relay.budgets import Budget
 from relay.ingress import COLD_KINDS
 from relay.loops.bits import copy_bytes, count_bits, extend, has_bit, lowest_bit, shifted_up
 from relay.loops.jit import compiled, inlined
+from relay.loops.parts import count_parts
 from relay.sessions import ROW_BITS
 
 Received = namedtuple("Received", "source length address")
@@ -52,10 +53,10 @@ Rooms = namedtuple("Rooms", "max_state_bytes num_entities entities_first states_
 Entities = namedtuple("Entities", "length owner write_seq changed_tick removed_tick sample_ms pending")
 Moment = namedtuple("Moment", "now clock_ms stamp")
 """Monotonic seconds, server time in ms, tick of the next snapshot."""
-TakenRows = namedtuple("TakenRows", "cold unknown roamed_row roamed_session row session has_parts")
+TakenRows = namedtuple("TakenRows", "cold unknown roamed_row roamed_session row session parts")
 """What `take_in` returns, all int64: batch rows of cold kinds, and of unknown sessions; batch rows and sessions of
-datagrams from another address; batch rows and sessions of all that were accepted; (1,) whether any of them holds
-messages or signals."""
+datagrams from another address; batch rows and sessions of all that were accepted, side by side by session and in order;
+(2,) how many messages and signals they hold."""
 
 REASONS = tuple(DropReason)
 """The loops count drops by the place of the reason in this list."""
@@ -113,10 +114,11 @@ def take_in(received: Any, count: int, tables: Any, tokens_per_s: Any, moment: A
         np.empty(known, np.int64),
         np.empty(known, np.int64),
         np.empty(known, np.int64),
-        np.zeros(3, np.int64),
+        np.zeros(2, np.int64),
+        np.zeros(2, np.int64),
     )
     _take_sessions(batch, t, found, known, tokens_per_s, moment, dropped)
-    num_accepted, num_roamed, _ = found.counts
+    num_accepted, num_roamed = found.counts
     return TakenRows(
         cold[:num_cold],
         unknown[:num_unknown],
@@ -124,13 +126,14 @@ def take_in(received: Any, count: int, tables: Any, tokens_per_s: Any, moment: A
         found.roamed_session[:num_roamed],
         row[:num_accepted],
         session[:num_accepted],
-        found.counts[_WITH_PARTS:],
+        found.parts,
     )
 
 
-_Found = namedtuple("_Found", "row session seq roamed_row roamed_session counts")
-"""Rows of known sessions, side by side by session; at the end those of accepted ones; and counts of what was found."""
-_ACCEPTED, _ROAMED, _WITH_PARTS = range(3)
+_Found = namedtuple("_Found", "row session seq roamed_row roamed_session counts parts")
+"""Rows of known sessions, side by side by session; at the end those of accepted ones; counts of what was found, and of
+messages and signals in it."""
+_ACCEPTED, _ROAMED = range(2)
 
 
 @inlined
@@ -168,7 +171,7 @@ def _accept(batch: Any, tables: Any, x: int, found: Any, start: int, end: int, m
         if not _is_same_address(batch.address, this, s.address, x):
             found.roamed_row[found.counts[_ROAMED]], found.roamed_session[found.counts[_ROAMED]] = this, x
             found.counts[_ROAMED] += 1
-        found.counts[_WITH_PARTS] += _holds_parts(batch.source, this * ROW_BYTES, batch.length[this])
+        count_parts(batch.source, this, batch.length[this], found.parts)
         row[found.counts[_ACCEPTED]], found.session[found.counts[_ACCEPTED]] = this, x
         found.counts[_ACCEPTED] += 1
 
@@ -415,19 +418,6 @@ def _is_same_address(address: Any, k: int, known: Any, x: int) -> bool:
         if address[k, word] != known[x, word]:
             return False
     return True
-
-
-@inlined
-def _holds_parts(source: Any, at: int, length: int) -> bool:
-    """Tell whether a checked datagram holds a message or a signal."""
-    end = at + length
-    at += _DATA_BYTES
-    while at < end:
-        kind = source.byte[at]
-        if kind in (_MESSAGE, _SIGNAL):
-            return True
-        at += _SECTION_BYTES + source.u16[at + 1]
-    return False
 
 
 # --- what the newest datagram of a session reports

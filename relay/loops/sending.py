@@ -19,14 +19,14 @@ Watched = namedtuple("Watched", "room heard_at log_marked_at send_seq acked_seq 
 Served = namedtuple(
     "Served",
     "room send_tokens send_tokens_at send_seq acked_seq sent_bytes acked_bytes sent_at ack_due_at ack_owed"
-    " message_accepted message_permitted unread_bytes entry_charge log_cursor log_effective log_mark log_marked_at",
+    " message_accepted message_permitted unread_bytes entry_charge log_cursor",
 )
 """Columns of SessionTable that tell what each may be sent."""
 WatchedTables = namedtuple("WatchedTables", "s log_head")
 ServedTables = namedtuple("ServedTables", "s log_head")
 """... and the rooms' `log_head`."""
-Pace = namedtuple("Pace", "bytes_per_s burst keepalive_s period_s mark_entries")
-"""Rates of the relay: bytes per second and at once to one client; seconds; see `delivery.mark_entries`."""
+Pace = namedtuple("Pace", "bytes_per_s burst keepalive_s period_s")
+"""Rates of the relay: bytes per second and at once to one client; seconds."""
 
 
 @compiled
@@ -52,8 +52,6 @@ def find_overdue(tables: Any, live: Any, now: float, timeout_s: float, is_short:
 def plan(tables: Any, live: Any, pace: Any, now: float, at_tick: bool) -> Any:
     """Find what each session may be sent, who must be sent something, and whether anybody lacks log entries.
 
-    If nobody does, the marks of all are moved too, as `delivery.find_open` does.
-
     Returns: datagrams by session row, rows, bool.
     """
     s, log_head = tables.value
@@ -67,11 +65,6 @@ def plan(tables: Any, live: Any, pace: Any, now: float, at_tick: bool) -> Any:
             bare[num_bare] = x
             num_bare += 1
         lags |= log_head[s.room[x]] > s.log_cursor[x]
-    if not lags:
-        for x in live:
-            if s.log_effective[x] >= s.log_mark[x]:
-                s.log_mark[x] = min(log_head[s.room[x]], s.log_effective[x] + pace.mark_entries)
-                s.log_marked_at[x] = now
     return allowed, bare[:num_bare], lags
 
 

@@ -1,26 +1,32 @@
 """The engine's stages with compiled loops: columns of the tables go into a loop, what it found to the engine."""
 
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from protocol import dtypes
-from protocol.constants import MAX_SECTIONS
-from relay import delivery, egress, pacing
+from protocol.constants import LOG_WINDOW, MAX_SECTIONS, DataSection
+from relay import egress, pacing
 from relay.addresses import ADDRESS_WORDS
 from relay.batch import ROW_BYTES, Batch, Outgoing
 from relay.columns import Bytes, Ints, windows
-from relay.delivery import Open, Tails
+from relay.delivery import fragments_per_tick, mark_entries, soon_ticks
 from relay.ingress import Received, Sections, walk_sections
-from relay.items import Items, Order
-from relay.loops import intake, jit, packing, pages, sending
+from relay.items import Items
+from relay.loops import delivery, intake, jit, messages, packing, pages, sending, signals
 from relay.loops.arrays import Arrays, Box
-from relay.stages import TOO_SLOW_S, Overdue, Plan, TakenIn
+from relay.loops.parts import MESSAGES
+from relay.loops.signals import PairQueue
+from relay.signals import MAX_QUEUED
+from relay.stages import TOO_SLOW_S, Gathered, Overdue, Plan, TakenIn
 from relay.world import World
 
 FIRST_BODY_BYTES = 1 << 16
 """Room for bodies at first; doubled when it is not enough."""
+FIRST_ITEMS = 256
+"""Room for items at first; the same."""
 FIRST_DATAGRAMS = 256
 """Room for datagrams at first; the same."""
 
@@ -38,32 +44,41 @@ class LoopStages:
     def __init__(self, world: World) -> None:
         """Build the stages of an empty world. All loops are compiled, or loaded, before this returns."""
         self._world = world
+        queue = world.signals.queue = PairQueue()
         self._intake = _Intake(world)
-        self._bodies = _Bodies(world)
+        self._parts = _Parts(world, queue)
         self._packing = _Packing(world)
         sessions, config = world.sessions.table, world.config
         rooms = world.rooms.table
         self._watched = Arrays(sending.WatchedTables, (sessions, sending.Watched), (rooms, "log_head"))
         self._served = Arrays(sending.ServedTables, (sessions, sending.Served), (rooms, "log_head"))
         pace = pacing.Pace(config)
-        mark_entries = delivery.mark_entries(config.client_bytes_per_s, TOO_SLOW_S)
-        self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s, mark_entries)
-        self._mark_entries = mark_entries
+        self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s)
+        self._gathering = _Gathering(world, queue)
         self._lags = True
         self._compile()
 
     def _compile(self) -> None:
         """Call every loop once, with nothing to do: none may be compiled while players wait."""
         self.take_in(Batch(1), 0.0)
+        self.take_messages(0.0)
+        self.take_signals(0.0)
         self.find_overdue(0.0)
         plan = self.plan(0.0, at_tick=True)
-        items, _ = self.due_pages()
-        self.build(items, plan, 0.0, [])
+        self.build(self.gather(plan, 0.0, at_tick=True), plan, 0.0)
         jit.mark_complete()
 
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """See `Stages`."""
         return self._intake.take_in(batch, now)
+
+    def take_messages(self, now: float) -> Ints:
+        """See `Stages`."""
+        return self._parts.take_messages(self._intake.taken, now)
+
+    def take_signals(self, now: float) -> None:
+        """See `Stages`."""
+        self._parts.take_signals(self._intake.taken, now)
 
     def find_overdue(self, now: float) -> Overdue:
         """See `Stages`."""
@@ -83,20 +98,13 @@ class LoopStages:
         allowed, bare, self._lags = sending.plan(self._served.get(), world.sessions.live, self._pace, now, at_tick)
         return Plan(allowed, bare)
 
-    def find_open(self, now: float) -> tuple[Open, Tails]:
-        """See `Stages`. The plan has told already whether anybody lacks anything."""
-        if not self._lags:
-            return delivery.nothing_open()
-        world = self._world
-        return delivery.find_open(world.log, world.sessions, world.rooms, self._mark_entries, now)
+    def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
+        """See `Stages`. The plan has told already whether anybody lacks entries."""
+        return self._gathering.gather(plan.allowed, now, at_tick, self._lags)
 
-    def due_pages(self) -> tuple[Items, Bytes]:
+    def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """See `Stages`."""
-        return self._bodies.due_pages()
-
-    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
-        """See `Stages`."""
-        return self._packing.build(items, plan, now, keep)
+        return self._packing.build(gathered, plan, now)
 
 
 class _Intake:
@@ -115,24 +123,24 @@ class _Intake:
             (entities.seats, "acked_tick"),
         )
         self._boxes: WeakKeyDictionary[Batch, Box] = WeakKeyDictionary()
-        self._dropped = np.zeros(len(intake.REASONS), np.int64)
+        self._drops = _Drops(world)
 
     def take_in(self, batch: Batch, now: float) -> TakenIn:
         """See `Stages`."""
         world = self._world
-        taken = intake.take_in(
-            self._boxes.get(batch) or self._put_into_box(batch),
+        box = self._boxes.get(batch) or self._put_into_box(batch)
+        rows = intake.take_in(
+            box,
             batch.count,
             self._tables.get(),
             world.budgets.per_s,
             intake.Moment(now, world.clock_ms(now), world.stamp),
-            self._dropped,
+            self._drops.counts,
         )
-        if self._dropped.any():
-            for reason, number in zip(intake.REASONS, self._dropped.tolist(), strict=True):
-                world.stats.count_drop(reason, number)
-            self._dropped[:] = 0
-        return TakenIn(taken.cold, taken.unknown, self._roamed(batch, taken), self._received(batch, taken))
+        self._drops.report()
+        self.taken = _Taken(batch, box, rows.row, rows.session, int(rows.parts[MESSAGES]))
+        num_messages, num_signals = rows.parts.tolist()
+        return TakenIn(rows.cold, rows.unknown, self._roamed(batch, rows), num_messages > 0, num_signals > 0)
 
     def _put_into_box(self, batch: Batch) -> Box:
         """View a batch as `intake.Received`; once for each, they are few and used again and again."""
@@ -149,15 +157,100 @@ class _Intake:
         pairs = zip(taken.roamed_session.tolist(), taken.roamed_row.tolist(), strict=True)
         return [(session, batch.address[row].tobytes()) for session, row in pairs]
 
-    def _received(self, batch: Batch, taken: Any) -> Received:
-        """Find the sections of what was accepted, if messages or signals are among them."""
-        if not taken.has_parts[0]:
-            return _NOTHING_RECEIVED
-        source, at = batch.data.reshape(-1), taken.row * ROW_BYTES
-        length = batch.length[taken.row].astype(np.int64)
+
+class _Parts:
+    """Hands accepted datagrams to `messages.accept` and `signals.accept`, and what is not common to the columns."""
+
+    def __init__(self, world: World, queue: PairQueue) -> None:
+        self._world = world
+        self._queue = queue
+        self._drops = _Drops(world)
+        sessions, rooms = world.sessions.table, world.rooms.table
+        self._writers = Arrays(
+            messages.Tables, (sessions, messages.Senders), (rooms, messages.Rooms), (world.log.table, messages.Entries)
+        )
+        self._senders = Arrays(
+            signals.Tables, (sessions, signals.Senders), (rooms, signals.Rooms), (world.rooms.members, "session")
+        )
+        self._bytes = world.log.arena.bytes
+        self._memory = _as_memory(self._bytes)
+
+    def take_messages(self, taken: "_Taken", now: float) -> Ints:
+        """See `Stages`."""
+        world, arena = self._world, self._world.log.arena
+        if self._bytes is not arena.bytes:
+            self._bytes = arena.bytes
+            self._memory = _as_memory(self._bytes)
+        first, space = arena.run()
+        written = messages.accept(
+            taken.box, taken.row, taken.session, taken.num_messages, self._writers.get(), self._memory, first, space
+        )
+        if written == messages.UNCOMMON:
+            return world.intake.accept(taken.columns(), world.sessions, world.rooms, world.log, world.stats, now)
+        if written:
+            arena.take_run(written)
+            world.log.has_news = True
+        return _NOTHING
+
+    def take_signals(self, taken: "_Taken", now: float) -> None:
+        """See `Stages`."""
+        early, pairs, num_bytes = self._accept(taken)
+        if self._queue.make_room(pairs, num_bytes):
+            early, _, _ = self._accept(taken)
+        self._drops.report()
+        if len(early):
+            world, received = self._world, taken.columns()
+            kind = np.full(len(early), int(DataSection.SIGNAL))
+            received.sections = Sections(early[:, 0], kind, early[:, 1], early[:, 2])
+            waiting = world.signals.read(received, world.sessions)
+            world.signals.hold(waiting, world.sessions, world.stats, now)
+
+    def _accept(self, taken: "_Taken") -> tuple[Ints, int, int]:
+        found: tuple[Ints, int, int] = signals.accept(
+            taken.box,
+            taken.row,
+            taken.session,
+            self._senders.get(),
+            self._queue.box,
+            MAX_QUEUED - self._queue.num_signals,
+            self._drops.counts,
+        )
+        return found
+
+
+@dataclass
+class _Taken:
+    """What was accepted of a batch."""
+
+    batch: Batch
+    box: Box
+    """The batch as `intake.Received`."""
+    row: Ints
+    session: Ints
+    num_messages: int
+
+    def columns(self) -> Received:
+        """Return the same with its sections, as the columns take it."""
+        batch, source, at = self.batch, self.batch.data.reshape(-1), self.row * ROW_BYTES
+        length = batch.length[self.row].astype(np.int64)
         _, sections = walk_sections(source, at + dtypes.DATA_HEADER.size, at + length, MAX_SECTIONS)
         header = windows(source, dtypes.DATA_HEADER_DTYPE)[at]
-        return Received(source, header, taken.session, _NOTHING, length, batch.address[taken.row], at, sections)
+        return Received(source, header, self.session, _NOTHING, length, batch.address[self.row], at, sections)
+
+
+class _Drops:
+    """Counts of what loops drop, by the place of the reason in `intake.REASONS`."""
+
+    def __init__(self, world: World) -> None:
+        self._stats = world.stats
+        self.counts = np.zeros(len(intake.REASONS), np.int64)
+
+    def report(self) -> None:
+        """Add what was counted to the relay's counters."""
+        if self.counts.any():
+            for reason, number in zip(intake.REASONS, self.counts.tolist(), strict=True):
+                self._stats.count_drop(reason, number)
+            self.counts[:] = 0
 
 
 class _Bodies:
@@ -182,20 +275,78 @@ class _Bodies:
         types = (dtypes.SECTION_HEADER_DTYPE, dtypes.PAGE_HEADER_DTYPE, dtypes.GROUP_HEADER_DTYPE)
         self._target = Box(pages.Target(byte, windows(byte, "<u2"), *(windows(byte, dtype) for dtype in types)))
 
-    def due_pages(self) -> tuple[Items, Bytes]:
-        """See `Stages`."""
+    def due_pages(self) -> tuple[Any, Bytes]:
+        """Find due pages and encode the bodies they need. Returns: `pages.Due`, and the bodies' bytes."""
         due, total = self._find()
         if total > len(self._bytes):
             self._make_room(2 * total)
             due, _ = self._find()
-        pointer = np.uint64(self._bytes.ctypes.data) + due.at.astype(np.uint64)
-        items = Items.build(due.session, Order.PAGE, pointer, due.length, apart=due.apart, last=due.page)
-        return items, self._bytes
+        return due, self._bytes
 
     def _find(self) -> tuple[Any, int]:
         world = self._world
         ticks = pages.Ticks(world.tick, world.tick_before, world.period_s)
         found: tuple[Any, int] = pages.due_pages(world.sessions.live, self._tables.get(), ticks, self._target)
+        return found
+
+
+class _Gathering:
+    """Hands the log, the queue of signals and due pages to `delivery.gather`, and keeps the memory of the items."""
+
+    def __init__(self, world: World, queue: PairQueue) -> None:
+        self._world = world
+        self._bodies = _Bodies(world)
+        self._queue = queue
+        self._tables = Arrays(
+            delivery.Tables,
+            (world.sessions.table, delivery.Receivers),
+            (world.rooms.table, delivery.Rooms),
+            (world.log.table, delivery.Entries),
+        )
+        period_s = world.period_s
+        self._pace = delivery.Pace(
+            period_s,
+            soon_ticks(period_s),
+            fragments_per_tick(period_s),
+            mark_entries(world.config.client_bytes_per_s, TOO_SLOW_S),
+        )
+        self._open = (*(np.zeros(LOG_WINDOW, np.int64) for _ in range(2)), np.zeros(LOG_WINDOW, np.bool_))
+        self._make_room(FIRST_ITEMS)
+
+    def _make_room(self, items: int) -> None:
+        self._items = packing.Items(*(np.zeros(items, column.dtype) for column in Items.empty().columns()))
+        self._target = Box(delivery.Target(self._items, *self._open))
+
+    def gather(self, allowed: Ints, now: float, at_tick: bool, lags: bool) -> Gathered:
+        """See `Stages`."""
+        world = self._world
+        due, bodies = self._bodies.due_pages() if at_tick else (_NO_PAGES, None)
+        keep = [world.log.arena.bytes, *self._queue.data()]
+        if bodies is not None:
+            keep.append(bodies)
+        bases = delivery.Bases(_address(world.log.arena.bytes), _address(bodies))
+        moment = delivery.Moment(now, world.tick, at_tick, lags)
+        num_items, num_signals, most = self._gather(due, bases, allowed, moment)
+        if most > len(self._items.session):
+            self._make_room(2 * most)
+            num_items, num_signals, _ = self._gather(due, bases, allowed, moment)
+        self._queue.tidy()
+        if not num_items:
+            return Gathered(Items.empty(), num_signals, keep)
+        return Gathered(Items(*(column[:num_items] for column in self._items)), num_signals, keep)
+
+    def _gather(self, due: Any, bases: Any, allowed: Ints, moment: Any) -> tuple[int, int, int]:
+        found: tuple[int, int, int] = delivery.gather(
+            self._world.sessions.live,
+            self._tables.get(),
+            self._queue.box,
+            due,
+            bases,
+            allowed,
+            moment,
+            self._pace,
+            self._target,
+        )
         return found
 
 
@@ -228,12 +379,13 @@ class _Packing:
         )
         self._target = Box(self._arrays)
 
-    def build(self, items: Items, plan: Plan, now: float, keep: list[Bytes]) -> tuple[Outgoing, int]:
+    def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """See `Stages`."""
+        items = gathered.items
         if len(items) + len(plan.bare) > self._num_datagrams or len(items) > self._num_items:
             self._make_room(2 * (len(items) + len(plan.bare)), 2 * len(items))
         datagrams, num_pieces, _, num_signals = packing.build(
-            packing.Items(*(getattr(items, name) for name in packing.Items._fields)),
+            packing.Items(*items.columns()),
             plan.bare,
             plan.allowed,
             self._tables.get(),
@@ -245,19 +397,20 @@ class _Packing:
             out.piece[:num_pieces],
             out.first_piece[: datagrams + 1],
             out.address[:datagrams],
-            (*self._keep, *keep),
+            (*self._keep, *gathered.keep),
         )
         return outgoing, num_signals
 
 
+def _address(memory: Bytes | None) -> np.uint64:
+    """Return where an array lies."""
+    return np.uint64(0 if memory is None else memory.ctypes.data)
+
+
+def _as_memory(memory: Bytes) -> Box:
+    """View the log's bytes as loops do."""
+    return Box(messages.Memory(memory, windows(memory, dtypes.ENTRY_HEADER_DTYPE)))
+
+
 _NOTHING: Ints = np.zeros(0, np.int64)
-_NOTHING_RECEIVED = Received(
-    np.zeros(0, np.uint8),
-    np.zeros(0, dtypes.DATA_HEADER_DTYPE),
-    _NOTHING,
-    _NOTHING,
-    _NOTHING,
-    np.zeros((0, ADDRESS_WORDS), np.uint32),
-    _NOTHING,
-    Sections(_NOTHING, _NOTHING, _NOTHING, _NOTHING),
-)
+_NO_PAGES = pages.Due(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, np.bool_))

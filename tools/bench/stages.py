@@ -102,7 +102,8 @@ def wrapped_calls(engine: Engine) -> list[tuple[str, Any, str]]:
         "log": [
             (acks, ("handle_log_acks",)),
             (world.intake, ("accept", "append_waiting")),
-            (world.signals, ("accept", "release_waiting", "due")),
+            (world.signals, ("accept", "release_waiting")),
+            (world.signals.queue, ("due",)),
             (world.log, ("release", "tidy")),
             (delivery, ("find_open", "due_entries", "empty_ranges")),
         ],
