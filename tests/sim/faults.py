@@ -219,7 +219,7 @@ def signal_does_not_wait_at_the_server() -> Any:
 
         return read
 
-    return patched(signals.SignalRelay, "_read", build)
+    return patched(signals.SignalRelay, "read", build)
 
 
 def player_id_reused_at_once() -> Any:
