@@ -383,7 +383,8 @@ class _Packing:
         """See `Stages`."""
         items = gathered.items
         if len(items) + len(plan.bare) > self._num_datagrams or len(items) > self._num_items:
-            self._make_room(2 * (len(items) + len(plan.bare)), 2 * len(items))
+            # never room for nothing: numpy calls an array without elements contiguous, which is another type to a loop
+            self._make_room(2 * (len(items) + len(plan.bare)), max(2 * len(items), FIRST_DATAGRAMS))
         datagrams, num_pieces, _, num_signals = packing.build(
             packing.Items(*items.columns()),
             plan.bare,

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from relay.loops import arrays, bits, intake, packing, pages, sending, stages
+from relay.loops import arrays, bits, delivery, intake, messages, packing, pages, parts, sending, signals, stages
 
-MODULES = (bits, sending, intake, pages, packing)
+MODULES = (bits, parts, sending, intake, pages, packing, delivery, signals, messages)
 """In order of their imports of each other."""
 ENTRY_POINTS = (
     (intake, "take_in"),
@@ -22,6 +22,9 @@ ENTRY_POINTS = (
     (sending, "plan"),
     (pages, "due_pages"),
     (packing, "build"),
+    (delivery, "gather"),
+    (signals, "accept"),
+    (messages, "accept"),
 )
 """What `LoopStages` calls."""
 
@@ -88,7 +91,7 @@ def plain_loops(*wrong: tuple[str, str, Callable[..., Any]]) -> Iterator[None]:
     for module, name, fault in wrong:
         spaces[module][name] = _spoiled(fault, spaces[module][name])
     with pytest.MonkeyPatch.context() as patch:
-        for box_user in (arrays, stages):
+        for box_user in (arrays, stages, signals):
             patch.setattr(box_user, "Box", _PlainBox)
         for owner, name in ENTRY_POINTS:
             patch.setattr(owner, name, spaces[owner.__name__.rpartition(".")[2]][name])

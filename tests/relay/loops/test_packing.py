@@ -15,7 +15,7 @@ from relay.engine import Engine
 from relay.items import Items
 from relay.loops import packing
 from relay.loops.stages import FIRST_DATAGRAMS
-from relay.stages import Plan
+from relay.stages import Gathered, Plan
 from tests.relay.bench import Bench, Client, section
 from tests.relay.loops.twins import Twins, twin_bench
 from tests.sim.scale import scaled
@@ -231,7 +231,8 @@ def test_random_items_and_plans_make_the_same_datagrams_and_records() -> None:
         allowed = np.zeros(twins.columns.world.sessions.table.rows, np.int64)
         allowed[rows] = rng.choice([0, 1, 2, 5, 40], len(rows))
         plan = Plan(allowed, rows[rng.random(len(rows)) < 0.3])
-        ours, theirs = (e._stages.build(items, plan, bench.now, [bodies]) for e in (twins.columns, twins.loops))
+        gathered = Gathered(items, 0, [bodies])
+        ours, theirs = (e._stages.build(gathered, plan, bench.now) for e in (twins.columns, twins.loops))
         assert list(ours[0].datagrams()) == list(theirs[0].datagrams())
         assert ours[1] == theirs[1]
         twins.compare("build")

@@ -134,9 +134,9 @@ def test_memory_for_bodies_grows_when_it_is_too_small() -> None:
     twins: Twins = bench.engine  # type: ignore[assignment]
     stages = twins.loops._stages
     assert isinstance(stages, LoopStages)
-    assert len(stages._bodies._bytes) == FIRST_BODY_BYTES
+    assert len(stages._gathering._bodies._bytes) == FIRST_BODY_BYTES
     bench.tick()
-    assert len(stages._bodies._bytes) > FIRST_BODY_BYTES
+    assert len(stages._gathering._bodies._bytes) > FIRST_BODY_BYTES
     for _ in range(10):
         see(bench, *clients)
         bench.tick()
