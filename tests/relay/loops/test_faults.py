@@ -33,7 +33,7 @@ FAULTS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "every state section good": ("intake", "_is_state_good", lambda right, *args: True),
     "every message section good": ("intake", "_is_message_good", lambda right, *args: True),
     "addresses never compared": ("intake", "_is_same_address", lambda right, *args: True),
-    "messages overlooked": ("intake", "_holds_parts", lambda right, *args: False),
+    "messages overlooked": ("intake", "count_parts", lambda right, *args: None),
     "log bits overlooked": ("intake", "_settle_log", lambda right, *args: None),
     "round trips not measured": ("intake", "_measure", lambda right, *args: None),
     "a state not marked": ("intake", "_note_state", lambda right, *args: bool(right(*args)) and False),

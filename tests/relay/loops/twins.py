@@ -22,10 +22,6 @@ TOKENS_TOLERANCE = 1e-9
 """Budgets are spent one by one or all at once: floats differ by that, and by nothing else."""
 
 
-MARKS = {"log_mark", "log_marked_at"}
-"""Only compared after a tick: see `test_sending.test_marks_move_in_the_same_calls`."""
-
-
 class Difference(AssertionError):
     """The two engines do not agree."""
 
@@ -95,9 +91,6 @@ class Twins:
     def _compare_tables(self, call: str, name: str, ours: Columns, theirs: Columns) -> None:
         for column in type(ours).COLUMNS:
             a, b = getattr(ours, column), getattr(theirs, column)
-            if column in MARKS:
-                live = self.columns.world.sessions.live if call == "tick" else []
-                a, b = a[live], b[live]
             if a.tobytes() == b.tobytes() or (column == "tokens" and np.allclose(a, b, rtol=0, atol=TOKENS_TOLERANCE)):
                 continue
             if a.shape == b.shape and np.array_equal(a, b):
