@@ -192,8 +192,15 @@ def _show_stages(cores: Cores, options: argparse.Namespace) -> int:
         return EXIT_FAILED
     if cores.relay is not None:
         os.sched_setaffinity(0, {cores.relay})
-    found = {players: stages.measure_stages(players, _tell) for players in stages.PLAYERS}
-    print(json.dumps({"stages": found}) if options.json else stages.stages_text(found))
+    found = {
+        kind: {players: stages.measure_stages(players, kind, _tell) for players in stages.PLAYERS}
+        for kind in stages.kinds_of_stages()
+    }
+    if options.json:
+        print(json.dumps({"stages": found}))
+    else:
+        print("\n\n".join(stages.stages_text(kind, figures) for kind, figures in found.items()))
+        print("The stopwatch is in it: see tools/bench/stages.py.")
     return 0
 
 

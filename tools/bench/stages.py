@@ -29,6 +29,7 @@ from relay.addresses import pack_address
 from relay.batch import ROW_BYTES, Batch, Outgoing
 from relay.config import RelayConfig
 from relay.engine import Engine
+from relay.stages import select_stages
 from relay.transport import libc
 from relay.transport.batch_transport import BatchTransport
 from relay.transport.sockets import open_udp_socket
@@ -46,10 +47,15 @@ WARM_UP_TICKS = 60
 """Until everybody is sent everything in every tick, and arrays have grown."""
 TICKS = 120
 STAGES = ("receive", "parse", "accept", "states", "log", "bodies", "headers", "send", "other")
-"""In the order of a tick. `other` is the engine without what is wrapped, and the stopwatch."""
+"""In the order of a tick. Compiled, parsing and writing states belong to `accept`. `other` is the engine without what is
+wrapped, and the stopwatch."""
 JOIN_STEP_S = 0.001
 """The clock moves by this for each join: the relay takes 2,000 HELLO a second (SPEC 12)."""
 _HOST = "127.0.0.1"
+
+
+Calls = dict[str, list[tuple[Any, Sequence[str]]]]
+"""Stage -> where its functions hang, and their names there."""
 
 
 class Stopwatch:
@@ -89,9 +95,32 @@ class Stopwatch:
 
 
 def wrapped_calls(engine: Engine) -> list[tuple[str, Any, str]]:
-    """List what is timed: stage, where the function hangs, its name there. All of it is called by relay/engine.py."""
+    """List what is timed: stage, where the function hangs, its name there. All of it is called in every tick."""
+    by_stage = _loops(engine) if engine.stages_name == "compiled" else _columns(engine)
+    return [(stage, place, name) for stage, places in by_stage.items() for place, names in places for name in names]
+
+
+def _loops(engine: Engine) -> Calls:
+    """List the compiled loops. Parsing, accepting and writing states are one of them."""
+    from relay.loops import delivery, intake, messages, packing, pages, signals
+
+    return {
+        "accept": [(intake, ("take_in",))],
+        "log": [
+            (messages, ("accept",)),
+            (signals, ("accept",)),
+            (delivery, ("gather",)),
+            (engine.world.log, ("release", "tidy")),
+        ],
+        "bodies": [(pages, ("due_pages",))],
+        "headers": [(packing, ("build",))],
+    }
+
+
+def _columns(engine: Engine) -> Calls:
+    """List the stages in numpy columns."""
     world = engine.world
-    by_stage: dict[str, list[tuple[Any, Sequence[str]]]] = {
+    return {
         "parse": [(ingress, ("split_kinds", "read_headers", "find_sessions", "check_sections"))],
         "accept": [
             (ingress, ("check_window", "check_acks")),
@@ -110,7 +139,6 @@ def wrapped_calls(engine: Engine) -> list[tuple[str, Any, str]]:
         "bodies": [(snapshots, ("whose_turn", "find_due", "build_items", "note_sent"))],
         "headers": [(egress, ("cut", "build_datagrams")), (pacing, ("without_flood",))],
     }
-    return [(stage, place, name) for stage, places in by_stage.items() for place, names in places for name in names]
 
 
 @contextmanager
@@ -129,7 +157,8 @@ class Rig:
     """Always due: the rig drains by itself, the transport sets no timers."""
     wants_quick = False
 
-    def __init__(self, num_players: int) -> None:
+    def __init__(self, num_players: int, stages: str = "columns") -> None:
+        """Build an engine with stages of that name, one of `relay.stages.STAGES`."""
         config = RelayConfig(
             tick_rate=TICK_RATE,
             max_players=num_players,
@@ -137,7 +166,7 @@ class Rig:
             max_sessions_per_host=100_000,
         )
         self.now = 0.0
-        self.engine = Engine(config, bytes(32), random.Random(1))
+        self.engine = Engine(config, bytes(32), random.Random(1), select_stages(stages))
         self.watch = Stopwatch()
         self.transport: BatchTransport
         self._receive: Callable[[Batch, float], None] = self.engine.receive
@@ -233,13 +262,22 @@ def why_not() -> str | None:
     return None if libc.find_mmsg_calls() is not None else "the batch transport needs 64-bit Linux"
 
 
-def measure_stages(num_players: int, tell: Callable[[str], None], ticks: int = TICKS) -> dict[str, float]:
-    """Measure the stages at one size. Returns: stage -> CPU us per player and tick."""
-    return asyncio.run(_measure(num_players, tell, ticks))
+def kinds_of_stages() -> list[str]:
+    """List the names of stages that can be measured here."""
+    try:
+        select_stages("compiled")
+    except ValueError:
+        return ["columns"]
+    return ["compiled", "columns"]
 
 
-async def _measure(num_players: int, tell: Callable[[str], None], ticks: int) -> dict[str, float]:
-    rig = Rig(num_players)
+def measure_stages(num_players: int, kind: str, tell: Callable[[str], None], ticks: int = TICKS) -> dict[str, float]:
+    """Measure the stages of a kind at one size. Returns: stage -> CPU us per player and tick."""
+    return asyncio.run(_measure(num_players, kind, tell, ticks))
+
+
+async def _measure(num_players: int, kind: str, tell: Callable[[str], None], ticks: int) -> dict[str, float]:
+    rig = Rig(num_players, kind)
     await rig.open()
     try:
         players = rig.join_players(num_players)
@@ -251,19 +289,16 @@ async def _measure(num_players: int, tell: Callable[[str], None], ticks: int) ->
             rig.play(players, ticks)
         freshness.settle_all(players.crowd.downlink.newest_tick)
         players.wire.close()
-        tell(f"stages, {num_players} players: delivered share {freshness.delivered_share or 0:.4f}")
+        tell(f"{kind} stages, {num_players} players: delivered share {freshness.delivered_share or 0:.4f}")
     finally:
         rig.transport.close()
     return {stage: seconds / (num_players * ticks) * 1e6 for stage, seconds in rig.watch.seconds.items()}
 
 
-def stages_text(found: dict[int, dict[str, float]]) -> str:
-    """Write the table: a line per stage, a column per size."""
-    lines = [["us per player-tick", *(f"{players:,} players" for players in found)]]
+def stages_text(kind: str, found: dict[int, dict[str, float]]) -> str:
+    """Write the table of one kind: a line per stage, a column per size."""
+    lines = [[f"us, {kind} stages", *(f"{players:,} players" for players in found)]]
     for stage in STAGES:
         lines.append([stage, *(f"{figures[stage]:.2f}" for figures in found.values())])
     lines.append(["together", *(f"{sum(figures.values()):.2f}" for figures in found.values())])
-    return (
-        "\n".join(line[0].ljust(20) + "".join(cell.rjust(16) for cell in line[1:]) for line in lines)
-        + "\nThe stopwatch is in it: see tools/bench/stages.py."
-    )
+    return "\n".join(line[0].ljust(24) + "".join(cell.rjust(16) for cell in line[1:]) for line in lines)

@@ -188,11 +188,14 @@ def test_rows_that_cannot_be_measured_are_left_out_and_told(
 def test_stages_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     figures = dict.fromkeys(stages.STAGES, 1.0)
     monkeypatch.setattr(stages, "why_not", lambda: None)
-    monkeypatch.setattr(stages, "measure_stages", lambda players, tell: figures)
+    monkeypatch.setattr(stages, "measure_stages", lambda players, kind, tell: figures)
+    monkeypatch.setattr(stages, "kinds_of_stages", lambda: ["columns"])
     assert run("--stages") == 0
     assert "bodies" in capsys.readouterr().out
     assert run("--stages", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"stages": {"64": figures, "500": figures, "4000": figures}}
+    assert json.loads(capsys.readouterr().out) == {
+        "stages": {"columns": {"64": figures, "500": figures, "4000": figures}}
+    }
 
 
 def test_stages_that_cannot_be_measured_say_why(

@@ -9,7 +9,15 @@ from relay import ingress
 from relay.config import RelayConfig
 from relay.engine import Engine
 from tools.bench import stages
-from tools.bench.stages import STAGES, Stopwatch, measure_stages, stages_text, timed_stages, wrapped_calls
+from tools.bench.stages import (
+    STAGES,
+    Stopwatch,
+    kinds_of_stages,
+    measure_stages,
+    stages_text,
+    timed_stages,
+    wrapped_calls,
+)
 
 needs_linux = pytest.mark.skipif(stages.why_not() is not None, reason=str(stages.why_not()))
 
@@ -65,16 +73,23 @@ def test_every_stage_has_something_to_wrap() -> None:
 
 
 @needs_linux
-def test_stages_are_measured_on_a_room_that_plays() -> None:
+@pytest.mark.parametrize("kind", kinds_of_stages())
+def test_stages_are_measured_on_a_room_that_plays(kind: str) -> None:
     told: list[str] = []
-    found = measure_stages(16, told.append, ticks=10)
+    found = measure_stages(16, kind, told.append, ticks=10)
     assert list(found) == list(STAGES)
-    assert all(figure > 0 for figure in found.values())
-    assert told == ["stages, 16 players: delivered share 1.0000"]
+    in_one_loop = {"parse", "states"} if kind == "compiled" else set()
+    assert {stage for stage, figure in found.items() if figure == 0} == in_one_loop
+    assert told == [f"{kind} stages, 16 players: delivered share 1.0000"]
+
+
+def test_without_numba_only_the_columns_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.stages.find_spec", lambda name: None)
+    assert kinds_of_stages() == ["columns"]
 
 
 def test_the_table_has_a_line_per_stage_and_a_sum() -> None:
-    shown = stages_text({64: dict.fromkeys(STAGES, 1.0), 4000: dict.fromkeys(STAGES, 0.5)}).splitlines()
-    assert shown[0].split() == ["us", "per", "player-tick", "64", "players", "4,000", "players"]
+    shown = stages_text("columns", {64: dict.fromkeys(STAGES, 1.0), 4000: dict.fromkeys(STAGES, 0.5)}).splitlines()
+    assert shown[0].split() == ["us,", "columns", "stages", "64", "players", "4,000", "players"]
     assert [line.split()[0] for line in shown[1 : 1 + len(STAGES)]] == list(STAGES)
     assert shown[1 + len(STAGES)].split() == ["together", f"{len(STAGES):.2f}", f"{len(STAGES) / 2:.2f}"]
