@@ -47,8 +47,8 @@ WARM_UP_TICKS = 60
 """Until everybody is sent everything in every tick, and arrays have grown."""
 TICKS = 120
 STAGES = ("receive", "parse", "accept", "states", "log", "bodies", "headers", "send", "other")
-"""In the order of a tick. Compiled, parsing and writing states belong to `accept`. `other` is the engine without what is
-wrapped, and the stopwatch."""
+"""In the order of a tick. Compiled, parsing and writing states belong to `accept`. `other` is the engine without what
+is wrapped, and the stopwatch."""
 JOIN_STEP_S = 0.001
 """The clock moves by this for each join: the relay takes 2,000 HELLO a second (SPEC 12)."""
 _HOST = "127.0.0.1"
