@@ -24,7 +24,7 @@ from relay.capture.recorder import Recorder
 from relay.config import RelayConfig, documented_fields
 from relay.engine import Engine
 from relay.quietlog import QuietLog
-from relay.stages import select_stages
+from relay.stages import must_compile, select_stages
 from relay.transport.base import Transport
 from relay.transport.selection import open_transport, select_transport
 from relay.transport.sockets import BUFFER_BYTES, open_udp_socket
@@ -74,7 +74,7 @@ class RelayServer:
             raise ValueError(f"secret has {len(secret)} bytes; permitted: {SECRET_BYTES}")
         self.config = config
         build_stages = select_stages(stages)
-        if not build_stages.is_ready():
+        if must_compile(stages):
             log.info("compiling the fast stages: once for this version, some 20 s")
         self.engine = Engine(config, secret, rng or random.SystemRandom(), build_stages)
         self.counters: Counter[str] = Counter()

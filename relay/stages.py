@@ -4,9 +4,10 @@
 datagrams, for machines with numba: a third of the time, byte for byte the same datagrams (`tests/relay/loops/`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -21,11 +22,9 @@ from relay.columns import Bytes, Ints, expand, places, windows
 from relay.ingress import Received
 from relay.items import Items, Order, merged
 from relay.log import LOG_CAP_ENTRIES
+from relay.loops.permission import may_execute
 from relay.signals import ColumnQueue
-from relay.world import World
-
-if TYPE_CHECKING:
-    from relay.loops.stages import LoopStages
+from relay.world import Event, World
 
 STAGES = ("auto", "compiled", "columns")
 """Names that `select_stages` takes."""
@@ -59,6 +58,8 @@ class Plan:
     """Datagrams that may be sent now, by session row."""
     bare: Ints
     """Rows of sessions that must be sent something now: acks owed, news of credit, keepalives."""
+    lags: bool = True
+    """False if surely nobody lacks entries of the log."""
 
 
 @dataclass
@@ -117,11 +118,6 @@ class ColumnStages:
     """Each stage as numpy calls over all sessions at once."""
 
     name = "columns"
-
-    @staticmethod
-    def is_ready() -> bool:
-        """Return True: there is nothing to compile."""
-        return True
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -278,28 +274,58 @@ class ColumnStages:
         return outgoing, int(np.count_nonzero(sent.are(Order.SIGNAL)))
 
 
-def select_stages(name: str) -> type[ColumnStages] | type["LoopStages"]:
-    """Turn a name of STAGES into what builds them: `auto` is `compiled` where numba is installed and may compile.
+def select_stages(name: str) -> Callable[[World], Stages]:
+    """Turn a name of STAGES into what builds them; it raises ValueError if compiled ones were asked for and fail.
 
-    Raises: ValueError if the name is unknown, or if `compiled` is asked for and cannot be had.
+    `auto` is `compiled` where numba is installed and works, and `columns` everywhere else.
+
+    Raises: ValueError if the name is unknown.
     """
     if name not in STAGES:
         raise ValueError(f"stages is {name!r}; permitted: {', '.join(STAGES)}")
-    if name == "columns":
-        return ColumnStages
-    if find_spec("numba") is None:
-        if name == "compiled":
-            raise ValueError("stages is 'compiled', which needs numba: pip install 'tickrelay[fast]'; or use auto")
-        return ColumnStages
-    from relay.loops import jit
+    builders: dict[str, Callable[[World], Stages]] = {"auto": _build_best, "compiled": _build_compiled}
+    return builders.get(name, ColumnStages)
 
-    if not jit.can_compile():
-        if name == "compiled":
-            raise ValueError(
-                "stages is 'compiled', but this process may not make memory executable (MemoryDenyWriteExecute of "
-                "systemd, or the like); use auto"
-            )
-        return ColumnStages
-    from relay.loops.stages import LoopStages
 
-    return LoopStages
+def must_compile(name: str) -> bool:
+    """Tell whether building stages of that name will take some 20 s, for this version's were not compiled yet."""
+    if name == "columns" or not _has_numba():
+        return False
+    try:
+        from relay.loops import jit
+    except Exception:
+        return False  # building them will say why
+    return not jit.is_complete()
+
+
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
+
+
+def _build_best(world: World) -> Stages:
+    """Build compiled stages, or columns where those cannot be had: a relay that is slower is better than none."""
+    if not _has_numba():
+        return ColumnStages(world)
+    try:
+        return _build_compiled(world)
+    except ValueError as error:
+        world.events.append(Event(f"serving with the slower stages: {error}"))
+        return ColumnStages(world)
+
+
+def _build_compiled(world: World) -> Stages:
+    """Build compiled stages. Raises: ValueError that says why they cannot be had."""
+    if not _has_numba():
+        raise ValueError("stages is 'compiled', which needs numba: pip install 'tickrelay[fast]'; or use auto")
+    if not may_execute():
+        raise ValueError(
+            "stages is 'compiled', but this process may not make memory executable (MemoryDenyWriteExecute of "
+            "systemd, or the like); use auto"
+        )
+    try:
+        from relay.loops import jit
+        from relay.loops.stages import LoopStages
+
+        return jit.with_whole_cache(lambda: LoopStages(world))
+    except Exception as error:  # numba and LLVM raise what they like, at import, while compiling and while loading
+        raise ValueError(f"stages is 'compiled', which does not work here ({error!r}); use auto") from error

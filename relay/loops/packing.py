@@ -117,7 +117,7 @@ def _next_cut(items: Any, at: int, end: int) -> int:
         if space < 0:
             break
         stop += 1
-    return stop
+    return max(stop, min(at + 1, end))  # never an empty one: no item is larger than a datagram, and room is counted
 
 
 @inlined

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from protocol import dtypes
-from protocol.constants import DataSection, SignalFlag, UpdateSection
+from protocol.constants import MAX_DATAGRAM_BYTES, DataSection, SignalFlag, UpdateSection
 from protocol.drops import DropReason
 from relay.audience import WORDS
 from relay.batch import ROW_BYTES
@@ -38,11 +38,16 @@ PAIRS, BATCHES, SIGNALS, BYTES = range(4)
 _FIRST_PAIRS = 1024
 _FIRST_BYTES = 1 << 16
 """Room at first; doubled when it is not enough."""
+_KEPT_PAIRS = 1 << 16
+_KEPT_BYTES = 1 << 22
+"""More than this is given back when the queue is empty: 3.7 MB and 4 MB (chosen)."""
 _KIND, _SECTION = int(DataSection.SIGNAL), int(UpdateSection.SIGNAL)
 _AFTER_LOG = int(SignalFlag.AFTER_LOG)
 _BUDGET = int(Budget.SIGNALS)
 _UP_BYTES, _DOWN_BYTES = dtypes.SIGNAL_UP_HEADER.size, dtypes.SIGNAL_DOWN_HEADER.size
 _OVERHEAD = SECTION_BYTES + _DOWN_BYTES
+_MOST_BYTES = _OVERHEAD + MAX_DATAGRAM_BYTES
+"""More than any signal takes: those that arrive fit a datagram."""
 _OVER_RATE = REASONS.index(DropReason.OVER_SIGNAL_RATE)
 _LATE = REASONS.index(DropReason.SIGNAL_LATE)
 _FULL = REASONS.index(DropReason.SIGNAL_QUEUE_FULL)
@@ -61,7 +66,7 @@ def accept(received: Any, row: Any, session: Any, tables: Any, queue: Any, space
         and the pairs and bytes that there must be room for: if there is less, nothing was done.
     """
     batch, t, q = received.value, tables.value, queue.value
-    num_signals, pairs, num_bytes = _measure(batch, row, session, t)
+    num_signals, pairs, num_bytes = _measure(batch, row, session, t, space)
     pairs, num_bytes = pairs + q.counts[PAIRS], num_bytes + q.counts[BYTES]
     early = np.empty((num_signals, 3), np.int64)
     if pairs > len(q.receiver) or num_bytes > len(q.data.byte):
@@ -89,19 +94,29 @@ def accept(received: Any, row: Any, session: Any, tables: Any, queue: Any, space
 
 
 @inlined
-def _measure(batch: Any, row: Any, session: Any, t: Any) -> tuple[int, int, int]:
-    """Count signals, and find how many pairs and bytes they may become at most."""
-    num_signals = pairs = num_bytes = 0
+def _measure(batch: Any, row: Any, session: Any, t: Any, space: int) -> tuple[int, int, int]:
+    """Count the signals that may be taken, and find how many pairs and bytes they may become at most.
+
+    Budgets and `space` are minded here too: memory is made for no more than a pass may queue.
+    """
+    num_signals = pairs = num_bytes = most_members = 0
+    x, left = np.int64(-1), 0
     for k in range(len(row)):
+        if session[k] != x:
+            x = session[k]
+            left = np.int64(max(t.s.tokens[x, _BUDGET], 0.0))
+        members = t.r.members[t.s.room[x]]
         at, end = first_section(row[k]), row[k] * ROW_BYTES + batch.length[row[k]]
-        while at < end:
+        while at < end and left > 0:
             size = np.int64(batch.source.u16[at + 1])
             if batch.source.byte[at] == _KIND:
+                left -= 1
                 num_signals += 1
-                pairs += t.r.members[t.s.room[session[k]]]
+                pairs += members
                 num_bytes += _OVERHEAD + size
+                most_members = max(most_members, members)
             at += SECTION_BYTES + size
-    return num_signals, pairs, num_bytes
+    return num_signals, min(pairs, space * most_members), min(num_bytes, space * _MOST_BYTES)
 
 
 _DROPPED, _WAITS, _GOES = range(3)
@@ -215,7 +230,12 @@ class PairQueue:
         return [self._byte, *self._old]
 
     def tidy(self) -> None:
-        """Forget what no pair points into any more."""
-        if not self._counts[PAIRS]:
-            self._old.clear()
-            self._counts[BYTES] = 0
+        """Forget what no pair points into any more, and give back what a rare burst took."""
+        if self._counts[PAIRS]:
+            return
+        self._old.clear()
+        self._counts[BYTES] = 0
+        if len(self._columns[0]) > _KEPT_PAIRS or len(self._byte) > _KEPT_BYTES:
+            self._columns = [np.zeros(0, column.dtype) for column in self._columns]
+            self._byte = np.zeros(0, np.uint8)
+            self.make_room(_FIRST_PAIRS, _FIRST_BYTES)

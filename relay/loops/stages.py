@@ -31,15 +31,15 @@ FIRST_DATAGRAMS = 256
 """Room for datagrams at first; the same."""
 
 
+MAX_IDLE_ITEMS = 1 << 16
+SHRINK_BELOW = 8
+"""Room for items beyond this is given back when an eighth would do: 5 MB (chosen)."""
+
+
 class LoopStages:
     """`relay.stages.Stages` of a world."""
 
     name = "compiled"
-
-    @staticmethod
-    def is_ready() -> bool:
-        """Tell whether all loops were compiled before; otherwise the first to be built takes some 20 s."""
-        return jit.is_complete()
 
     def __init__(self, world: World) -> None:
         """Build the stages of an empty world. All loops are compiled, or loaded, before this returns."""
@@ -55,7 +55,6 @@ class LoopStages:
         pace = pacing.Pace(config)
         self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s)
         self._gathering = _Gathering(world, queue)
-        self._lags = True
         self._compile()
 
     def _compile(self) -> None:
@@ -95,12 +94,11 @@ class LoopStages:
     def plan(self, now: float, at_tick: bool) -> Plan:
         """See `Stages`."""
         world = self._world
-        allowed, bare, self._lags = sending.plan(self._served.get(), world.sessions.live, self._pace, now, at_tick)
-        return Plan(allowed, bare)
+        return Plan(*sending.plan(self._served.get(), world.sessions.live, self._pace, now, at_tick))
 
     def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
-        """See `Stages`. The plan has told already whether anybody lacks entries."""
-        return self._gathering.gather(plan.allowed, now, at_tick, self._lags)
+        """See `Stages`."""
+        return self._gathering.gather(plan, now, at_tick)
 
     def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """See `Stages`."""
@@ -317,7 +315,7 @@ class _Gathering:
         self._items = packing.Items(*(np.zeros(items, column.dtype) for column in Items.empty().columns()))
         self._target = Box(delivery.Target(self._items, *self._open))
 
-    def gather(self, allowed: Ints, now: float, at_tick: bool, lags: bool) -> Gathered:
+    def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
         """See `Stages`."""
         world = self._world
         due, bodies = self._bodies.due_pages() if at_tick else (_NO_PAGES, None)
@@ -325,15 +323,16 @@ class _Gathering:
         if bodies is not None:
             keep.append(bodies)
         bases = delivery.Bases(_address(world.log.arena.bytes), _address(bodies))
-        moment = delivery.Moment(now, world.tick, at_tick, lags)
-        num_items, num_signals, most = self._gather(due, bases, allowed, moment)
+        moment = delivery.Moment(now, world.tick, at_tick, plan.lags)
+        num_items, num_signals, most = self._gather(due, bases, plan.allowed, moment)
         if most > len(self._items.session):
             self._make_room(2 * most)
-            num_items, num_signals, _ = self._gather(due, bases, allowed, moment)
+            num_items, num_signals, _ = self._gather(due, bases, plan.allowed, moment)
+        items = Items(*(column[:num_items] for column in self._items)) if num_items else Items.empty()
+        if len(self._items.session) > max(MAX_IDLE_ITEMS, most * SHRINK_BELOW):
+            self._make_room(FIRST_ITEMS)
         self._queue.tidy()
-        if not num_items:
-            return Gathered(Items.empty(), num_signals, keep)
-        return Gathered(Items(*(column[:num_items] for column in self._items)), num_signals, keep)
+        return Gathered(items, num_signals, keep)
 
     def _gather(self, due: Any, bases: Any, allowed: Ints, moment: Any) -> tuple[int, int, int]:
         found: tuple[int, int, int] = delivery.gather(

@@ -15,7 +15,9 @@ Pure arithmetic: no clock, no socket. "Fill" is in whatever unit the transport's
 QUICK_WINDOW_S = 0.004
 """Least time between two drains while events flow: 250 wake-ups/s at most, and a delay that no player feels."""
 QUICK_SHARE = 0.25
-"""Share of the time that drains between beats may take; with a window of 4 ms, those of up to 1 ms (chosen)."""
+"""Share of the time that drains between beats may take; with a window of 4 ms, those of up to 1.3 ms (chosen)."""
+MAX_COST_S = 0.020
+"""What a drain counts at most: if the machine stood still, that says nothing about the next (chosen)."""
 COST_GAIN = 1 / 8
 COST_DECAY = 1 / 64
 """Smoothing of what an early drain costs; and how much is taken off at every drain, so that after a time in which all
@@ -54,12 +56,12 @@ class Moderation:
 
     def on_early_drain(self, took_s: float) -> None:
         """Note how long a drain between beats took, with all that it caused."""
-        self._early_drain_s += (took_s - self._early_drain_s) * COST_GAIN
+        self._early_drain_s += (min(took_s, MAX_COST_S) - self._early_drain_s) * COST_GAIN
 
     @property
     def quick_window_s(self) -> float:
-        """Least time between two drains while events flow."""
-        return max(QUICK_WINDOW_S, self._early_drain_s / QUICK_SHARE)
+        """Least time from the end of a drain to the next while events flow."""
+        return max(QUICK_WINDOW_S, self._early_drain_s * (1 / QUICK_SHARE - 1))
 
     def needs_wakeup(self, quick: bool) -> bool:
         """Tell whether the socket is to wake the loop; otherwise the server's beats read it."""

@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
 import relay.stages
+from relay.config import RelayConfig
 from relay.engine import Engine
-from relay.stages import STAGES, ColumnStages, select_stages
-from relay.world import build_world
+from relay.stages import ColumnStages, must_compile, select_stages
+from relay.world import World, build_world
 from tests.relay.bench import SECRET, Bench, section
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +40,13 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(name: str) -> None
     assert repr(name) in str(caught.value)
 
 
+def new_world() -> World:
+    return build_world(RelayConfig(), Random(1))
+
+
 def test_columns_are_had_everywhere_and_are_what_an_engine_has_if_nothing_is_said() -> None:
     assert select_stages("columns") is ColumnStages
-    assert ColumnStages.is_ready()
+    assert not must_compile("columns")
     bench = Bench()
     assert bench.engine.stages_name == "columns"
     assert isinstance(bench.engine._stages, ColumnStages)
@@ -48,44 +54,52 @@ def test_columns_are_had_everywhere_and_are_what_an_engine_has_if_nothing_is_sai
 
 @pytest.mark.skipif(not HAS_NUMBA, reason="needs numba")
 @pytest.mark.parametrize("name", ["auto", "compiled"])
-def test_compiled_stages_are_chosen_where_numba_is(name: str) -> None:
-    from relay.loops.stages import LoopStages
-
-    assert select_stages(name) is LoopStages
+def test_compiled_stages_are_built_where_numba_is(name: str) -> None:
+    world = new_world()
+    assert select_stages(name)(world).name == "compiled"
+    assert world.events == []
+    assert not must_compile(name)
 
 
 def test_without_numba_auto_means_columns_and_compiled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay.stages, "find_spec", lambda name: None)
-    assert select_stages("auto") is ColumnStages
+    world = new_world()
+    assert select_stages("auto")(world).name == "columns"
+    assert world.events == []  # as it was installed
+    assert not must_compile("auto")
     with pytest.raises(ValueError, match=r"needs numba: pip install 'tickrelay\[fast\]'; or use auto"):
-        select_stages("compiled")
+        select_stages("compiled")(world)
 
 
 @pytest.mark.skipif(not HAS_NUMBA, reason="needs numba")
-def test_where_nothing_may_be_compiled_auto_means_columns_and_compiled_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from relay.loops import jit
-
-    monkeypatch.setattr(jit, "can_compile", lambda: False)
-    assert select_stages("auto") is ColumnStages
+def test_where_nothing_may_be_compiled_auto_means_columns_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay.stages, "may_execute", lambda: False)
+    world = new_world()
+    assert select_stages("auto")(world).name == "columns"
+    assert "may not make memory executable" in world.events[0].text
     with pytest.raises(ValueError, match="may not make memory executable"):
-        select_stages("compiled")
+        select_stages("compiled")(world)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_name_builds_stages_that_say_what_they_are(name: str) -> None:
-    if name == "compiled" and not HAS_NUMBA:
-        pytest.skip("needs numba")
-    from random import Random
+@pytest.mark.skipif(not HAS_NUMBA, reason="needs numba")
+def test_whatever_goes_wrong_while_compiling_auto_serves_with_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from relay.loops.stages import LoopStages
 
-    from relay.config import RelayConfig
+    def fail(self: object) -> None:
+        raise EOFError("half a file")
 
-    build = select_stages(name)
-    engine = Engine(RelayConfig(), SECRET, Random(1), build)
-    assert engine.stages_name == build.name
-    assert engine.stages_name == name or name == "auto"
-    assert build(build_world(RelayConfig(), Random(1))).name in STAGES
+    monkeypatch.setattr("relay.loops.jit.with_whole_cache", lambda build: build())
+    monkeypatch.setattr(LoopStages, "_compile", fail)
+    bench = Bench()
+    engine = Engine(RelayConfig(), SECRET, Random(1), select_stages("auto"))
+    assert engine.stages_name == "columns"
+    assert "half a file" in engine.events[0].text
+    bench.engine = engine
+    a, b = bench.join_all(2)
+    bench.receive(a.data(a.signal(b"heard")))
+    bench.tick()
+    b.hear()
+    assert b.signals == [b"heard"]
 
 
 # --- no numba unless it is asked for
@@ -129,15 +143,16 @@ def test_where_numba_cannot_be_imported_columns_serve() -> None:
 
 def test_where_numba_cannot_be_imported_auto_means_columns() -> None:
     script = WITHOUT_NUMBA + (
-        "import relay.stages\n"
-        "print(relay.stages.select_stages('auto').__name__)\n"
+        "import random, relay.config, relay.stages, relay.world\n"
+        "world = relay.world.build_world(relay.config.RelayConfig(), random.Random(1))\n"
+        "print(relay.stages.select_stages('auto')(world).name)\n"
         "try:\n"
-        "    relay.stages.select_stages('compiled')\n"
+        "    relay.stages.select_stages('compiled')(world)\n"
         "except ValueError as error:\n"
         "    print(error)\n"
     )
     name, error = run_python(script).splitlines()
-    assert name == "ColumnStages"
+    assert name == "columns"
     assert "needs numba: pip install 'tickrelay[fast]'" in error
 
 

@@ -34,6 +34,7 @@ from relay.transport import libc
 from relay.transport.batch_transport import BatchTransport
 from relay.transport.sockets import open_udp_socket
 from tools.bench.rows import PER_ROOM, TICK_RATE
+from tools.bench.run import compile_stages
 from tools.load.audience import Aim
 from tools.load.checks import Checks
 from tools.load.crowd import Crowd
@@ -265,7 +266,7 @@ def why_not() -> str | None:
 def kinds_of_stages() -> list[str]:
     """List the names of stages that can be measured here."""
     try:
-        select_stages("compiled")
+        compile_stages()
     except ValueError:
         return ["columns"]
     return ["compiled", "columns"]

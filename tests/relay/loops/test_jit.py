@@ -69,13 +69,52 @@ def test_the_folder_in_use_is_that_of_numba() -> None:
     assert str(jit.FOLDER) == numba.config.CACHE_DIR  # type: ignore[attr-defined]
 
 
-def test_who_may_not_make_memory_executable_cannot_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise PermissionError(13, "Operation not permitted")
+def test_a_user_without_a_home_gets_a_folder_too(tmp_path: Path) -> None:
+    folder = jit.choose_folder({}, None)
+    assert os.access(folder, os.W_OK)
+    folder.rmdir()
+    assert jit.choose_folder({"CACHE_DIRECTORY": str(tmp_path)}, None).parent == tmp_path
 
-    assert jit.can_compile()
-    monkeypatch.setattr(jit.mmap, "mmap", refuse)
-    assert not jit.can_compile()
+
+def test_code_in_a_folder_of_somebody_else_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1, raising=False)
+    folder = jit.choose_folder({"CACHE_DIRECTORY": str(tmp_path)}, None)
+    assert tmp_path not in folder.parents
+    folder.rmdir()
+
+
+def test_code_of_old_versions_is_removed_but_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for age, name in enumerate(["new", "old", "older"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "complete").touch()
+        os.utime(tmp_path / name / "complete", (1000 - age, 1000 - age))
+    (tmp_path / "being compiled").mkdir()
+    monkeypatch.setattr(jit, "FOLDER", tmp_path / "this")
+    jit.FOLDER.mkdir()
+    jit.mark_complete()
+    assert {path.name for path in tmp_path.iterdir()} == {"this", "new", "being compiled"}
+
+
+def test_half_a_file_is_thrown_away_and_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "FOLDER", tmp_path / "this")
+    jit.FOLDER.mkdir()
+    (jit.FOLDER / "half").touch()
+
+    def build() -> str:
+        if (jit.FOLDER / "half").exists():
+            raise EOFError
+        return "built"
+
+    assert jit.with_whole_cache(build) == "built"
+
+
+def test_what_fails_twice_is_told() -> None:
+    def build() -> None:
+        raise OSError("disk full")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(jit.shutil, "rmtree", lambda *args, **named: None)
+        jit.with_whole_cache(build)
 
 
 # --- one signature

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("numba")
 
 from protocol.constants import MAX_SLOTS, Target
-from relay.loops.signals import _FIRST_BYTES, _FIRST_PAIRS, PairQueue
+from relay.loops.signals import _FIRST_BYTES, _FIRST_PAIRS, _KEPT_PAIRS, PairQueue
 from relay.signals import MAX_QUEUED, WAIT_S
 from tests.relay.bench import Bench, Client
 from tests.relay.loops.twins import twin_bench
@@ -51,6 +51,30 @@ def test_signals_over_their_rate_and_too_late_ones_are_dropped() -> None:
     bench.flush()
     assert hear(clients) == [5, 5]
     assert bench.dropped() == {"OVER_SIGNAL_RATE": 3, "SIGNAL_LATE": 1}
+
+
+def test_a_flood_of_signals_makes_no_more_memory_than_its_budget_permits() -> None:
+    """24 signals in each datagram, of which the budget covers the first few: room is made for those alone."""
+    bench = twin_bench(signals_per_s=10, datagrams_per_s=300)
+    flooder, *_ = bench.join_all(16, max_players=16)
+    bench.receive(*[flooder.data(*[flooder.signal(b"") for _ in range(24)]) for _ in range(250)])
+    bench.flush()
+    assert bench.dropped()["OVER_SIGNAL_RATE"] == 64 * 24 - 10  # the others are too old beside the newest
+    assert len(queue(bench)._columns[0]) == _FIRST_PAIRS
+    assert len(queue(bench)._byte) == 2 * _FIRST_BYTES
+
+
+def test_memory_of_a_rare_burst_is_given_back_when_the_queue_is_empty() -> None:
+    bench = twin_bench(signals_per_s=5000, datagrams_per_s=300)
+    clients = bench.join_all(16, max_players=16)
+    bench.receive(*[one.data(*[one.signal(b"") for _ in range(24)]) for one in clients[:4] for _ in range(60)])
+    assert len(queue(bench)._columns[0]) > _KEPT_PAIRS
+    bench.tick()
+    assert len(queue(bench)._columns[0]) == _FIRST_PAIRS
+    clients[0].say(clients[0].signal(b"after"))
+    bench.tick()
+    clients[1].hear()
+    assert clients[1].signals[-1:] == [b"after"]
 
 
 def test_a_signal_waits_for_its_message_or_is_dropped() -> None:

@@ -47,8 +47,14 @@ def test_drains_that_take_long_are_further_apart_so_that_they_have_a_quarter_of_
     assert moderation.quick_window_s == QUICK_WINDOW_S
     for _ in range(100):
         moderation.on_early_drain(0.003)
-    assert abs(moderation.quick_window_s - 0.003 / QUICK_SHARE) < 1e-4
-    assert abs(moderation.delay_s(now, now + TICK, quick=True) - 0.012) < 1e-4
+    rest_s = moderation.delay_s(now, now + TICK, quick=True)
+    assert abs(0.003 / (0.003 + rest_s) - QUICK_SHARE) < 0.01
+
+
+def test_a_machine_that_stood_still_does_not_hold_messages_up_for_seconds() -> None:
+    moderation, now = flowing()
+    moderation.on_early_drain(1.0)
+    assert moderation.delay_s(now, now + TICK, quick=True) < 0.008
 
 
 def test_after_a_while_without_early_drains_they_are_tried_again() -> None:
