@@ -1,7 +1,7 @@
 """The stages of the engine that handle every datagram: what they are, and their form in numpy columns.
 
 `ColumnStages` runs everywhere and is the meaning of each stage. `relay/loops` has the same as loops over single
-datagrams, for machines with numba: a third of the time, byte for byte the same datagrams (`tests/relay/loops/`).
+datagrams, for machines with numba: about half the time, byte for byte the same datagrams (`tests/relay/loops/`).
 """
 
 from collections.abc import Callable

@@ -71,7 +71,7 @@ SERVE_SETTINGS = (
     Setting(
         "stages",
         "auto",
-        "How datagrams are handled: compiled (a third of the time; needs the extra `fast`), columns (everywhere), or "
+        "How datagrams are handled: compiled (about half the time; needs the extra `fast`), columns (everywhere), or "
         "auto for the better one that is there.",
         STAGES,
     ),
