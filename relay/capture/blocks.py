@@ -11,7 +11,6 @@ is done for many batches together, or a relay that handles 250 small batches a s
 """
 
 import struct
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +54,9 @@ _IPV6_VERSION = 0x60
 _UDP = 17
 _HOPS = 64
 """Of a packet that was just sent, as most systems do it; the real one of a received packet is not known."""
-_MAPPED = int.from_bytes(b"\0\0\xff\xff", sys.byteorder)
-"""The third word of an IPv4-mapped host; the two before it are 0."""
+_MAPPED = pack_address("0.0.0.0", 0)[8:20]
+"""What the host of an IPv4-mapped address begins with."""
+_MAPPED_WORDS = np.frombuffer(_MAPPED, np.uint32)
 _NO_HOSTS = np.zeros((0, 4), np.uint32)
 
 
@@ -138,11 +138,11 @@ class Stage:
 
     def add(self, length: Ints, address: Addresses, is_sent: bool, at_us: int) -> Part:
         """Make space for a batch. The caller copies the payloads to where the result says, before its next call."""
-        is_v6 = address[:, 4] != _MAPPED
-        is_v6 |= (address[:, 2] | address[:, 3]) != 0
-        has_v6 = bool(is_v6.any())
+        has_v6 = address[:, 2:5].tobytes() != _MAPPED * len(length)
+        is_v6 = (address[:, 2:5] != _MAPPED_WORDS).any(axis=1) if has_v6 else np.zeros(len(length), np.bool_)
         header = HEADER_V4_BYTES + is_v6 * (HEADER_V6_BYTES - HEADER_V4_BYTES) if has_v6 else HEADER_V4_BYTES
-        size = _BODY_BYTES[length] + header
+        body = _BODY_BYTES[length]
+        size = body + header
         end = size.cumsum()
         end += self._used
         self._used = int(end[-1])
@@ -152,7 +152,7 @@ class Stage:
         windows(self._buffer, "<i8")[end - 8] = size << 32
         part = Part(
             self._buffer,
-            payload_at=end - size + header,
+            payload_at=end - body,
             length=length,
             port=address[:, 0] >> np.uint32(16),
             host_v4=address[:, 5].copy(),
