@@ -1,4 +1,4 @@
-"""Copying runs of memory that a list of pieces names: what `sendmmsg` does with them, for a buffer of our own."""
+"""Copying pieces of memory that a list names: what `sendmmsg` does with them, for a buffer of our own."""
 
 from typing import Any
 
@@ -8,62 +8,64 @@ import numpy.typing as npt
 from relay.batch import ROW_BYTES
 from relay.columns import Bytes, Ints, places, windows
 
+MAX_LENGTHS = 8
+"""Up to here a gather for each length is the cheaper way (measured: 8 us each, and 10 for a power of two)."""
 _NOTHING = 15
 _POWER = np.array([_NOTHING, *(length.bit_length() - 1 for length in range(1, ROW_BYTES + 1))])
 """Exponent of the largest power of two that a length holds; no datagram is longer than a batch's row."""
+_BASE = 1 << 12
+_SPAN = 1 << 48
+"""All addresses that a process has (x86-64: 47 bits, arm64: 48) but the first page, where nothing is."""
 
 
 class _Memory:
-    """A stretch of this process's memory as numpy sees it: items of one type, one beginning at every byte."""
+    """This process's memory as numpy sees it: items of one size, one beginning at every byte."""
 
-    def __init__(self, start: int, count: int, typestr: str) -> None:
+    def __init__(self, size: int) -> None:
         self.__array_interface__ = {
-            "data": (start, True),
-            "shape": (count,),
-            "typestr": typestr,
+            "data": (_BASE, True),
+            "shape": (_SPAN,),
+            "typestr": f"|V{size}",
             "strides": (1,),
             "version": 3,
         }
 
 
-def copy_pieces(target: Bytes, target_at: Ints, pieces: npt.NDArray[np.uint64]) -> None:
+def copy_memory(target: Bytes, target_at: Ints, pointer: Ints, length: Ints) -> None:
     """Copy pieces of memory into a buffer.
 
-    A piece of 300 bytes is copied as its first 256 bytes and its last 256: so whatever the lengths, there are two
-    gathers per power of two and none per length. Measured 0.10 us for a datagram of two pieces and 320 bytes; byte by
-    byte, or in words of eight, it is ten times that.
+    Those of one length are copied together. Where there are many lengths, a piece of 300 bytes is copied as its first
+    256 bytes and its last 256: two gathers per power of two, and none per length. Measured 0.10 us for two pieces and
+    320 bytes; in words of eight bytes it is 1.5 us.
 
     Args:
         target_at: Where each piece goes, (p,).
-        pieces: Pointer and length, up to ROW_BYTES, of each, (p, 2); at least one. The caller keeps all alive.
+        pointer: Where each lies, (p,). The caller keeps all alive.
+        length: Bytes of each, up to ROW_BYTES, (p,); at least one piece.
     """
-    length = pieces[:, 1].astype(np.int64)
-    pointer = pieces[:, 0].astype(np.int64)
-    base = int(pointer.min())
-    span = int((pointer + length).max()) - base
-    pointer -= base
+    at = pointer - _BASE
+    lengths = np.bincount(length).nonzero()[0].tolist()
+    if len(lengths) <= MAX_LENGTHS:
+        for size in lengths:
+            if size:
+                which = places(length == size) if len(lengths) > 1 else slice(None)
+                windows(target, f"V{size}")[target_at[which]] = _items(size)[at[which]]
+        return
     power = _POWER[length]
-    for exponent in np.bincount(power).nonzero()[0].tolist():
-        if exponent == _NOTHING:
-            continue
+    for exponent in np.bincount(power)[:_NOTHING].nonzero()[0].tolist():
         size = 1 << exponent
         which = places(power == exponent)
-        source = _items(base, span, size)
-        to = windows(target, f"V{size}")
-        at, there, beyond = pointer[which], target_at[which], length[which] - size
-        to[there] = source[at]
-        to[there + beyond] = source[at + beyond]
+        source, to = _items(size), windows(target, f"V{size}")
+        begin, there, beyond = at[which], target_at[which], length[which] - size
+        to[there] = source[begin]
+        to[there + beyond] = source[begin + beyond]
 
 
-def read_heads(pointer: npt.NDArray[np.uint64], dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+def read_heads(pointer: Ints, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     """Read a record at each address, (n,). New array. The caller sees to it that so many bytes are there."""
-    if not len(pointer):
-        return np.zeros(0, dtype)
-    at = pointer.astype(np.int64)
-    base = int(at.min())
-    raw = _items(base, int(at.max()) - base + dtype.itemsize, dtype.itemsize)[at - base]
+    raw = _items(dtype.itemsize)[pointer - _BASE]
     return np.ascontiguousarray(raw).view(dtype)
 
 
-def _items(base: int, span: int, size: int) -> npt.NDArray[Any]:
-    return np.asarray(_Memory(base, span - size + 1, f"|V{size}"))
+def _items(size: int) -> npt.NDArray[Any]:
+    return np.asarray(_Memory(size))

@@ -33,7 +33,7 @@ class Pseudonyms:
 
     def of_sessions(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         """Return the pseudonyms of session ids, (n,): what `of("session", ...)` gives for their eight bytes."""
-        slot = (ids & _SLOT_MASK).astype(np.int64)
+        slot = ids.view(np.int64) & (SESSION_SLOTS - 1)
         found = self._stand_in[slot]
         is_missing = self._session[slot] != ids
         if is_missing.any():

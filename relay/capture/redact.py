@@ -11,9 +11,9 @@ import numpy.typing as npt
 from construct import Construct, FormatField, Renamed
 
 from protocol import dtypes, schemas
-from protocol.constants import DataSection, EntryKind, UpdateSection
+from protocol.constants import DataSection, EntryKind, Kind, UpdateSection
 from relay.capture.blocks import Blocks
-from relay.capture.scrub import BLANK
+from relay.capture.scrub import BLANK, hot_of
 from relay.columns import Bools, Bytes, Ints, expand, windows
 
 
@@ -56,8 +56,9 @@ class _Runs:
         return np.concatenate(self.start), np.concatenate(self.stop)
 
 
-def redact(blocks: Blocks, data: Ints, update: Ints) -> None:
-    """Blank every text of the DATA and UPDATE among the datagrams, which these list."""
+def redact(blocks: Blocks) -> None:
+    """Blank every text of the DATA and UPDATE among the datagrams."""
+    data, update = hot_of(blocks, Kind.DATA), hot_of(blocks, Kind.UPDATE)
     texts = _Runs()
     buffer = blocks.buffer
     end = blocks.payload_at + blocks.length

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol import dtypes, schemas
-from protocol.constants import Kind
+from protocol.constants import MAX_DATAGRAM_BYTES, Kind
 from relay.capture.blocks import Blocks
 from relay.capture.fields import OPTION_KEYS, PUBLIC_OPTIONS, Secrecy, field_paths, secrecy_of, spans_of
 from relay.capture.pseudonyms import Pseudonyms
@@ -20,53 +20,54 @@ from relay.columns import Bools, Ints, places, windows
 BLANK = ord("x")
 """What stands for a blanked letter: it can be read, and a name of it is still a name."""
 _HOT = {Kind.DATA: (schemas.DATA, dtypes.DATA_HEADER_DTYPE), Kind.UPDATE: (schemas.UPDATE, dtypes.UPDATE_HEADER_DTYPE)}
-_KIND_NUMBERS = {kind: int(kind) for kind in _HOT}
 
 
-def _secrets_of(kind: Kind) -> list[int]:
-    """Find the secrets in the header of a hot kind. Returns: their offsets, each of a u64 that names a session."""
-    schema, header = _HOT[kind]
-    prefix = f"{kind.name.lower()}."
-    offsets = []
-    for path in field_paths(schema, prefix[:-1]):
-        if secrecy_of(path) is Secrecy.SECRET:
-            name = path.removeprefix(prefix)
-            if name != "session" or header.fields is None or header["session"] != np.dtype("<u8"):
-                raise TypeError(f"{path} is secret, and nobody takes it out of a batch yet; permitted: session, u64")
-            offsets.append(int(header.fields["session"][1]))
-    return offsets
+def _secret_offset() -> int:
+    """Find the one secret of DATA and UPDATE, in their headers and at the same place in both: the session.
+
+    Raises: TypeError if there is another. Who adds one must take it out of a batch here.
+    """
+    offsets = set()
+    for kind, (schema, header) in _HOT.items():
+        prefix = kind.name.lower()
+        for path in field_paths(schema, prefix):
+            if secrecy_of(path) is Secrecy.SECRET:
+                name = path.removeprefix(f"{prefix}.")
+                if name != "session" or header.fields is None or header[name] != np.dtype("<u8"):
+                    raise TypeError(f"{path} is secret, and nobody takes it out of a batch; permitted: session, u64")
+                offsets.add(int(header.fields[name][1]))
+    if len(offsets) != 1:
+        raise TypeError(f"sessions are at {sorted(offsets)}; permitted: one place in DATA and UPDATE")
+    return offsets.pop()
 
 
-_SECRET_OFFSETS = {kind: _secrets_of(kind) for kind in _HOT}
+_SESSION_AT = _secret_offset()
+_HOT_BYTES = np.full(256, MAX_DATAGRAM_BYTES * 2)
+"""Bytes of a hot kind's header; of another kind more than it can have."""
+for _kind, (_, _header) in _HOT.items():
+    _HOT_BYTES[int(_kind)] = _header.itemsize
 
 
-def hot_of(blocks: Blocks, kinds: Ints, kind: Kind) -> Ints:
+def hot_of(blocks: Blocks, kind: Kind) -> Ints:
     """List the datagrams that are of a hot kind and have its whole header."""
-    _, header = _HOT[kind]
-    return places((kinds == _KIND_NUMBERS[kind]) & (blocks.length >= header.itemsize))
+    kinds = blocks.buffer[blocks.payload_at]
+    return places((kinds == int(kind)) & (blocks.length >= _HOT_BYTES[int(kind)]))
 
 
-def scrub(blocks: Blocks, pseudonyms: Pseudonyms, blank_texts: bool) -> tuple[Ints, Ints]:
+def scrub(blocks: Blocks, pseudonyms: Pseudonyms, blank_texts: bool) -> None:
     """Replace every secret of every payload.
 
     Args:
         blank_texts: Blank the texts of cold datagrams too; those of hot ones are `redact`'s.
-    Returns: which datagrams are DATA and which are UPDATE.
     """
-    if not len(blocks.length):
-        return blocks.length, blocks.length
-    kinds = blocks.buffer[blocks.payload_at].astype(np.int64)
-    kinds[blocks.length == 0] = 0
-    is_cold = np.ones(len(kinds), np.bool_)
-    data, update = hot_of(blocks, kinds, Kind.DATA), hot_of(blocks, kinds, Kind.UPDATE)
+    # the first byte of an empty payload is another's, but it is no whole header anyway
+    is_hot = _HOT_BYTES[blocks.buffer[blocks.payload_at]] <= blocks.length
+    session_at = blocks.payload_at + _SESSION_AT
+    if not is_hot.all():
+        session_at = session_at[is_hot]
+        _scrub_cold(blocks, ~is_hot, pseudonyms, blank_texts)
     words: npt.NDArray[Any] = windows(blocks.buffer, "<u8")
-    for kind, which in ((Kind.DATA, data), (Kind.UPDATE, update)):
-        is_cold[which] = False
-        for offset in _SECRET_OFFSETS[kind]:
-            at = blocks.payload_at[which] + offset
-            words[at] = pseudonyms.of_sessions(words[at])
-    _scrub_cold(blocks, is_cold, pseudonyms, blank_texts)
-    return data, update
+    words[session_at] = pseudonyms.of_sessions(words[session_at])
 
 
 def _scrub_cold(blocks: Blocks, is_cold: Bools, pseudonyms: Pseudonyms, blank_texts: bool) -> None:

@@ -5,25 +5,60 @@ read it or sent it: when a datagram reached the socket is not known.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from protocol import dtypes
 from protocol.constants import Kind
 from relay.batch import ROW_BYTES, Batch, Outgoing
 from relay.capture.blocks import Addresses, Framer, Stage
 from relay.capture.choice import Choice
-from relay.capture.memory import copy_pieces, read_heads
+from relay.capture.memory import copy_memory, read_heads
 from relay.capture.pseudonyms import Pseudonyms
 from relay.capture.redact import redact
 from relay.capture.scrub import scrub
-from relay.columns import Ints, places
+from relay.columns import Ints, expand, places
 
 _HEAD = np.dtype({"names": ["kind", "session"], "formats": ["u1", "<u8"], "offsets": [0, 4], "itemsize": 12})
 """What DATA and UPDATE begin with alike. A received row has more bytes than that, whatever its length."""
-Pieces = npt.NDArray[np.uint64]
-"""(p, 2): pointer and length, as in `Outgoing`."""
+
+
+@dataclass
+class Pieces:
+    """Datagrams where they lie in memory. Axes: d datagrams, p pieces; whoever calls keeps them alive."""
+
+    pointer: Ints
+    """(p,)"""
+    length: Ints
+    """Bytes, (p,)."""
+    first: Ints | None = None
+    """Datagram i is pieces first[i] up to first[i + 1], (d + 1,). None: each is one piece."""
+
+    def lengths(self) -> Ints:
+        """Return the bytes of each datagram, (d,)."""
+        return self.length if self.first is None else np.add.reduceat(self.length, self.first[:-1])
+
+    def of(self, which: Ints) -> "Pieces":
+        """Select datagrams by their places, (n,)."""
+        if self.first is None:
+            return Pieces(self.pointer[which], self.length[which])
+        count = (self.first[1:] - self.first[:-1])[which]
+        datagram, k = expand(count)
+        members = self.first[which][datagram] + k
+        first = np.concatenate([np.zeros(1, np.int64), count.cumsum()])
+        return Pieces(self.pointer[members], self.length[members], first)
+
+    def begins(self) -> Ints:
+        """Return where each datagram begins in memory, (d,)."""
+        return self.pointer if self.first is None else self.pointer[self.first[:-1]]
+
+    def payload(self, i: int) -> bytes:
+        """Return one datagram."""
+        one = self.of(np.array([i]))
+        target = np.empty(int(one.length.sum()), np.uint8)
+        copy_memory(target, one.length.cumsum() - one.length, one.pointer, one.length)
+        return target.tobytes()
 
 
 class Tap:
@@ -56,81 +91,61 @@ class Tap:
 
     def on_received(self, batch: Batch, now: float) -> None:
         """Take in a received batch. Copies: the batch may be used again."""
-        count = batch.count
-        pieces = np.empty((count, 2), np.uint64)
-        start = batch.data.ctypes.data
-        pieces[:, 0] = np.arange(start, start + count * ROW_BYTES, ROW_BYTES, dtype=np.uint64)
-        pieces[:, 1] = np.minimum(batch.length[:count], ROW_BYTES)
-        self._take_in(pieces, np.arange(count + 1), batch.address[:count], False, now)
+        count, start = batch.count, batch.data.ctypes.data
+        pointer = np.arange(start, start + count * ROW_BYTES, ROW_BYTES)
+        length = np.minimum(batch.length[:count], ROW_BYTES).astype(np.int64)
+        self._take_in(Pieces(pointer, length), batch.address[:count], False, now)
 
     def on_sent(self, outgoing: Outgoing, now: float) -> None:
         """Take in what was sent. Call before the engine's next call."""
-        self._take_in(outgoing.pieces, outgoing.first_piece, outgoing.address, True, now)
+        numbers = np.ascontiguousarray(outgoing.pieces).view(np.int64)
+        pieces = Pieces(numbers[:, 0], numbers[:, 1], outgoing.first_piece)
+        self._take_in(pieces, outgoing.address, True, now)
 
     def complete(self) -> None:
         """Write all that was taken in as whole blocks."""
         if self._stage.is_empty:
             return
         blocks = self._stage.take()
-        data, update = scrub(blocks, self._pseudonyms, self._redact_text)
+        scrub(blocks, self._pseudonyms, self._redact_text)
         if self._redact_text:
-            redact(blocks, data, update)
+            redact(blocks)
         self._framer.write_headers(blocks)
         self._write(blocks.buffer.data)
 
-    def _take_in(self, pieces: Pieces, first: Ints, address: Addresses, is_sent: bool, now: float) -> None:
-        if self._choice is None:
-            self._add(pieces, first, address, is_sent, now)
+    def _take_in(self, pieces: Pieces, address: Addresses, is_sent: bool, now: float) -> None:
+        if not len(address):
             return
-        which = self._chosen(self._choice, pieces, first, address, is_sent, now)
+        if self._choice is None:
+            self._add(pieces, address, is_sent, now)
+            return
+        which = self._chosen(self._choice, pieces, address, is_sent, now)
         for _, payload, to, was_sent, then in self._choice.released:
             data = np.frombuffer(payload, np.uint8)
-            self._add(np.array([[data.ctypes.data, len(data)]], np.uint64), np.arange(2), to[None, :], was_sent, then)
+            self._add(Pieces(np.array([data.ctypes.data]), np.array([len(data)])), to[np.newaxis], was_sent, then)
         self._choice.released.clear()
-        members, first = _select_runs(first, which)
-        self._add(pieces[members], first, address[which], is_sent, now)
+        if len(which):
+            self._add(pieces.of(which), address[which], is_sent, now)
 
-    def _add(self, pieces: Pieces, first: Ints, address: Addresses, is_sent: bool, now: float) -> None:
-        """Copy datagrams that are runs of pieces, as in `Outgoing`, into the stage."""
-        if not len(address):
-            return
-        behind = np.zeros(len(pieces) + 1, np.int64)
-        pieces[:, 1].cumsum(out=behind[1:], dtype=np.int64)
-        begin = behind[first]
-        length = begin[1:] - begin[:-1]
-        if not self._stage.has_room(length):
+    def _add(self, pieces: Pieces, address: Addresses, is_sent: bool, now: float) -> None:
+        """Copy datagrams into the stage; there is at least one."""
+        length = pieces.lengths()
+        if not self._stage.has_room(len(length), int(length.sum())):
             self.complete()
         part = self._stage.add(length, address, is_sent, round((self._epoch_s + now) * 1e6))
-        shift = part.payload_at - begin[:-1]
-        if len(pieces) > len(length):
-            shift = shift.repeat(first[1:] - first[:-1])
-        copy_pieces(part.buffer, behind[:-1] + shift, pieces)
+        target_at = part.payload_at
+        if pieces.first is not None:
+            count = pieces.first[1:] - pieces.first[:-1]
+            before = pieces.length.cumsum() - pieces.length
+            target_at = before + (target_at - before[pieces.first[:-1]]).repeat(count)
+        copy_memory(part.buffer, target_at, pieces.pointer, pieces.length)
 
-    def _chosen(
-        self, choice: Choice, pieces: Pieces, first: Ints, address: Addresses, is_sent: bool, now: float
-    ) -> Ints:
+    def _chosen(self, choice: Choice, pieces: Pieces, address: Addresses, is_sent: bool, now: float) -> Ints:
         """List the datagrams that are wanted. Their first pieces have 12 bytes: a header, an answer, or a row."""
-        if not len(address):
-            return np.zeros(0, np.int64)
-        heads = read_heads(pieces[first[:-1], 0], _HEAD)
-        length = np.add.reduceat(pieces[:, 1], first[:-1])
+        heads = read_heads(pieces.begins(), _HEAD)
         kind, least = (Kind.UPDATE, dtypes.UPDATE_HEADER.size) if is_sent else (Kind.DATA, dtypes.DATA_HEADER.size)
-        is_hot = (heads["kind"] == int(kind)) & (length >= least)
+        is_hot = (heads["kind"] == int(kind)) & (pieces.lengths() >= least)
         wanted = is_hot & choice.of_sessions(heads["session"])
         for i in places(~is_hot).tolist():
-            payload = np.empty(int(length[i]), np.uint8)
-            run = pieces[first[i] : first[i + 1]]
-            copy_pieces(payload, (run[:, 1].cumsum() - run[:, 1]).astype(np.int64), run)
-            wanted[i] = choice.wants_cold(payload.tobytes(), address[i], is_sent, now)
+            wanted[i] = choice.wants_cold(pieces.payload(i), address[i], is_sent, now)
         return places(wanted)
-
-
-def _select_runs(first: Ints, which: Ints) -> tuple[Ints, Ints]:
-    """Select runs: `first`, (d + 1,), says where each begins.
-
-    Returns: the members of the selected runs, and where each selected run begins among them, (m + 1,).
-    """
-    count = (first[1:] - first[:-1])[which]
-    begins = np.concatenate([np.zeros(1, np.int64), count.cumsum()])
-    members = np.arange(int(begins[-1])) + (first[which] - begins[:-1]).repeat(count)
-    return members, begins

@@ -106,9 +106,9 @@ def test_batches_of_different_times_and_directions_wait_together() -> None:
 def test_a_stage_says_when_it_is_full_and_takes_a_batch_larger_than_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STAGE_BYTES", 2_000)
     stage = Stage()
-    assert stage.has_room(np.array([1_000])) and not stage.has_room(np.array([1_000, 1_000]))
+    assert stage.has_room(1, 1_000) and not stage.has_room(2, 2_000)
     fill(stage, [b"a" * 1_000], [V4], False)
-    assert not stage.has_room(np.array([1_000]))
+    assert not stage.has_room(1, 1_000)
     stage.take()
     payloads = [bytes([n]) * 1_000 for n in range(4)]
     fill(stage, payloads, [V4] * 4, False)

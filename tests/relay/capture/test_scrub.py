@@ -144,4 +144,4 @@ def test_a_secret_that_no_column_takes_out_stops_the_import(monkeypatch: pytest.
     )
     monkeypatch.setitem(module._HOT, Kind.DATA, (grown, dtypes.dtype_of(grown.header.subcon)))
     with pytest.raises(TypeError, match=r"data\.ticket is secret"):
-        module._secrets_of(Kind.DATA)
+        module._secret_offset()
