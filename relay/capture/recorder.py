@@ -12,7 +12,7 @@ from relay.capture.tap import Tap
 from relay.world import World
 
 WRITE_EVERY_S = 0.25
-"""Longest time from a datagram to its file. The promise is a second; a quarter is as cheap (measured)."""
+"""Longest time from a datagram to its file. The promise is a second (chosen)."""
 
 
 class Recorder:

@@ -22,6 +22,8 @@ from relay.columns import Ints, expand, places
 
 _HEAD = np.dtype({"names": ["kind", "session"], "formats": ["u1", "<u8"], "offsets": [0, 4], "itemsize": 12})
 """What DATA and UPDATE begin with alike. A received row has more bytes than that, whatever its length."""
+COLD_PER_S = 6_000
+"""Cold datagrams per second that are looked into, as many at once: 2,000 HELLO, their CHALLENGEs, and as many joins."""
 
 
 @dataclass
@@ -88,6 +90,8 @@ class Tap:
         self._choice = choice
         self._redact_text = redact_text
         self._stage = Stage()
+        self._cold_left = float(COLD_PER_S)
+        self._now = 0.0
 
     def on_received(self, batch: Batch, now: float) -> None:
         """Take in a received batch. Copies: the batch may be used again."""
@@ -107,7 +111,7 @@ class Tap:
         if self._stage.is_empty:
             return
         blocks = self._stage.take()
-        scrub(blocks, self._pseudonyms, self._redact_text)
+        self._cold_left -= scrub(blocks, self._pseudonyms, self._redact_text, max(0, int(self._cold_left)))
         if self._redact_text:
             redact(blocks)
         self._framer.write_headers(blocks)
@@ -130,6 +134,8 @@ class Tap:
     def _add(self, pieces: Pieces, address: Addresses, is_sent: bool, now: float) -> None:
         """Copy datagrams into the stage; there is at least one."""
         length = pieces.lengths()
+        self._cold_left = min(float(COLD_PER_S), max(0.0, self._cold_left) + max(0.0, now - self._now) * COLD_PER_S)
+        self._now = now
         if not self._stage.has_room(len(length), int(length.sum())):
             self.complete()
         part = self._stage.add(length, address, is_sent, round((self._epoch_s + now) * 1e6))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocol import codec
-from protocol.constants import Kind
+from protocol.constants import DataSection, Kind
 from relay.client import RelayClient
 from tests.relay.capture.captures import Packet, read_file
 from tests.tools.commands import serving, tickrelay
@@ -162,3 +162,33 @@ def test_a_home_folder_can_be_written_as_a_tilde(tmp_path: Path, monkeypatch: py
     assert read_file(tmp_path / "a.pcapng") == []
     head = (tmp_path / "a.pcapng").read_bytes()
     assert b"are pseudonyms" in head and os.fsencode(tmp_path) not in head
+
+
+# --- What a capture is for
+
+
+@needs_kill
+@pytest.mark.parametrize("options", [[], ["--redact-text"]])
+def test_a_session_of_a_capture_can_be_followed_and_replayed(tmp_path: Path, options: list[str]) -> None:
+    pytest.importorskip("scapy", reason="the dump reads captures with scapy")
+    capture = str(tmp_path / "a.pcapng")
+    with serving(tmp_path, "--capture", capture, *options) as relay:
+        num_said = len(asyncio.run(talk(relay.port, 0.4)))
+        assert relay.end(signal.SIGTERM) == 0
+        port = str(relay.port)
+    story = tickrelay(tmp_path, "dump", capture, "--port", port, "--follow", "xxx" if options else "Ada")
+    assert story.returncode == 0, story.stderr
+    for word in ("HELLO", "CHALLENGE", "JOIN", "WELCOME", "BYE"):
+        assert word in story.stdout
+    with serving(tmp_path, "--capture", str(tmp_path / "again.pcapng")) as fresh:
+        to = f"127.0.0.1:{fresh.port}"
+        replayed = tickrelay(tmp_path, "dump", "--replay", capture, "--port", port, "--to", to, "--speed", "4")
+        assert replayed.returncode == 0, replayed.stderr
+        assert fresh.end(signal.SIGTERM) == 0
+    messages = set()
+    for packet in read_file(tmp_path / "again.pcapng"):
+        value = codec.decode(packet.payload)
+        if packet.payload[0] == Kind.DATA:
+            sections = value.sections  # type: ignore[union-attr]
+            messages |= {section.body.header.message_id for section in sections if section.type == DataSection.MESSAGE}
+    assert len(messages) == num_said

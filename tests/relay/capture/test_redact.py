@@ -28,7 +28,7 @@ def redacted(payloads: list[bytes]) -> list[bytes]:
     for at, data in zip(part.payload_at.tolist(), payloads, strict=True):
         part.buffer[at : at + len(data)] = np.frombuffer(data, np.uint8)
     blocks = stage.take()
-    scrub(blocks, NAMES, blank_texts=True)
+    scrub(blocks, NAMES, blank_texts=True, max_cold=10_000)
     redact(blocks)
     ends = zip(blocks.payload_at.tolist(), blocks.length.tolist(), strict=True)
     return [blocks.buffer[at : at + length].tobytes() for at, length in ends]

@@ -23,14 +23,14 @@ NAMES = Pseudonyms(bytes(range(32)))
 ADDRESS = np.frombuffer(pack_address("10.0.0.1", 1000), np.uint32)
 
 
-def scrubbed(payloads: list[bytes], blank_texts: bool = False) -> list[bytes]:
+def scrubbed(payloads: list[bytes], blank_texts: bool = False, max_cold: int = 10_000) -> list[bytes]:
     """Scrub payloads as one batch."""
     stage = Stage()
     part = stage.add(np.array([len(data) for data in payloads]), np.tile(ADDRESS, (len(payloads), 1)), False, 0)
     for at, data in zip(part.payload_at.tolist(), payloads, strict=True):
         part.buffer[at : at + len(data)] = np.frombuffer(data, np.uint8)
     blocks = stage.take()
-    scrub(blocks, NAMES, blank_texts)
+    scrub(blocks, NAMES, blank_texts, max_cold)
     ends = zip(blocks.payload_at.tolist(), blocks.length.tolist(), strict=True)
     return [blocks.buffer[at : at + length].tobytes() for at, length in ends]
 
@@ -110,6 +110,16 @@ def test_a_cut_datagram_shows_no_part_of_a_secret() -> None:
             for _, start, stop in secrets_of(cut):
                 if stop - start >= 4 and cut[start:stop].strip(b"\0\xff"):
                     assert clean[start:stop] != cut[start:stop]
+
+
+def test_beyond_the_number_that_is_looked_into_only_kind_and_shard_are_left() -> None:
+    rng = Random(3)
+    cold = [random_datagram(rng, kind)[0] for kind in set(Kind) - {Kind.DATA, Kind.UPDATE} for _ in range(3)]
+    hot = [random_datagram(rng, Kind.DATA)[0] for _ in range(5)]
+    payloads = [*cold[:10], *hot, *cold[10:], b"", b"\x63"]
+    whole, cut = scrubbed(payloads), scrubbed(payloads, max_cold=10)
+    assert cut[:15] == whole[:15]
+    assert cut[15:] == [data[:2] + bytes(max(0, len(data) - 2)) for data in payloads[15:]]
 
 
 def test_texts_of_cold_datagrams_are_blanked_if_asked_for() -> None:

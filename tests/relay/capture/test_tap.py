@@ -8,6 +8,7 @@ from protocol.constants import MAX_DATAGRAM_BYTES, Kind
 from relay.addresses import pack_address, unpack_address
 from relay.batch import ROW_BYTES, Batch
 from relay.capture import blocks as blocks_module
+from relay.capture import tap as tap_module
 from relay.capture.blocks import Framer
 from relay.capture.pseudonyms import Pseudonyms
 from relay.capture.scrub import scrub_datagram
@@ -99,6 +100,24 @@ def test_a_row_is_read_no_further_than_it_goes() -> None:
     tap.on_received(batch, 0.0)
     tap.complete()
     assert [len(packet.payload) for packet in read(HEAD + memory.blocks)] == [ROW_BYTES]
+
+
+def test_a_flood_of_cold_datagrams_is_captured_but_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tap_module, "COLD_PER_S", 100)
+    memory = Memory()
+    tap = Tap(Framer(*RELAY), Pseudonyms(KEY), memory.write, epoch_s=EPOCH_S)
+    ping = codec.encode(Kind.PING, shard=7, nonce=2**63)
+    for second in range(4):
+        batch = Batch(180)
+        for _ in range(180):
+            batch.append(ping, pack_address("10.0.0.1", 1))
+        tap.on_received(batch, float(second))
+        tap.complete()
+    packets = read(HEAD + memory.blocks)
+    assert len(packets) == 4 * 180 and {len(packet.payload) for packet in packets} == {len(ping)}
+    is_whole = [packet.payload[2:6] == b"TKRL" for packet in packets]
+    assert [sum(is_whole[n : n + 180]) for n in range(0, 720, 180)] == [100] * 4
+    assert all(packet.payload[:2] == ping[:2] for packet in packets)
 
 
 def test_nothing_is_nothing() -> None:
