@@ -225,7 +225,7 @@ def test_random_items_and_plans_make_the_same_datagrams_and_records() -> None:
         engine.world.rooms.table.num_pages[clients[0].room_row] = 16
 
     twins.each(set_shape)
-    for _ in range(scaled(200, 4_000)):
+    for _ in range(scaled(60, 4_000)):
         items = random_items(rng, rows, bodies)
         items.last[items.order == 3] %= 16
         allowed = np.zeros(twins.columns.world.sessions.table.rows, np.int64)
