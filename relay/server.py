@@ -75,7 +75,7 @@ class RelayServer:
         self.config = config
         build_stages = select_stages(stages)
         if must_compile(stages):
-            log.info("compiling the fast stages: once for this version, some 20 s")
+            log.info("compiling the fast stages: once for this version, some 40 s")
         self.engine = Engine(config, secret, rng or random.SystemRandom(), build_stages)
         self.counters: Counter[str] = Counter()
         """exceptions_receive, exceptions_flush, exceptions_tick, exceptions_send, exceptions_shutdown,

@@ -288,7 +288,7 @@ def select_stages(name: str) -> Callable[[World], Stages]:
 
 
 def must_compile(name: str) -> bool:
-    """Tell whether building stages of that name will take some 20 s, for this version's were not compiled yet."""
+    """Tell whether building stages of that name will take some 40 s, for this version's were not compiled yet."""
     if name == "columns" or not _has_numba():
         return False
     try:
