@@ -121,6 +121,7 @@ def test_anything_for_anybody_with_losses() -> None:
         if rng.random() < 0.6:
             bench.tick(rng.randrange(1, 3))
     go_on(bench, clients, 40)
+    assert all(client.messages and client.signals for client in clients)
 
 
 def credit(client: Client) -> int:

@@ -116,13 +116,14 @@ def test_a_batch_in_another_order(order: str) -> None:
 
 
 def test_one_message_id_with_two_contents_in_datagrams_that_come_in_another_order() -> None:
-    """Found by the fuzz (seed 3): of two messages of one id in one pass, the columns take the one that arrived first,
-    the loops the one of the lower sequence number; so the members were sent another message.
+    """Found by the fuzz (seed 3): of two messages of one id in one pass the columns took the one that arrived first, the
+    loops that of the lower sequence number, so the members were sent another message. Both take the latter now.
     """
     bench, a, b = pair()
     one, two = (a.data(a.message(payload, message_id=a.message_id + 1)) for payload in (b"lower seq", b"other"))
     bench.receive(two, one)
     go_on(bench, a, b)
+    assert [payload for _, payload in b.messages] == [b"lower seq"]
 
 
 @pytest.mark.parametrize("jump", [1, 2, 31, 32, 33, 62, 63, 64, 65, 66, 127, 128, 1000, 32_000, 32_767, 32_768, 65_535])
@@ -177,6 +178,7 @@ def test_log_cursors(cursor: int) -> None:
     bench.receive(b.data(b.message(b"one"), b.message(b"two")))
     bench.receive(a.data(log_cursor=cursor), b.data(log_cursor=cursor))
     bench.receive(a.data(log_cursor=3), a.data(log_cursor=cursor))
+    assert (bench.dropped().get("BAD_ACK", 0) > 0) == (not 2 <= cursor <= bench.engine.world.rooms.table.log_head[0])
     go_on(bench, a, b)
 
 
@@ -229,6 +231,7 @@ def test_unknown_sections_and_such_as_overrun() -> None:
         ):
             body = kind.to_bytes(1, "little") + claimed.to_bytes(2, "little") + bytes(real)
             bench.receive(a.data(body), a.data(a.state(b"x"), body[:120]), b.data())
+    assert bench.dropped()["BAD_SECTION"] > 50
     go_on(bench, a, b)
 
 
@@ -255,6 +258,8 @@ def test_state_headers_right_and_wrong() -> None:
         bench.receive(a.data(section(DataSection.STATE, body[: dtypes.STATE_HEADER.size + min(size, 1100)])))
     for size in range(dtypes.STATE_HEADER.size + 1):
         bench.receive(a.data(section(DataSection.STATE, bytes(size))), b.data(b.state(b"x")))
+    assert bench.dropped()["BAD_SECTION"] > 50
+    assert len(states(bench)) == 2
     go_on(bench, a, b)
 
 
@@ -327,6 +332,8 @@ def test_sample_times_are_clamped_alike(sample_ms: int) -> None:
     for _ in range(3):
         clock = bench.engine.world.clock_ms(bench.now)
         bench.receive(a.data(a.state(b"a", sample_ms=sample_ms)), b.data(b.state(b"b", sample_ms=clock - sample_ms)))
+        samples = bench.engine.world.entities.table.sample_ms[[a.entity(), b.entity()]]
+        assert (samples <= clock).all() and (samples >= clock - 1000).all()
         go_on(bench, a, b)
         bench.now += 3.7
 
@@ -372,6 +379,8 @@ def test_every_kind_there_can_be(size: int) -> None:
         kinds = range(start, start + 32)
         bench.receive(*[((bytes([kind]) + a.data()[0][1:] + bytes(1200))[:size], stranger) for kind in kinds], b.data())
         bench.flush()
+    not_taken = {0: "TOO_SHORT", 1: "TOO_SHORT", 1201: "TOO_LONG"}.get(size, "UNKNOWN_KIND")
+    assert bench.dropped()[not_taken] > 200
     go_on(bench, a, b)
 
 
@@ -398,17 +407,22 @@ def test_an_empty_batch() -> None:
     empty.receive()
     empty.flush()
     empty.tick()
+    assert (bench.dropped(), empty.dropped()) == ({}, {})
+    assert (bench.engine.num_sessions, empty.engine.num_sessions) == (2, 0)
 
 
 def test_a_batch_that_is_used_again_with_fewer_rows_and_a_full_one() -> None:
     bench, a, b = pair()
     batch = Batch(8)
+    before = bench.counted("datagrams_in")
     for count in (8, 3, 0, 8, 1):
         batch.clear()
         for _ in range(count):
             batch.append(*a.data(section(200, bytes(MAX_DATAGRAM_BYTES - 29))))
         bench.engine.receive(batch, bench.now)
         bench.flush()
+    assert bench.counted("datagrams_in") - before == 8 + 3 + 0 + 8 + 1
+    assert bench.dropped() == {}
     go_on(bench, a, b)
 
 

@@ -164,12 +164,15 @@ def test_ticks_left_out_and_slow_clients(num_ticks: int) -> None:
         table = engine.world.sessions.table  # type: ignore[attr-defined]
         table.tick_interval[[b.row, c.row]] = 2, 4
 
+    before = twins.tick_number
     for number in range(20):
         twins.each(slow_down)
         bench.receive(*write(a, {number % 4: b"%d" % number}))
         bench.now += num_ticks / 30
         bench.keep(twins.tick(bench.now, num_ticks))
         see(bench, a, b, c)
+    assert twins.tick_number - before == 20 * num_ticks
+    assert bench.engine.world.sessions.table.tick_interval[[b.row, c.row]].tolist() == [2, 4]
 
 
 @pytest.mark.parametrize("sample_ago_ms", [0, 1, 2, 3, 100, 509, 510, 511, 600, 999, 1001, -50])
@@ -181,6 +184,7 @@ def test_ages_of_states(sample_ago_ms: int) -> None:
         bench.receive(a.data(a.state(b"x", 0, clock - sample_ago_ms), section(200, b"")))
         bench.tick()
         see(bench, b)
+        assert b.table == {a.entity(): b"x"}
         bench.now += 0.013
 
 
