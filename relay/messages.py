@@ -146,7 +146,7 @@ class MessageIntake:
         header, _ = read_section_headers(received.source, sections, _HEADER_DTYPE)
         session = received.session[sections.datagram]
         message_id = extend_array(header["message_id"], sessions.table.message_accepted[session])
-        # of two that a client sent under one id, that of the datagram with the lower sequence number is taken
+        # of two that a client sent under one id, that of the lower sequence number is taken
         order = np.lexsort((sections.datagram, message_id, session))
         session, message_id = session[order], message_id[order]
         new = message_id > sessions.table.message_accepted[session]

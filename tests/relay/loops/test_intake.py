@@ -116,7 +116,7 @@ def test_a_batch_in_another_order(order: str) -> None:
 
 
 def test_one_message_id_with_two_contents_in_datagrams_that_come_in_another_order() -> None:
-    """Found by the fuzz (seed 3): of two messages of one id in one pass the columns took the one that arrived first, the
+    """Found by the fuzz (seed 3): of two messages of one id in one pass the columns took what arrived first, the
     loops that of the lower sequence number, so the members were sent another message. Both take the latter now.
     """
     bench, a, b = pair()
