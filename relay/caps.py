@@ -2,6 +2,7 @@
 
 from protocol.caps import Cap
 from relay import config, delivery, engine, lobby, log, messages, pacing, signals, stages
+from relay.capture import blocks, choice, files, tap
 
 _DEFAULT = config.RelayConfig()
 
@@ -166,5 +167,33 @@ CAPS: list[Cap] = [
         f"one update per {pacing.PROBE_S * 1000:.0f} ms until an ack comes",
         "signals_shed",
         "tests/relay/test_pacing.py",
+    ),
+    Cap(
+        "files of a capture",
+        f"{files.NUM_FILES}, together 256 MiB (`capture_max_mib`)",
+        "the oldest is removed",
+        "-",
+        "tests/relay/capture/test_files.py",
+    ),
+    Cap(
+        "captured bytes that wait to be written",
+        f"{blocks.STAGE_BYTES >> 20} MiB, or one batch if it is larger",
+        "written at once",
+        "-",
+        "tests/relay/capture/test_blocks.py",
+    ),
+    Cap(
+        "captured handshakes, PINGs and BYEs that are looked into",
+        f"{_number(tap.COLD_PER_S)} a second, as many at once",
+        "of the others only kind and shard are kept",
+        "-",
+        "tests/relay/capture/test_tap.py",
+    ),
+    Cap(
+        "datagrams of handshakes that a capture of one room or session holds back",
+        _number(choice.MAX_HELD),
+        "the oldest is not captured",
+        "-",
+        "tests/relay/capture/test_choice.py",
     ),
 ]

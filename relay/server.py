@@ -138,7 +138,8 @@ class RelayServer:
 
     def record(self, recorder: Recorder) -> None:
         """Capture what is received and sent from now on. Raises: RuntimeError if the relay is not running."""
-        recorder.begin(self.engine.world, self.address, time.time() - self._clock())
+        is_compiled = self.engine.stages_name == "compiled"
+        recorder.begin(self.engine.world, self.address, time.time() - self._clock(), is_compiled)
         self._recorder = recorder
 
     @property

@@ -3,6 +3,7 @@
     batches ─▶ tap: stage (payloads, in blocks) ─▶ scrub ─▶ redact ─▶ headers ─▶ files
                at once                             a few times a second
 
+With numba `relay/loops/framing.py` completes the common datagrams as it stages them; what it leaves goes the same way.
 All but `files` is sans-IO: columns in, bytes out. The server calls a `Recorder` with whole batches, and only if it has
 one.
 """

@@ -1,7 +1,7 @@
 """Datagrams as pcapng blocks: one Enhanced Packet Block each, of raw IP, side by side in one buffer.
 
 A well-kept library (python-pcapng 2.1) takes 18 us to write a packet; a player-tick, which is two packets, costs the
-relay 5. So the three block types that are needed are written here, in numpy, and the tests read them with that library
+relay 4 to 6. So the three block types that are needed are written here, in numpy, and the tests read them with that library
 and with Wireshark's. Layout: draft-ietf-opsawg-pcapng, RFC 791, RFC 8200, RFC 768.
 
     block header 28 │ IPv4 20 or IPv6 40 │ UDP 8 │ payload │ zeros to a multiple of 4 │ block length 4
@@ -12,12 +12,14 @@ is done for many batches together: a batch of one datagram then costs 25 us, and
 
 import struct
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from relay.addresses import pack_address
 from relay.batch import ROW_BYTES
+from relay.capture.pieces import Pieces
 from relay.columns import Bools, Bytes, Ints, places, windows
 
 SECTION_BLOCK = 0x0A0D0D0A
@@ -27,10 +29,10 @@ _BYTE_ORDER = 0x1A2B3C4D
 _LINK_RAW = 101
 """LINKTYPE_RAW: a packet begins with its IPv4 or IPv6 header."""
 _OPTION_END, _OPTION_COMMENT, _OPTION_INTERFACE_NAME, _OPTION_APPLICATION = 0, 1, 2, 4
-_TRAILER_BYTES = 4
+TRAILER_BYTES = 4
 _LENGTHS = np.arange(ROW_BYTES + 1)
 """All lengths that a payload can have; most of a header follows from it, and is looked up."""
-_BODY_BYTES = (_LENGTHS + 3 & ~3) + _TRAILER_BYTES
+_BODY_BYTES = (_LENGTHS + 3 & ~3) + TRAILER_BYTES
 """Bytes of a block behind its headers, by the payload's length."""
 STAGE_BYTES = 1 << 20
 """Bytes that wait to be completed. A batch that is larger makes room for itself (256 and 512 KiB cost more)."""
@@ -82,7 +84,6 @@ def _block(kind: int, body: bytes) -> bytes:
 class Part:
     """What one batch has in a stage. Axes: d datagrams, k of them IPv6."""
 
-    buffer: Bytes
     payload_at: Ints
     """Where each payload begins in `buffer`, (d,); multiples of 4."""
     length: Ints
@@ -102,7 +103,7 @@ class Part:
 
 @dataclass
 class Blocks:
-    """Packet blocks, side by side; columns as in `Part`."""
+    """Packet blocks, side by side. The columns are those of `Part`, of what is still to be completed."""
 
     buffer: Bytes
     payload_at: Ints
@@ -118,8 +119,30 @@ class Blocks:
     """`at_us` in two words, (d,)."""
 
 
+def most_bytes(num_datagrams: int, num_bytes: int) -> int:
+    """Bytes that blocks of datagrams with so many bytes together may have."""
+    return num_bytes + num_datagrams * (HEADER_V6_BYTES + 3 + TRAILER_BYTES)
+
+
+class Staging(Protocol):
+    """Where datagrams wait as blocks until many are written together."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        ...
+
+    def add(self, pieces: Pieces, address: Addresses, is_sent: bool, at_us: int) -> bool:
+        """Copy a batch of one datagram and more, unless it must wait until `take` has made room: then False."""
+        ...
+
+    def take(self) -> Blocks:
+        """Return all that waits, as one; the buffer is written to again at the next `add`."""
+        ...
+
+
 class Stage:
-    """Space for blocks that are not complete yet."""
+    """Space for blocks whose payloads are there and whose headers are not."""
 
     def __init__(self) -> None:
         self._buffer = np.empty(STAGE_BYTES, np.uint8)
@@ -131,13 +154,11 @@ class Stage:
         """Whether nothing waits."""
         return not self._parts
 
-    def has_room(self, num_datagrams: int, num_bytes: int) -> bool:
-        """Tell whether so many datagrams of so many bytes together still fit."""
-        at_most = num_bytes + num_datagrams * (HEADER_V6_BYTES + 3 + _TRAILER_BYTES)
-        return self._used + at_most <= len(self._buffer)
-
-    def add(self, length: Ints, address: Addresses, is_sent: bool, at_us: int) -> Part:
-        """Make space for a batch. The caller copies the payloads to where the result says, before its next call."""
+    def add(self, pieces: Pieces, address: Addresses, is_sent: bool, at_us: int) -> bool:
+        """See `Staging`."""
+        length = pieces.lengths()
+        if not self._has_room(length):
+            return False
         has_v6 = address[:, 2:5].tobytes() != _MAPPED * len(length)
         is_v6 = (address[:, 2:5] != _MAPPED_WORDS).any(axis=1) if has_v6 else np.zeros(len(length), np.bool_)
         header = HEADER_V4_BYTES + is_v6 * (HEADER_V6_BYTES - HEADER_V4_BYTES) if has_v6 else HEADER_V4_BYTES
@@ -146,12 +167,9 @@ class Stage:
         end = size.cumsum()
         end += self._used
         self._used = int(end[-1])
-        if self._used > len(self._buffer):  # only if nothing waits: see has_room
-            self._buffer = np.empty(self._used, np.uint8)
         # the last eight bytes of each block: padding, or what the payload overwrites later, and the block's length
         windows(self._buffer, "<i8")[end - 8] = size << 32
         part = Part(
-            self._buffer,
             payload_at=end - body,
             length=length,
             port=address[:, 0] >> np.uint32(16),
@@ -162,10 +180,18 @@ class Stage:
             at_us=at_us,
         )
         self._parts.append(part)
-        return part
+        pieces.copy_to(self._buffer, part.payload_at)
+        return True
+
+    def _has_room(self, length: Ints) -> bool:
+        """Tell whether datagrams fit behind what waits; if nothing waits, see to it."""
+        most = most_bytes(len(length), int(length.sum()))
+        if self._used + most > len(self._buffer) and self.is_empty:
+            self._buffer = np.empty(most, np.uint8)
+        return self._used + most <= len(self._buffer)
 
     def take(self) -> Blocks:
-        """Return all that waits, as one; the buffer may be written to again after the next `add`."""
+        """See `Staging`."""
         parts, self._parts = self._parts, []
         used, self._used = self._used, 0
         counts = [len(part.length) for part in parts]
@@ -191,12 +217,16 @@ class Framer:
         own = np.frombuffer(pack_address(host, port), np.uint32)
         self._port = np.uint32(own[0] >> np.uint32(16))
         self._host_v4 = own[5]
-        self._host_v6 = own[2:6]
+        self._host_v6 = own[2:6].copy()  # writable, like all arrays that a loop is given
         self._template_v4 = _template_v4()
         self._template_v6 = _template_v6()
         ip_sums = self._template_v4[:, _BLOCK_WORDS : _BLOCK_WORDS + 5]
         self._sum_v4 = _halves(ip_sums).sum(axis=1) + _halves(self._host_v4)
         """Sum of an IPv4 header without the player's host, by the payload's length."""
+
+    def own(self) -> tuple[Any, ...]:
+        """Return what all headers are made of: `loops.framing.Own`."""
+        return self._port, self._host_v4, self._host_v6, self._template_v4, self._template_v6, self._sum_v4
 
     def write_headers(self, blocks: Blocks) -> None:
         """Write block, IP and UDP headers before all payloads, which must be final: IPv6 sums them up."""

@@ -24,8 +24,10 @@ class Pseudonyms:
         if len(key) != KEY_BYTES:
             raise ValueError(f"key has {len(key)} bytes; permitted: {KEY_BYTES}")
         self._key = key
-        self._session = ~np.arange(SESSION_SLOTS, dtype=np.uint64)  # no id that belongs into its slot
-        self._stand_in = np.zeros(SESSION_SLOTS, np.uint64)
+        self.session = ~np.arange(SESSION_SLOTS, dtype=np.uint64)  # no id that belongs into its slot
+        """Remembered sessions, by slot."""
+        self.stand_in = np.zeros(SESSION_SLOTS, np.uint64)
+        """Their pseudonyms."""
 
     def of(self, name: str, value: bytes) -> bytes:
         """Return the pseudonym of a field's value: as many bytes, another for each name of a field."""
@@ -34,15 +36,15 @@ class Pseudonyms:
     def of_sessions(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         """Return the pseudonyms of session ids, (n,): what `of("session", ...)` gives for their eight bytes."""
         slot = ids.view(np.int64) & (SESSION_SLOTS - 1)
-        found = self._stand_in[slot]
-        is_missing = self._session[slot] != ids
+        found = self.stand_in[slot]
+        is_missing = self.session[slot] != ids
         if is_missing.any():
             # once per session, and for ids that nobody was given: a flood of those costs a hash each
             missing, which = np.unique(ids[is_missing], return_inverse=True)
             made = np.array([self._of_session(session) for session in missing.tolist()], np.uint64)
             found[is_missing] = made[which]
             new = (missing & _SLOT_MASK).astype(np.int64)
-            self._session[new], self._stand_in[new] = missing, made
+            self.session[new], self.stand_in[new] = missing, made
         return found
 
     def _of_session(self, session: int) -> int:

@@ -4,7 +4,7 @@ What is taken in waits at most a quarter of a second, then it is the system's: a
 """
 
 from relay.batch import Batch, Outgoing
-from relay.capture.blocks import Framer
+from relay.capture.blocks import Framer, Stage, Staging
 from relay.capture.choice import Choice
 from relay.capture.files import CaptureFiles
 from relay.capture.pseudonyms import Pseudonyms
@@ -37,22 +37,32 @@ class Recorder:
         self._tap: Tap | None = None
         self._write_at = 0.0
 
-    def begin(self, world: World, address: tuple[str, int], epoch_s: float) -> None:
+    def begin(self, world: World, address: tuple[str, int], epoch_s: float, is_compiled: bool = False) -> None:
         """Capture from now on.
 
         Args:
             address: Host and port that the relay is bound to.
             epoch_s: Seconds since 1970 at which the relay's monotonic clock was 0.
+            is_compiled: Whether the engine's stages are; then numba is there and works.
         """
+        framer = Framer(*address)
         choice = Choice(world, self._room, self._seat) if self._room or self._seat else None
         self._tap = Tap(
-            Framer(*address),
+            framer,
             self._pseudonyms,
             self._files.write,
             epoch_s=epoch_s,
             choice=choice,
             redact_text=self._redact_text,
+            stage=self._build_stage(framer, is_compiled),
         )
+
+    def _build_stage(self, framer: Framer, is_compiled: bool) -> Staging:
+        if not is_compiled:
+            return Stage()
+        from relay.loops import framing, jit
+
+        return jit.with_whole_cache(lambda: framing.LoopStage(framer, self._pseudonyms, self._redact_text))
 
     def on_received(self, batch: Batch, now: float) -> None:
         """Capture what arrived. Raises: OSError if the disk is full or gone."""

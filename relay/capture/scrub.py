@@ -42,17 +42,18 @@ def _secret_offset() -> int:
     return offsets.pop()
 
 
-_SESSION_AT = _secret_offset()
-_HOT_BYTES = np.full(256, MAX_DATAGRAM_BYTES * 2)
+SESSION_AT = _secret_offset()
+"""Where the session stands in a hot kind's header."""
+HOT_BYTES = np.full(256, MAX_DATAGRAM_BYTES * 2)
 """Bytes of a hot kind's header; of another kind more than it can have."""
 for _kind, (_, _header) in _HOT.items():
-    _HOT_BYTES[int(_kind)] = _header.itemsize
+    HOT_BYTES[int(_kind)] = _header.itemsize
 
 
 def hot_of(blocks: Blocks, kind: Kind) -> Ints:
     """List the datagrams that are of a hot kind and have its whole header."""
     kinds = blocks.buffer[blocks.payload_at]
-    return places((kinds == int(kind)) & (blocks.length >= _HOT_BYTES[int(kind)]))
+    return places((kinds == int(kind)) & (blocks.length >= HOT_BYTES[int(kind)]))
 
 
 def scrub(blocks: Blocks, pseudonyms: Pseudonyms, blank_texts: bool, max_cold: int) -> int:
@@ -64,8 +65,8 @@ def scrub(blocks: Blocks, pseudonyms: Pseudonyms, blank_texts: bool, max_cold: i
     Returns: how many cold datagrams there were.
     """
     # the first byte of an empty payload is another's, but it is no whole header anyway
-    is_hot = _HOT_BYTES[blocks.buffer[blocks.payload_at]] <= blocks.length
-    session_at = blocks.payload_at + _SESSION_AT
+    is_hot = HOT_BYTES[blocks.buffer[blocks.payload_at]] <= blocks.length
+    session_at = blocks.payload_at + SESSION_AT
     cold = places(~is_hot)
     if len(cold):
         session_at = session_at[is_hot]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from protocol import schemas
-from protocol.client.outbox import MAX_WAITING_BYTES, Outbox, OutboxFull
+from protocol.client.outbox import LAST_BYTES, MAX_WAITING_BYTES, Outbox, OutboxFull
 from protocol.client.parcel import Parcel
 from protocol.constants import MAX_MESSAGE_BYTES, Target
 
@@ -177,3 +177,13 @@ def test_when_too_much_waits_no_more_is_taken_until_some_is_acknowledged(sender:
     sender.outbox.on_acked(1, 0, 1000)
     sender.queue(b"x")
     assert sender.outbox.num_waiting == 4096
+
+
+@pytest.mark.parametrize("num_bytes", [20_000, 30_000])
+def test_a_large_message_ends_in_a_small_fragment_which_costs_little_to_repeat(sender: Sender, num_bytes: int) -> None:
+    payload = bytes(range(256)) * (num_bytes // 256)
+    sender.queue(payload)
+    pieces = sender.send(1.0)
+    bodies = [piece.payload for piece in pieces]
+    assert b"".join(bodies) == payload
+    assert len(bodies[-1]) <= LAST_BYTES < min(len(body) for body in bodies[:-2])

@@ -7,11 +7,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import numpy as np
 import pcapng
 from pcapng.blocks import EnhancedPacket
 
 from relay.batch import Batch, Outgoing
-from relay.capture.blocks import build_file_head
+from relay.capture.blocks import Blocks, Staging, build_file_head
+from relay.capture.pieces import Pieces
 from relay.capture.recorder import Recorder
 from tests.relay.bench import Bench, Datagram
 
@@ -87,13 +89,13 @@ def checksum(data: bytes) -> int:
 class CapturedBench(Bench):
     """A bench whose engine is captured, and which remembers what was really received and sent."""
 
-    def __init__(self, **recording: Any) -> None:
+    def __init__(self, is_compiled: bool = False, **recording: Any) -> None:
         self.memory = Memory()
         self.recorder = Recorder(self.memory, KEY, **recording)  # type: ignore[arg-type]
         self.truth: list[tuple[bytes, bytes, bool]] = []
         """(payload, the player's address, sent by the relay) of every datagram, in order."""
         super().__init__()
-        self.recorder.begin(self.engine.world, RELAY, EPOCH_S)
+        self.recorder.begin(self.engine.world, RELAY, EPOCH_S, is_compiled)
 
     def receive(self, *datagrams: Datagram) -> None:
         super().receive(*datagrams)
@@ -115,6 +117,21 @@ class CapturedBench(Bench):
         """End the capture and read it."""
         self.recorder.close()
         return read(HEAD + self.memory.blocks)
+
+
+def fill(stage: Staging, payloads: list[bytes], addresses: list[bytes], is_sent: bool = False, at_us: int = 0) -> bool:
+    """Add payloads to a stage as one batch."""
+    data = np.frombuffer(b"".join(payloads) or b"-", np.uint8)
+    length = np.array([len(payload) for payload in payloads])
+    pointer = data.ctypes.data + length.cumsum() - length
+    pieces = Pieces(np.column_stack([pointer, length]), np.arange(len(payloads) + 1))
+    return stage.add(pieces, np.frombuffer(b"".join(addresses), np.uint32).reshape(-1, 7), is_sent, at_us)
+
+
+def payloads_of(blocks: Blocks) -> list[bytes]:
+    """Cut the payloads out of blocks."""
+    places = zip(blocks.payload_at.tolist(), blocks.length.tolist(), strict=True)
+    return [blocks.buffer[at : at + length].tobytes() for at, length in places]
 
 
 def play(bench: Bench, rooms: int = 2, players: int = 3, rounds: int = 6, seed: int = 1) -> list[list[Any]]:

@@ -3,7 +3,6 @@
 import io
 from random import Random
 
-import numpy as np
 import pcapng
 import pytest
 from pcapng.blocks import InterfaceDescription, SectionHeader
@@ -11,7 +10,7 @@ from pcapng.blocks import InterfaceDescription, SectionHeader
 from relay.addresses import pack_address
 from relay.capture import blocks as module
 from relay.capture.blocks import Framer, Stage, build_file_head
-from tests.relay.capture.captures import HEAD, Packet, read
+from tests.relay.capture.captures import HEAD, Packet, fill, payloads_of, read
 
 V4 = pack_address("192.0.2.7", 50_001)
 V6 = pack_address("2001:db8::7", 50_002, 3)
@@ -20,17 +19,10 @@ V6 = pack_address("2001:db8::7", 50_002, 3)
 def framed(payloads: list[bytes], addresses: list[bytes], is_sent: bool = False, host: str = "10.0.0.1") -> bytes:
     """Frame payloads as one batch."""
     stage = Stage()
-    fill(stage, payloads, addresses, is_sent)
+    fill(stage, payloads, addresses, is_sent, at_us=5_000_000)
     blocks = stage.take()
     Framer(host, 24_545).write_headers(blocks)
     return blocks.buffer.tobytes()
-
-
-def fill(stage: Stage, payloads: list[bytes], addresses: list[bytes], is_sent: bool, at_us: int = 5_000_000) -> None:
-    table = np.frombuffer(b"".join(addresses), np.uint32).reshape(-1, 7)
-    part = stage.add(np.array([len(payload) for payload in payloads]), table, is_sent, at_us)
-    for at, payload in zip(part.payload_at.tolist(), payloads, strict=True):
-        part.buffer[at : at + len(payload)] = np.frombuffer(payload, np.uint8)
 
 
 def packets_of(data: bytes) -> list[Packet]:
@@ -106,12 +98,11 @@ def test_batches_of_different_times_and_directions_wait_together() -> None:
 def test_a_stage_says_when_it_is_full_and_takes_a_batch_larger_than_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STAGE_BYTES", 2_000)
     stage = Stage()
-    assert stage.has_room(1, 1_000) and not stage.has_room(2, 2_000)
-    fill(stage, [b"a" * 1_000], [V4], False)
-    assert not stage.has_room(1, 1_000)
-    stage.take()
+    assert fill(stage, [b"a" * 1_000], [V4])
     payloads = [bytes([n]) * 1_000 for n in range(4)]
-    fill(stage, payloads, [V4] * 4, False)
+    assert not fill(stage, payloads[:1], [V4]) and not fill(stage, payloads, [V4] * 4)
+    assert payloads_of(stage.take()) == [b"a" * 1_000]
+    assert fill(stage, payloads, [V4] * 4)
     blocks = stage.take()
     Framer("::", 24_545).write_headers(blocks)
     assert [packet.payload for packet in packets_of(blocks.buffer.tobytes())] == payloads

@@ -2,7 +2,6 @@
 
 from random import Random
 
-import numpy as np
 import pytest
 
 from protocol import codec, schemas
@@ -14,24 +13,22 @@ from relay.capture.fields import TEXT, Secrecy, secrecy_of, spans_of
 from relay.capture.pseudonyms import Pseudonyms
 from relay.capture.redact import redact
 from relay.capture.scrub import BLANK, scrub, scrub_datagram
+from tests.relay.capture.captures import fill, payloads_of
 from tests.tools.wireshark.samples import PAYLOADS, random_datagram
 
 NAMES = Pseudonyms(bytes(range(32)))
-ADDRESS = np.frombuffer(pack_address("10.0.0.1", 1000), np.uint32)
+ADDRESS = pack_address("10.0.0.1", 1000)
 HOT = (Kind.DATA, Kind.UPDATE)
 
 
 def redacted(payloads: list[bytes]) -> list[bytes]:
     """Scrub and redact payloads as one batch."""
     stage = Stage()
-    part = stage.add(np.array([len(data) for data in payloads]), np.tile(ADDRESS, (len(payloads), 1)), False, 0)
-    for at, data in zip(part.payload_at.tolist(), payloads, strict=True):
-        part.buffer[at : at + len(data)] = np.frombuffer(data, np.uint8)
+    fill(stage, payloads, [ADDRESS] * len(payloads))
     blocks = stage.take()
     scrub(blocks, NAMES, blank_texts=True, max_cold=10_000)
     redact(blocks)
-    ends = zip(blocks.payload_at.tolist(), blocks.length.tolist(), strict=True)
-    return [blocks.buffer[at : at + length].tobytes() for at, length in ends]
+    return payloads_of(blocks)
 
 
 def reference(data: bytes) -> bytes:

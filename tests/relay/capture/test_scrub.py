@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from random import Random
 
-import numpy as np
 import pytest
 from construct import Int64ul, Struct
 
@@ -17,22 +16,20 @@ from relay.capture.blocks import Stage
 from relay.capture.fields import PUBLIC_OPTIONS, Secrecy, secrecy_of, spans_of
 from relay.capture.pseudonyms import Pseudonyms
 from relay.capture.scrub import BLANK, scrub, scrub_datagram
+from tests.relay.capture.captures import fill, payloads_of
 from tests.tools.wireshark.samples import random_datagram
 
 NAMES = Pseudonyms(bytes(range(32)))
-ADDRESS = np.frombuffer(pack_address("10.0.0.1", 1000), np.uint32)
+ADDRESS = pack_address("10.0.0.1", 1000)
 
 
 def scrubbed(payloads: list[bytes], blank_texts: bool = False, max_cold: int = 10_000) -> list[bytes]:
     """Scrub payloads as one batch."""
     stage = Stage()
-    part = stage.add(np.array([len(data) for data in payloads]), np.tile(ADDRESS, (len(payloads), 1)), False, 0)
-    for at, data in zip(part.payload_at.tolist(), payloads, strict=True):
-        part.buffer[at : at + len(data)] = np.frombuffer(data, np.uint8)
+    fill(stage, payloads, [ADDRESS] * len(payloads))
     blocks = stage.take()
     scrub(blocks, NAMES, blank_texts, max_cold)
-    ends = zip(blocks.payload_at.tolist(), blocks.length.tolist(), strict=True)
-    return [blocks.buffer[at : at + length].tobytes() for at, length in ends]
+    return payloads_of(blocks)
 
 
 def secrets_of(data: bytes) -> Iterator[tuple[str, int, int]]:
