@@ -16,8 +16,12 @@
  * is its entity's id too, n % PER_ROOM. Its first DATA makes it known; nobody ever leaves. It acknowledges whatever was
  * sent up to the newest number, for it does not note what is missing: measure it where nothing is lost.
  *
- * floor PORT PLAYERS PER_ROOM STATE_BYTES TICK_RATE [SECONDS]: 127.0.0.1 only; port 0 for any. Prints "ready PORT".
- * Ends on SIGTERM, or after SECONDS.
+ * Messages and signals it does not know, but what a relay sends of them has a size and a number: with FILL_BYTES and
+ * FILL_PER_1000 every player is sent so many datagrams in a thousand ticks, each with one section of so many bytes, of a
+ * type that nobody knows and everybody skips (SPEC 3). What arrives is read as before.
+ *
+ * floor PORT PLAYERS PER_ROOM STATE_BYTES TICK_RATE [SECONDS [FILL_BYTES FILL_PER_1000]]: 127.0.0.1 only; port 0 for
+ * any. Prints "ready PORT". Ends on SIGTERM, or after SECONDS.
  */
 
 #define _GNU_SOURCE
@@ -56,6 +60,8 @@ enum {
     KIND_UPDATE = 17,
     SECTION_STATE = 1,
     SECTION_PAGE = 1,
+    SECTION_FILLER = 0xEE,      /* no revision has it */
+    MAX_FILL_PER_1000 = 64000,
     FLAG_NOTHING_RECEIVED = 1,
 };
 
@@ -123,6 +129,8 @@ _Static_assert(sizeof(struct page_section) == 3 + 13 + 3, "SPEC 8");
 static int num_players, per_room, state_bytes, page_ids, pages_per_room;
 static int64_t start_ns;
 static uint32_t tick_rate;
+static struct iovec filler;                     /* a section in place of messages and signals */
+static int fill_per_1000, fill_left;
 
 static struct sockaddr_in player_address[MAX_PLAYERS];
 static uint8_t player_shard[MAX_PLAYERS];
@@ -331,21 +339,30 @@ static void gather(int player, const struct iovec *body, uint32_t tick, int64_t 
     send_message[row].msg_hdr.msg_name = &player_address[player];
 }
 
-/* Send every player its room's datagrams. Between two calls the socket is drained, or its buffer would overflow while
- * thousands are sent; what came counts for the next tick. */
+/* Send a player a datagram, now or with the next ones. Between two calls the socket is drained, or its buffer would
+ * overflow while thousands are sent; what came counts for the next tick. */
+static void send_one(int fd, int player, const struct iovec *body, uint32_t tick, int64_t now) {
+    gather(player, body, tick, now);
+    if (num_to_send == MAX_CALL) {
+        send_gathered(fd);
+        drain(fd);
+    }
+}
+
+/* Send every player its room's datagrams, and the fillers that are due. */
 static void send_all(int fd, uint32_t tick) {
     int64_t now = now_ns();
+    fill_left += fill_per_1000;
+    int num_fillers = fill_left / 1000;
+    fill_left %= 1000;
     for (int player = 0; player < num_players; player++) {
         int room = player / per_room;
         if (!player_known[player])
             continue;
-        for (int i = first_part[room]; i < first_part[room + 1]; i++) {
-            gather(player, &part[i], tick, now);
-            if (num_to_send == MAX_CALL) {
-                send_gathered(fd);
-                drain(fd);
-            }
-        }
+        for (int i = first_part[room]; i < first_part[room + 1]; i++)
+            send_one(fd, player, &part[i], tick, now);
+        for (int i = 0; i < num_fillers; i++)
+            send_one(fd, player, &filler, tick, now);
     }
     send_gathered(fd);
 }
@@ -411,6 +428,15 @@ static void run(int fd, int windows, int64_t end_ns) {
     }
 }
 
+/* Make the section that fills datagrams. */
+static void prepare_filler(int num_bytes) {
+    static uint8_t section[MAX_BODY_BYTES];
+    uint16_t length = num_bytes - SECTION_HEADER_BYTES;
+    section[0] = SECTION_FILLER;
+    memcpy(section + 1, &length, sizeof length);
+    filler = (struct iovec){.iov_base = section, .iov_len = num_bytes};
+}
+
 static int argument(char **argv, int number, int low, int high) {
     char *end;
     long value = strtol(argv[number], &end, 10);
@@ -422,8 +448,9 @@ static int argument(char **argv, int number, int low, int high) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6 && argc != 7) {
-        fprintf(stderr, "usage: floor PORT PLAYERS PER_ROOM STATE_BYTES TICK_RATE [SECONDS]\n");
+    if (argc != 6 && argc != 7 && argc != 9) {
+        fprintf(stderr, "usage: floor PORT PLAYERS PER_ROOM STATE_BYTES TICK_RATE"
+                        " [SECONDS [FILL_BYTES FILL_PER_1000]]\n");
         return 2;
     }
     int port = argument(argv, 1, 0, 65535);
@@ -431,7 +458,11 @@ int main(int argc, char **argv) {
     per_room = argument(argv, 3, 1, 256);
     state_bytes = argument(argv, 4, 1, MAX_STATE_BYTES);
     tick_rate = argument(argv, 5, 1, 240);
-    int seconds = argc == 7 ? argument(argv, 6, 1, 86400) : 86400;
+    int seconds = argc >= 7 ? argument(argv, 6, 1, 86400) : 86400;
+    if (argc == 9) {
+        prepare_filler(argument(argv, 7, SECTION_HEADER_BYTES, MAX_BODY_BYTES - (int)sizeof(struct update_header)));
+        fill_per_1000 = argument(argv, 8, 0, MAX_FILL_PER_1000);
+    }
     page_ids = PAGE_SPACE_BYTES / (state_bytes + ID_OVERHEAD_BYTES);
     page_ids = page_ids < MAX_PAGE_IDS ? page_ids : MAX_PAGE_IDS;
     pages_per_room = (per_room + page_ids - 1) / page_ids;

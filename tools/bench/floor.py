@@ -7,7 +7,10 @@ this machine's floor.
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+from protocol.dtypes import UPDATE_HEADER
 
 SOURCE = Path(__file__).with_name("floor.c")
 COMPILERS = ("cc", "gcc", "clang")
@@ -41,11 +44,30 @@ def compile_floor(folder: Path) -> Path:
     return program
 
 
+@dataclass(frozen=True)
+class Fill:
+    """What a relay sent of messages and signals, for the floor to send as much."""
+
+    datagrams_per_tick: float
+    """To each player."""
+    datagram_bytes: float
+    """UDP payload of each."""
+
+
 def floor_command(
-    program: Path, port: int, players: int, per_room: int, state_bytes: int, tick_rate: int, seconds: float
+    program: Path,
+    port: int,
+    players: int,
+    per_room: int,
+    state_bytes: int,
+    tick_rate: int,
+    seconds: float,
+    fill: Fill | None = None,
 ) -> list[str]:
     """Write the floor's command line. It ends by itself after `seconds`, if nobody ends it before."""
-    numbers = (port, players, per_room, state_bytes, tick_rate, max(1, round(seconds)))
+    numbers = [port, players, per_room, state_bytes, tick_rate, max(1, round(seconds))]
+    if fill is not None:
+        numbers += [round(fill.datagram_bytes) - UPDATE_HEADER.size, round(fill.datagrams_per_tick * 1000)]
     return [str(program), *map(str, numbers)]
 
 

@@ -43,6 +43,10 @@ class Row:
     state_age_p99_ms: float | None
     bytes_per_player_s: float | None
     """UDP payload, both ways."""
+    datagrams_per_player_tick: float | None = None
+    """Down."""
+    message_p99_ms: float | None = None
+    """Latency of messages, from the sender's clock to the receiver."""
     rss_mib: float | None
     saturated: bool
     cpu_percent: float | None
@@ -70,7 +74,8 @@ JSON_KEYS = (
     "saturated",
 )
 """What `--json` prints of every row. Rows of another shape than the plain one have `shape` too, or they could not be
-told apart, rows whose load was held up `bottlenecks`, and idle ones `cpu_percent`. `--save` writes all."""
+told apart, and `datagrams_per_player_tick`; rows with messages `message_p99_ms`, rows whose load was held up
+`bottlenecks`, and idle ones `cpu_percent`. `--save` writes all."""
 
 
 def measure_rounds(specs: Sequence[Spec], rounds: int, measure: Measure, tell: Callable[[str], None]) -> Measured:
@@ -135,11 +140,13 @@ def build_row(spec: Spec, by_round: Sequence[Figures | None], floor: Sequence[Fi
         name=str(spec.name),
         players=spec.players,
         shape=spec.shape,
-        us_per_player_tick=_median([cost for cost in costs if cost is not None]),
+        us_per_player_tick=_median(costs),
         ratio_to_floor=_median(ratios),
         delivered_share=_median(_all(found, "delivered_share")),
         state_age_p99_ms=_median(_all(found, "state_age_ms", "p99")),
         bytes_per_player_s=_median([sum(ways) for ways in zip(*(_all(found, "bytes_per_player_s", w) for w in WAYS))]),
+        datagrams_per_player_tick=_median([_datagrams(spec, figures) for figures in found]),
+        message_p99_ms=_median(_all(found, "message_latency_ms", "p99")),
         rss_mib=_median(_all(found, "relay", "rss_mib")),
         saturated=max([*relay_percents, *load_percents], default=0.0) > SATURATED_PERCENT,
         cpu_percent=_median(relay_percents),
@@ -155,6 +162,12 @@ def build_row(spec: Spec, by_round: Sequence[Figures | None], floor: Sequence[Fi
 def _us(spec: Spec, figures: Figures) -> float | None:
     """Return the cost per player and tick; an idle relay's is not one: it ticks, but nothing is sent in most ticks."""
     return None if spec.is_idle else _get(figures, "relay", "us_per_player_tick")
+
+
+def _datagrams(spec: Spec, figures: Figures) -> float | None:
+    """Return the datagrams that each player was sent in a tick."""
+    down = _get(figures, "datagrams_per_s", "down")
+    return down / (spec.num_rooms * spec.per_room * spec.tick_rate) if down is not None and spec.players else None
 
 
 def _failures(spec: Spec, figures: Figures) -> list[str]:
@@ -193,8 +206,9 @@ def _all(found: Sequence[Figures], *path: str) -> list[float]:
     return [value for figures in found if (value := _get(figures, *path)) is not None]
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _distinct(texts: Any) -> list[str]:
@@ -209,7 +223,13 @@ def rows_json(rows: Sequence[Row]) -> str:
     kept = []
     for row in rows:
         idle = row.us_per_player_tick is None
-        more = {"shape": row.shape, "bottlenecks": row.bottlenecks, "cpu_percent": row.cpu_percent if idle else None}
+        more = {
+            "shape": row.shape,
+            "datagrams_per_player_tick": row.datagrams_per_player_tick if row.shape else None,
+            "message_p99_ms": row.message_p99_ms,
+            "bottlenecks": row.bottlenecks,
+            "cpu_percent": row.cpu_percent if idle else None,
+        }
         always = {key: getattr(row, key) for key in JSON_KEYS}
         kept.append(always | {key: value for key, value in more.items() if value})
     return json.dumps({"rows": kept})

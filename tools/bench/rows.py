@@ -24,6 +24,8 @@ JOINS_PER_S = 1500
 """Asked of the load; a relay takes at most 2,000 HELLO a second (SPEC 12)."""
 PLANNED_JOINS_PER_S = 1000
 """What is planned for it."""
+SPREAD = "latency=20,jitter=40,loss=2"
+"""Mostly 20 to 150 ms each way, for jitter is a mean: acknowledgements out of step, which loopback hides."""
 MAX_DEFAULT_S = 240.0
 """A run without options takes at most this long."""
 
@@ -54,8 +56,12 @@ class Spec:
     signals: int = 0
     payload_bytes: int | None = None
     """Of each message and signal; None leaves it to the load."""
+    aim: str = "mixed"
+    """Whom words are for, see `tools.load.audience.Aim`."""
     joins_per_s: int = 0
     """Players who leave and join again meanwhile, of all together per second."""
+    weather: str = ""
+    """Network conditions of all players, as for `tickrelay lag`."""
     title: str = ""
     """What the shape stands for; empty for the plain one."""
     duration_s: float = DURATION_S
@@ -85,14 +91,19 @@ class Spec:
         """While thousands join they are slowed down; this long until all are at full rate."""
         return 2.0 + min(1.0, self.players / 4000)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether anybody sends messages or signals."""
+        return bool(self.messages or self.signals)
+
     def floor(self) -> "Spec":
-        """Return the floor's row of the same shape."""
-        return replace(self, name=Name.FLOOR)
+        """Return the floor's row of the same shape. It has no weather: it resends nothing, so loss makes it cheaper."""
+        return replace(self, name=Name.FLOOR, weather="", title="" if self.weather else self.title)
 
 
 def has_floor(spec: Spec) -> bool:
-    """Tell whether the floor can do that: it knows states only, and nobody leaves."""
-    return bool(spec.state_rate) and not (spec.messages or spec.signals or spec.joins_per_s)
+    """Tell whether the floor can do that: states, or as many bytes as a relay sent of words; and nobody leaves."""
+    return bool(spec.state_rate) != spec.has_words and not spec.joins_per_s
 
 
 def default_specs() -> list[Spec]:
@@ -109,23 +120,30 @@ def full_specs() -> list[Spec]:
         Spec(name=Name.COMPILED, players=64, per_room=64),
         Spec(name=Name.COMPILED, players=2000),
     ]
+    # the floor sends what the relay has sent, so it comes behind it
+    words = [
+        Spec(
+            name=Name.COMPILED,
+            players=players,
+            state_rate=0,
+            messages=2,
+            signals=30,
+            payload_bytes=64,
+            aim="others",
+            title="30 signals/s, 2 messages/s, no states",
+        )
+        for players in (1000, 4000)
+    ]
     others = [
         *[Spec(name=Name.BATCH, players=players) for players in (2000, 4000)],
         Spec(name=Name.UVLOOP, players=2000),
         Spec(name=Name.COMPILED, players=1000, messages=5, title="5 messages/s"),
         Spec(name=Name.COMPILED, players=4000, messages=5, title="5 messages/s"),
-        Spec(
-            name=Name.COMPILED,
-            players=500,
-            state_rate=0,
-            messages=2,
-            signals=30,
-            payload_bytes=64,
-            title="30 signals/s, 2 messages/s, no states",
-        ),
+        Spec(name=Name.COMPILED, players=4000, weather=SPREAD, title="20-150 ms, 2 % loss"),
         Spec(name=Name.COMPILED, players=4000, joins_per_s=2000, title="2,000 joins/s"),
     ]
     pairs = [row for spec in with_floor for row in (spec.floor(), spec)]
+    pairs += [row for spec in words for row in (spec, spec.floor())]
     return default_specs() + pairs + others + idle_specs()
 
 

@@ -22,7 +22,7 @@ from relay.engine import Engine
 from relay.stages import select_stages
 from relay.transport.libc import find_mmsg_calls
 from tools.bench.flood import START_TIMEOUT_S, free_port
-from tools.bench.floor import NoFloorError, compile_floor, floor_command, read_port
+from tools.bench.floor import Fill, NoFloorError, compile_floor, floor_command, read_port
 from tools.bench.machine import OWN_GROUP, Cores, on_core
 from tools.bench.rows import JOINS_PER_S, Name, Spec, planned_s
 from tools.ping import ping
@@ -66,6 +66,8 @@ class Runner:
         self._folder = folder
         self._environ = {name: text for name, text in environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
         self._floor: Path | None = None
+        self._fills: dict[Spec, Fill] = {}
+        """By the floor's row: what a relay sent in the same shape."""
 
     def why_not(self, name: Name) -> str | None:
         """Tell why rows of this name cannot be measured here; None if they can."""
@@ -90,7 +92,10 @@ class Runner:
         with self._serving(spec) as (port, pid):
             if not spec.players:
                 return _measure_alone(spec, pid)
-            return self._run_load(spec, port, pid)
+            figures = self._run_load(spec, port, pid)
+        if spec.has_words and spec.name is not Name.FLOOR and (fill := fill_of(spec, figures)):
+            self._fills[spec.floor()] = fill
+        return figures
 
     @contextlib.contextmanager
     def _serving(self, spec: Spec) -> Iterator[tuple[int, int]]:
@@ -101,7 +106,10 @@ class Runner:
             assert self._floor is not None
             num_players, seconds = spec.num_rooms * spec.per_room, _time_limit_s(spec) + SPARE_S
             shape = (num_players, spec.per_room, spec.state_bytes, spec.tick_rate, seconds)
-            command = floor_command(self._floor, 0, *shape)
+            fill = self._fills.get(spec)
+            if spec.has_words and fill is None:
+                raise MeasureError("the floor sends what a relay has sent, and none was measured before it")
+            command = floor_command(self._floor, 0, *shape, fill)
         else:
             port = free_port()
             command = relay_command(spec, port, self._folder / "secret")
@@ -173,6 +181,7 @@ def compile_stages() -> None:
 
 def load_command(spec: Spec, port: int, pid: int) -> list[str]:
     """Write the command line of the load of a row."""
+    is_floor = spec.name is Name.FLOOR
     options: dict[str, object] = {
         "host": HOST,
         "port": port,
@@ -181,8 +190,9 @@ def load_command(spec: Spec, port: int, pid: int) -> list[str]:
         # how often clients look for something to send, if not for states
         "rate": spec.state_rate or spec.tick_rate,
         "state-bytes": spec.state_bytes if spec.state_rate else 0,
-        "messages": spec.messages,
-        "signals": spec.signals,
+        "messages": 0 if is_floor else spec.messages,
+        "signals": spec.signals + (spec.messages if is_floor else 0),  # the floor acknowledges no message
+        "aim": spec.aim,
         "join-rate": JOINS_PER_S,
         "duration": spec.duration_s,
         "warm-up": spec.warm_up_s,
@@ -192,8 +202,19 @@ def load_command(spec: Spec, port: int, pid: int) -> list[str]:
         options |= {"message-bytes": spec.payload_bytes, "signal-bytes": spec.payload_bytes}
     if spec.joins_per_s:
         options["leaves"] = spec.joins_per_s
+    if spec.weather:
+        options["net"] = spec.weather
     command = [sys.executable, "-m", "tools.cli", "load", *_as_options(options), "--json"]
-    return [*command, "--floor"] if spec.name is Name.FLOOR else command
+    return [*command, "--floor"] if is_floor else command
+
+
+def fill_of(spec: Spec, figures: Figures) -> Fill | None:
+    """Read how much a relay sent to each player; None if nothing, or the load does not say."""
+    num_players = spec.num_rooms * spec.per_room
+    datagrams, num_bytes = (figures.get(name, {}).get("down") for name in ("datagrams_per_s", "bytes_per_s"))
+    if not datagrams or not num_bytes:
+        return None
+    return Fill(datagrams / num_players / spec.tick_rate, num_bytes / datagrams)
 
 
 def _as_options(options: Mapping[str, object]) -> list[str]:

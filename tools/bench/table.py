@@ -7,7 +7,8 @@ from tools.bench.results import Row
 
 HEADINGS = (
     "row", "players", "shape", "us per\nplayer-tick", "spread", "to\nfloor", "relay\nCPU %", "load\nCPU %",
-    "delivered", "state age\np99 ms", "bytes per\nplayer-s", "RSS\nMiB", "",
+    "delivered", "state age\np99 ms", "message\np99 ms", "bytes per\nplayer-s",
+    "datagrams\ndown", "RSS\nMiB", "",
 )  # fmt: skip
 _TEXT_COLUMNS = frozenset({0, 2, len(HEADINGS) - 1})
 """Aligned to the left; the others are numbers."""
@@ -15,7 +16,7 @@ _TEXT_COLUMNS = frozenset({0, 2, len(HEADINGS) - 1})
 Changes = Mapping[tuple[str, int, str], float]
 
 
-def table_text(rows: Sequence[Row], changed: Changes | None = None, width: int = 160) -> str:
+def table_text(rows: Sequence[Row], changed: Changes | None = None, width: int = 180) -> str:
     """Draw the table.
 
     Args:
@@ -50,7 +51,9 @@ def _cells(row: Row) -> list[str]:
         _number(row.load_cpu_percent, 1),
         _number(row.delivered_share, 4),
         _number(row.state_age_p99_ms, 1),
+        _number(row.message_p99_ms, 1),
         _number(row.bytes_per_player_s, 0),
+        _number(row.datagrams_per_player_tick, 2),
         _number(row.rss_mib, 0),
         _remark(row),
     ]

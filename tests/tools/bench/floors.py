@@ -15,7 +15,7 @@ import pytest
 
 from protocol import dtypes, schemas
 from protocol.constants import AckFlag, DataSection, Kind
-from tools.bench.floor import NoFloorError, compile_floor, floor_command, read_port
+from tools.bench.floor import Fill, NoFloorError, compile_floor, floor_command, read_port
 
 SHARD = 9
 TICK_RATE = 60
@@ -35,10 +35,15 @@ def program() -> Path:
 
 @contextmanager
 def floor(
-    players: int = 8, per_room: int = 8, state_bytes: int = 24, tick_rate: int = TICK_RATE, seconds: float = 60
+    players: int = 8,
+    per_room: int = 8,
+    state_bytes: int = 24,
+    tick_rate: int = TICK_RATE,
+    seconds: float = 60,
+    fill: Fill | None = None,
 ) -> Iterator["Floor"]:
     """Run a floor until the block ends."""
-    command = floor_command(program(), 0, players, per_room, state_bytes, tick_rate, seconds)
+    command = floor_command(program(), 0, players, per_room, state_bytes, tick_rate, seconds, fill)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

@@ -15,7 +15,7 @@ from protocol.dtypes import page_ids
 from tests.relay.bench import Bench
 from tests.tools.bench.floors import PATIENCE_S, SHARD, TICK_RATE, floor, program, state_section, states_of
 from tools.bench import floor as module
-from tools.bench.floor import NoFloorError, compile_floor, floor_command, read_port
+from tools.bench.floor import Fill, NoFloorError, compile_floor, floor_command, read_port
 
 STATE = bytes(range(24))
 
@@ -218,12 +218,35 @@ def test_it_ends_by_itself() -> None:
         ["0", "0", "8", "24", "30"],
         ["0", "99999", "8", "24", "30"],
         ["x", "8", "8", "24", "30"],
+        ["0", "8", "8", "24", "30", "1", "200"],
+        ["0", "8", "8", "24", "30", "1", "2", "1000"],
+        ["0", "8", "8", "24", "30", "1", "1129", "1000"],
+        ["0", "8", "8", "24", "30", "1", "200", "64001"],
     ],
 )
 def test_it_refuses_what_it_has_no_room_for(numbers: list[str]) -> None:
     done = subprocess.run([str(program()), *numbers], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("fill", [Fill(1.5, 300), Fill(2.0, 1160), Fill(0.25, 35.4)])
+def test_it_sends_as_much_as_a_relay_sent_of_words(fill: Fill) -> None:
+    """With and without states: datagrams of that size, so many a tick, which a reader of the format can skip."""
+    with floor(players=8, fill=fill) as running:
+        running.say(0)
+        heard = list(itertools.islice(running.hear(player=0), 30))
+        ticks = heard[-1].header.tick - heard[0].header.tick + 1
+    assert len(heard) / ticks == pytest.approx(fill.datagrams_per_tick, rel=0.15)
+    assert {update.size for update in heard} == {round(fill.datagram_bytes)}
+    assert {section.type for update in heard for section in update.sections} == {0xEE}
+
+
+def test_fillers_come_beside_states() -> None:
+    with floor(players=8, fill=Fill(1.0, 100)) as running:
+        running.publish(0, STATE)
+        heard = list(itertools.islice(running.hear(player=0), 2))
+    assert sorted(update.sections[0].type for update in heard) == [UpdateSection.PAGE, 0xEE]
 
 
 def test_a_floor_that_did_not_start_is_told() -> None:

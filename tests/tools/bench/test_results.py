@@ -171,6 +171,13 @@ def test_figures_without_most_of_their_keys_make_a_row() -> None:
 # --- What is printed and kept
 
 
+def test_rows_of_another_shape_tell_datagrams_and_rows_with_messages_their_latency() -> None:
+    spec = Spec(name=Name.COMPILED, players=64, messages=5, title="5 messages/s")
+    figures = figures_of(6.0, datagrams_per_s={"down": 64 * 30 * 1.5}, message_latency_ms={"p50": 2.0, "p99": 8.5})
+    (printed,) = json.loads(rows_json([build_row(spec, [figures], [])]))["rows"]
+    assert (printed["datagrams_per_player_tick"], printed["message_p99_ms"]) == (1.5, 8.5)
+
+
 def test_json_is_as_promised() -> None:
     printed = json.loads(rows_json([row_of(figures_of(6.0), floor=[figures_of(4.0)])]))
     assert printed == {

@@ -11,10 +11,10 @@ import pytest
 
 from tests.tools.bench.floors import program
 from tools.bench import run
-from tools.bench.floor import NoFloorError
+from tools.bench.floor import Fill, NoFloorError
 from tools.bench.machine import Cores
 from tools.bench.rows import Name, Spec, full_specs
-from tools.bench.run import MeasureError, Runner, load_command, parse_figures, relay_command
+from tools.bench.run import MeasureError, Runner, fill_of, load_command, parse_figures, relay_command
 from tools.ping import ping
 from tools.serve import build_parser
 from tools.serve_settings import merge_settings
@@ -73,6 +73,7 @@ def test_the_load_is_told_the_shape() -> None:
         "--state-bytes": "24",
         "--messages": "5",
         "--signals": "0",
+        "--aim": "mixed",
         "--join-rate": "1500",
         "--duration": "10.0",
         "--warm-up": "2.016",
@@ -86,6 +87,20 @@ def test_the_load_is_told_what_only_some_rows_have() -> None:
     assert options_of(Spec(name=Name.BATCH, players=64, joins_per_s=2000))["--leaves"] == "2000"
     signals = options_of(Spec(name=Name.BATCH, players=64, signals=30, payload_bytes=64))
     assert signals["--signal-bytes"] == signals["--message-bytes"] == "64"
+    assert options_of(Spec(name=Name.BATCH, players=64, weather="loss=2"))["--net"] == "loss=2"
+
+
+def test_the_floor_is_sent_signals_instead_of_messages_which_it_would_not_acknowledge() -> None:
+    told = options_of(Spec(name=Name.FLOOR, players=64, state_rate=0, messages=2, signals=30, aim="others"))
+    assert (told["--messages"], told["--signals"], told["--aim"]) == ("0", "32", "others")
+
+
+def test_the_floor_is_told_what_a_relay_sent() -> None:
+    spec = Spec(name=Name.COMPILED, players=64, state_rate=0, signals=30)
+    figures = {"datagrams_per_s": {"down": 64 * 30 * 1.5}, "bytes_per_s": {"down": 64 * 30 * 1.5 * 400}}
+    assert fill_of(spec, figures) == Fill(datagrams_per_tick=1.5, datagram_bytes=400)
+    for nothing in ({}, {"datagrams_per_s": {"down": 0.0}, "bytes_per_s": {"down": 0.0}}):
+        assert fill_of(spec, nothing) is None
 
 
 def test_a_row_without_states_has_clients_that_look_as_often() -> None:
