@@ -1,8 +1,8 @@
 """Datagrams as pcapng blocks: one Enhanced Packet Block each, of raw IP, side by side in one buffer.
 
 A well-kept library (python-pcapng 2.1) takes 18 us to write a packet; a player-tick, which is two packets, costs the
-relay 4 to 6. So the three block types that are needed are written here, in numpy, and the tests read them with that library
-and with Wireshark's. Layout: draft-ietf-opsawg-pcapng, RFC 791, RFC 8200, RFC 768.
+relay 4 to 6. So the three block types that are needed are written here, in numpy, and the tests read them with that
+library and with Wireshark's. Layout: draft-ietf-opsawg-pcapng, RFC 791, RFC 8200, RFC 768.
 
     block header 28 │ IPv4 20 or IPv6 40 │ UDP 8 │ payload │ zeros to a multiple of 4 │ block length 4
 
