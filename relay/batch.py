@@ -61,6 +61,7 @@ class Outgoing:
         first_piece: npt.NDArray[np.int64],
         address: npt.NDArray[np.uint32],
         keep: tuple[npt.NDArray[np.uint8], ...],
+        num_bytes: int | None = None,
     ) -> None:
         self.pieces = pieces
         """(P, 2) uint64: pointer and length in bytes; the layout of `struct iovec` on 64-bit systems."""
@@ -69,6 +70,7 @@ class Outgoing:
         self.address = address
         """(D, 7) uint32: destinations."""
         self.keep = keep
+        self._num_bytes = num_bytes
 
     def __len__(self) -> int:
         """Return D."""
@@ -76,7 +78,9 @@ class Outgoing:
 
     def num_bytes(self) -> int:
         """Return the payload bytes of all datagrams together."""
-        return int(self.pieces[:, 1].sum())
+        if self._num_bytes is None:
+            self._num_bytes = int(self.pieces[:, 1].sum())
+        return self._num_bytes
 
     def datagrams(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (28-byte address, payload) one by one: for transports that send one at a time, and for tests."""

@@ -24,6 +24,8 @@ class Columns:
 
     COLUMNS: ClassVar[dict[str, tuple[str, tuple[int, ...]]]]
     """Column name -> (dtype, shape of one row)."""
+    num_grown: ClassVar[int] = 0
+    """How often any table of this process grew: who keeps columns sees by one number that none was replaced."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -41,6 +43,7 @@ class Columns:
             new[: self.rows] = old
             setattr(self, name, new)
         self.rows = rows
+        Columns.num_grown += 1
 
     @classmethod
     def row_bytes(cls) -> int:

@@ -254,6 +254,7 @@ def with_answers(answers: list[tuple[bytes, bytes]], outgoing: Outgoing) -> Outg
         np.concatenate([np.arange(len(answers)), outgoing.first_piece + len(answers)]),
         np.concatenate([address, outgoing.address]),
         (data, *outgoing.keep),
+        len(data) + outgoing.num_bytes(),
     )
 
 

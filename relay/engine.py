@@ -128,9 +128,9 @@ class Engine:
         Args:
             batch: Rows 0 ... count - 1. It may be used again as soon as this returns.
         """
-        self.stats.count("datagrams_in", batch.count)
-        self.stats.count("bytes_in", int(batch.length[: batch.count].sum()))
         taken = self._stages.take_in(batch, now)
+        self.stats.count("datagrams_in", batch.count)
+        self.stats.count("bytes_in", taken.num_bytes)
         self._answer_unknown(batch, taken.unknown, now)
         for session, address in taken.roamed:
             self.lobby.challenge_path(session, address, now)

@@ -70,17 +70,23 @@ class Arena:
         """Bytes of unread entries per segment."""
         self._current = 0
         self._used = 0
+        self._free_bytes: int | None = None
+        """What `free_bytes` returned, until something is taken or given."""
 
     def free_bytes(self) -> int:
         """Return how much can surely be appended, whatever the sizes of the entries."""
-        free = self._max_segments - int(np.count_nonzero(self._live)) - int(self._live[self._current] == 0)
-        return max(0, free) * (SEGMENT_BYTES - MAX_ENTRY_BYTES) + max(0, SEGMENT_BYTES - self._used - MAX_ENTRY_BYTES)
+        if self._free_bytes is None:
+            free = self._max_segments - int(np.count_nonzero(self._live)) - int(self._live[self._current] == 0)
+            here = max(0, SEGMENT_BYTES - self._used - MAX_ENTRY_BYTES)
+            self._free_bytes = max(0, free) * (SEGMENT_BYTES - MAX_ENTRY_BYTES) + here
+        return self._free_bytes
 
     def take(self, lengths: Ints) -> Ints:
         """Find room for entries side by side. Returns the first byte of each, (n,).
 
         One that does not fit the current segment begins another. The caller asked `free_bytes` first.
         """
+        self._free_bytes = None
         at = np.empty(len(lengths), np.int64)
         ends = np.cumsum(lengths)
         done = 0
@@ -103,6 +109,7 @@ class Arena:
 
     def take_run(self, size: int) -> None:
         """Take bytes of the current segment, as `take` does for entries that all fit there."""
+        self._free_bytes = None
         self._used += size
         self._live[self._current] += size
 
@@ -122,6 +129,7 @@ class Arena:
 
     def give(self, at: Ints, lengths: Ints) -> None:
         """Take back entries that were read by all, by their first bytes and lengths."""
+        self._free_bytes = None
         np.subtract.at(self._live, at // SEGMENT_BYTES, lengths)
         if self._live[self._current] == 0:
             self._used = 0
@@ -147,8 +155,14 @@ class Log:
         self.arena = Arena(max_bytes)
         self.has_news = False
         """Something was appended since the last send; whoever sends sets it back."""
+        self._holds_entries = False
+        """A room may have entries that somebody has not read."""
         self.max_entries = 2 * LOG_CAP_ENTRIES
         """Entries of one room: its slowest member ends at the next tick after it fell LOG_CAP_ENTRIES behind."""
+
+    def note_appended(self) -> None:
+        """Note that entries were appended."""
+        self.has_news = self._holds_entries = True
 
     def open_room(self, rooms: Rooms, room: Room) -> None:
         """Give a new room an empty log."""
@@ -209,7 +223,7 @@ class Log:
         index = table.log_head[room_row] + 1 + rank_in_run(room_row)
         self._make_room(rooms, room_row[ends], index[ends])
         table.log_head[room_row[ends]] = index[ends]
-        self.has_news = True
+        self.note_appended()
         header["index"], header["length"] = index & 0xFFFF, payload_length
         length = _HEADER + payload_length
         at = self.arena.take(length)
@@ -253,10 +267,13 @@ class Log:
 
     def release(self, rooms: Rooms, sessions: Sessions) -> None:
         """Forget what every member has read, and give its bytes back to the credit of those who wrote it."""
+        if not self._holds_entries:
+            return
         table, live = rooms.table, sessions.live
         head, tail = table.log_head[: rooms.used], table.log_tail[: rooms.used]
         room_rows = places(table.live[: rooms.used] & (head > tail))
         if not len(room_rows):
+            self._holds_entries = False
             return
         read_by_all = head.copy()
         np.minimum.at(read_by_all, sessions.table.room[live], sessions.table.log_effective[live])

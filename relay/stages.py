@@ -38,6 +38,8 @@ CREDIT_LOW = 8
 class TakenIn:
     """What a receive pass leaves to do."""
 
+    num_bytes: int
+    """Of all datagrams of the batch."""
     cold: Ints
     """Batch rows of HELLO, JOIN, PING, BYE and PATH_RESPONSE."""
     unknown: Ints
@@ -144,7 +146,8 @@ class ColumnStages:
             self._take_states(received, now)
         self._received, sections = received, received.sections
         has_messages, has_signals = sections.hold(DataSection.MESSAGE), sections.hold(DataSection.SIGNAL)
-        return TakenIn(cold, unknown.at // ROW_BYTES, self._roamed(received), has_messages, has_signals)
+        num_bytes = int(batch.length[: batch.count].sum())
+        return TakenIn(num_bytes, cold, unknown.at // ROW_BYTES, self._roamed(received), has_messages, has_signals)
 
     def take_messages(self, now: float) -> Ints:
         """See `Stages`."""

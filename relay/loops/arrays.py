@@ -46,14 +46,13 @@ class Arrays:
         """
         self._group = group
         self._parts = parts
-        self._rows: list[int] = []
+        self._num_grown = -1
         self._box: Box | None = None
 
     def get(self) -> Box | None:
         """Return the columns as they are now; they are replaced when a table grows."""
-        rows = [table.rows for table, _ in self._parts]
-        if rows != self._rows:
-            self._rows = rows
+        if self._num_grown != Columns.num_grown:
+            self._num_grown = Columns.num_grown
             self._box = Box(self._group(*(_columns_of(table, columns) for table, columns in self._parts)))
         return self._box
 

@@ -53,10 +53,13 @@ Rooms = namedtuple("Rooms", "max_state_bytes num_entities entities_first states_
 Entities = namedtuple("Entities", "length owner write_seq changed_tick removed_tick sample_ms pending")
 Moment = namedtuple("Moment", "now clock_ms stamp")
 """Monotonic seconds, server time in ms, tick of the next snapshot."""
-TakenRows = namedtuple("TakenRows", "cold unknown roamed_row roamed_session row session parts")
-"""What `take_in` returns, all int64: batch rows of cold kinds, and of unknown sessions; batch rows and sessions of
-datagrams from another address; batch rows and sessions of all that were accepted, side by side by session and in order;
-(2,) how many messages and signals they hold."""
+Found = namedtuple("Found", "row session seq cold unknown roamed_row roamed_session counts")
+"""What `take_in` finds, int64 and as long as a batch, but for `counts`, (NUM_COUNTS,): batch rows and sessions of what
+was accepted, side by side by session and in order; batch rows of cold kinds, and of unknown sessions; batch rows and
+sessions of datagrams from another address. One for all batches: an array that a loop returns costs 1 us."""
+COLD, UNKNOWN, ROAMED, ACCEPTED, NUM_BYTES, DROPPED = range(2, 8)
+NUM_COUNTS = 8
+"""Places in `counts`; before them those of `parts`: messages and signals."""
 
 REASONS = tuple(DropReason)
 """The loops count drops by the place of the reason in this list."""
@@ -90,7 +93,7 @@ _ID_BYTES = 2
 
 
 @compiled
-def take_in(received: Any, count: int, tables: Any, tokens_per_s: Any, moment: Any, dropped: Any) -> Any:
+def take_in(received: Any, count: int, tables: Any, tokens_per_s: Any, moment: Any, dropped: Any, found: Any) -> None:
     """Take a batch in.
 
     Args:
@@ -99,41 +102,18 @@ def take_in(received: Any, count: int, tables: Any, tokens_per_s: Any, moment: A
         tokens_per_s: Rates of the budgets, (4,).
         moment: `Moment`.
         dropped: (number of REASONS,) int64, counted up.
-    Returns: `TakenRows`.
+        found: Box of `Found`, overwritten.
     """
-    batch, t = received.value, tables.value
-    row, session = np.empty(count, np.int64), np.empty(count, np.int64)
-    cold, unknown = np.empty(count, np.int64), np.empty(count, np.int64)
-    known, num_cold, num_unknown = _sort_out(batch, count, t.s, row, session, cold, unknown, dropped)
-    if not _is_ascending(session, known):
-        order = np.argsort(session[:known], kind="mergesort")
-        row[:known], session[:known] = row[:known][order], session[:known][order]
-    found = _Found(
-        row,
-        session,
-        np.empty(known, np.int64),
-        np.empty(known, np.int64),
-        np.empty(known, np.int64),
-        np.zeros(2, np.int64),
-        np.zeros(2, np.int64),
-    )
-    _take_sessions(batch, t, found, known, tokens_per_s, moment, dropped)
-    num_accepted, num_roamed = found.counts
-    return TakenRows(
-        cold[:num_cold],
-        unknown[:num_unknown],
-        found.roamed_row[:num_roamed],
-        found.roamed_session[:num_roamed],
-        row[:num_accepted],
-        session[:num_accepted],
-        found.parts,
-    )
-
-
-_Found = namedtuple("_Found", "row session seq roamed_row roamed_session counts parts")
-"""Rows of known sessions, side by side by session; at the end those of accepted ones; counts of what was found, and of
-messages and signals in it."""
-_ACCEPTED, _ROAMED = range(2)
+    batch, t, f = received.value, tables.value, found.value
+    f.counts[:] = 0
+    known = _sort_out(batch, count, t.s, f, dropped)
+    if not _is_ascending(f.session, known):
+        order = np.argsort(f.session[:known], kind="mergesort")
+        f.row[:known], f.session[:known] = f.row[:known][order], f.session[:known][order]
+    _take_sessions(batch, t, f, known, tokens_per_s, moment, dropped)
+    for k in range(count):
+        f.counts[NUM_BYTES] += batch.length[k]
+    f.counts[DROPPED] = dropped.sum()
 
 
 @inlined
@@ -169,23 +149,21 @@ def _accept(batch: Any, tables: Any, x: int, found: Any, start: int, end: int, m
     for k in range(start, end):
         this = row[k]
         if not _is_same_address(batch.address, this, s.address, x):
-            found.roamed_row[found.counts[_ROAMED]], found.roamed_session[found.counts[_ROAMED]] = this, x
-            found.counts[_ROAMED] += 1
-        count_parts(batch.source, this, batch.length[this], found.parts)
-        row[found.counts[_ACCEPTED]], found.session[found.counts[_ACCEPTED]] = this, x
-        found.counts[_ACCEPTED] += 1
+            found.roamed_row[found.counts[ROAMED]], found.roamed_session[found.counts[ROAMED]] = this, x
+            found.counts[ROAMED] += 1
+        count_parts(batch.source, this, batch.length[this], found.counts)
+        row[found.counts[ACCEPTED]], found.session[found.counts[ACCEPTED]] = this, x
+        found.counts[ACCEPTED] += 1
 
 
 # --- steps 1 to 9: nothing changes but budgets
 
 
 @inlined
-def _sort_out(
-    batch: Any, count: int, s: Any, row: Any, session: Any, cold: Any, unknown: Any, dropped: Any
-) -> tuple[int, int, int]:
-    """Sort rows by kind and by whether their session is known (steps 1 to 5). Returns how many of each."""
-    source, length = batch.source, batch.length
-    known = num_cold = num_unknown = 0
+def _sort_out(batch: Any, count: int, s: Any, found: Any, dropped: Any) -> int:
+    """Sort rows by kind and by whether their session is known (steps 1 to 5). Returns how many are known."""
+    source, length, counts = batch.source, batch.length, found.counts
+    known = 0
     for k in range(count):
         at = k * ROW_BYTES
         kind = source.byte[at]
@@ -200,18 +178,18 @@ def _sort_out(
             session_id = source.data[at].session
             x = np.int64(session_id & np.uint64(_ROW_MASK))
             if session_id != 0 and x < len(s.id) and s.id[x] == session_id:
-                row[known], session[known] = k, x
+                found.row[known], found.session[known] = k, x
                 known += 1
             else:
                 dropped[_UNKNOWN_SESSION] += 1
-                unknown[num_unknown] = k
-                num_unknown += 1
+                found.unknown[counts[UNKNOWN]] = k
+                counts[UNKNOWN] += 1
         elif kind in _COLD:
-            cold[num_cold] = k
-            num_cold += 1
+            found.cold[counts[COLD]] = k
+            counts[COLD] += 1
         else:
             dropped[_UNKNOWN_KIND] += 1
-    return known, num_cold, num_unknown
+    return known
 
 
 @inlined

@@ -48,10 +48,10 @@ def build(items: Any, bare: Any, allowed: Any, tables: Any, clock: Any, target: 
         allowed: Datagrams permitted, by session row.
         tables, target: Boxes of `Tables` and `Target`.
         clock: `Clock`.
-    Returns: (4,) int64: datagrams, pieces, ranges, signals that are among them.
+    Returns: (5,) int64: datagrams, pieces, ranges, signals that are among them, bytes.
     """
     t, out = tables.value, target.value
-    done = np.zeros(4, np.int64)
+    done = np.zeros(5, np.int64)
     out.first_piece[0] = 0
     at = next_bare = 0
     while at < len(items.session) or next_bare < len(bare):
@@ -149,6 +149,7 @@ def _build_one(items: Any, at: int, stop: int, tables: Any, x: int, clock: Any, 
             size += items.length[k]
     _record(items, at, stop, s, x, size, clock)
     done[0], done[1] = d + 1, piece + 1
+    done[4] += size
     target.first_piece[d + 1] = piece + 1
 
 

@@ -23,14 +23,14 @@ from relay.transport.moderation import FILL_SHARE
 
 MAX_RECEIVE_ERRORS = 16
 """Errors in a row that one drain reads past (each reports one datagram that could not be delivered)."""
+MOST_MEMORY = 6144
+"""What a datagram takes of a socket's buffer at most, bookkeeping included, with much to spare (it is 768 to 2,304)."""
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("9I")
 """SK_MEMINFO_* of linux/sock_diag.h: [0] bytes in the receive queue, [8] datagrams dropped since the start."""
 _FULL_ERRORS = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 _V4_BYTES = 16
 _V4_WORDS = 4
-_FAMILY_MASK = np.uint32(0xFFFF)
-_PORT_MASK = np.uint32(0xFFFF0000)
 _FAMILY_V4 = np.uint32(2)
 _FAMILY_V6 = np.uint32(10)
 _MAPPED_WORD = np.uint32(0xFFFF0000)
@@ -64,9 +64,15 @@ class BatchTransport(Transport):
         self._slots = {batch: _ReceiveSlots(batch, is_v4) for batch in (self._batch, self._spare)}
         self._send_headers = libc.new_headers(libc.MAX_CALL)
         self._first_send_header = int(self._send_headers.ctypes.data)
-        self._send_v4 = np.zeros((libc.MAX_CALL, _V4_WORDS), np.uint32) if is_v4 else None
+        self._send_headers["name_bytes"] = _V4_BYTES if is_v4 else ADDRESS_BYTES
+        self._send_v4 = _new_v4_names(libc.MAX_CALL) if is_v4 else None
+        if self._send_v4 is not None:
+            self._send_headers["name"] = libc.row_pointers(self._send_v4)
         self._has_reader = False
         self._kernel_drops = 0
+        self._num_staged = 0
+        self._ask_rows = self.buffer_bytes[0] // MOST_MEMORY
+        """Who read less than this the last time had no full buffer: the kernel need not be asked, at 19 us a tick."""
         self._wait()
 
     def close(self) -> None:
@@ -106,7 +112,7 @@ class BatchTransport(Transport):
         slots = self._slots[batch]
         start_row = batch.count
         errors = 0
-        queued_bytes = self._queued_bytes()
+        queued_bytes = self._queued_bytes() if self._num_staged >= self._ask_rows else None
         while batch.count < batch.capacity:
             wanted = min(batch.capacity - batch.count, libc.MAX_CALL)
             got = self._calls.recv(self._fd, slots.header_pointer(batch.count), wanted)
@@ -123,6 +129,7 @@ class BatchTransport(Transport):
                 if errors == MAX_RECEIVE_ERRORS:
                     break
         slots.finish(batch, start_row)
+        self._num_staged = batch.count - start_row
         self._fill += queued_bytes if queued_bytes is not None else (batch.count - start_row) * ROW_BYTES
 
     def _queued_bytes(self) -> int | None:
@@ -171,16 +178,12 @@ class BatchTransport(Transport):
         first = first_piece[start : start + count + 1]
         header = self._send_headers[:count]
         if self._send_v4 is not None:
-            name = self._send_v4[:count]
-            name[:, 0] = (address[:, 0] & _PORT_MASK) | _FAMILY_V4
-            name[:, 1] = address[:, 5]
-            header["name"] = libc.row_pointers(name)
-            header["name_bytes"] = _V4_BYTES
+            _ports(self._send_v4)[:count] = _ports(address)
+            self._send_v4[:count, 1] = address[:, 5]
         else:
             header["name"] = libc.row_pointers(address)
-            header["name_bytes"] = ADDRESS_BYTES
         header["iovec"] = pieces.ctypes.data + first[:-1] * libc.IOVEC_BYTES
-        header["num_iovecs"] = np.diff(first)
+        header["num_iovecs"] = first[1:] - first[:-1]
 
     def _send_chunk(self, count: int) -> None:
         """Send the first `count` headers. What the kernel refuses is skipped and counted, the rest still goes.
@@ -208,13 +211,27 @@ class BatchTransport(Transport):
         self.counters["datagrams_sent"] += sent
 
 
+def _new_v4_names(rows: int) -> npt.NDArray[np.uint32]:
+    """Make sockaddr_in (rows, 4) without port and host: family and port, host, eight bytes of nothing."""
+    names = np.zeros((rows, _V4_WORDS), np.uint32)
+    names[:, 0] = _FAMILY_V4
+    return names
+
+
+def _ports(names: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint16]:
+    """View the ports of addresses of either family, (rows,): the second half of the first word."""
+    return names.view(np.uint16)[:, 1]
+
+
 class _ReceiveSlots:
     """The mmsghdrs of one batch: each points at its row of data and of addresses, for good."""
 
     def __init__(self, batch: Batch, is_v4: bool) -> None:
         rows = batch.capacity
-        self._name = np.zeros((rows, _V4_WORDS), np.uint32) if is_v4 else batch.address
+        self._name = _new_v4_names(rows) if is_v4 else batch.address
         self._is_v4 = is_v4
+        if is_v4:  # of a mapped address only port and host change
+            batch.address[:, 0], batch.address[:, 4] = _FAMILY_V6, _MAPPED_WORD
         self._iovec = np.empty((rows, 2), np.uint64)
         self._iovec[:, 0] = libc.row_pointers(batch.data)
         self._iovec[:, 1] = ROW_BYTES
@@ -236,9 +253,7 @@ class _ReceiveSlots:
         batch.length[new] = self._header["length"][new]
         self._header["name_bytes"][new] = self._name.strides[0]
         if self._is_v4:
-            name = self._name[new]
-            batch.address[new, 0] = (name[:, 0] & ~_FAMILY_MASK) | _FAMILY_V6
-            batch.address[new, 4] = _MAPPED_WORD
-            batch.address[new, 5] = name[:, 1]
+            _ports(batch.address)[new] = _ports(self._name)[new]
+            batch.address[new, 5] = self._name[new, 1]
         else:
             batch.address[new, 1] = 0  # the flow label, which a path may change (RFC 6437)
