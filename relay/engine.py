@@ -200,7 +200,7 @@ class Engine:
 
     def _build(self, gathered: Gathered, plan: Plan, now: float) -> Outgoing:
         """Cut due items and bare acks into datagrams, record them, and put them behind the cold answers."""
-        if not len(gathered.items) and not len(plan.bare):
+        if not gathered.num_items and not len(plan.bare):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
         outgoing, signals_sent = self._stages.build(gathered, plan, now)
         self.stats.count("signals_shed", gathered.num_signals - signals_sent)

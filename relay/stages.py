@@ -69,6 +69,8 @@ class Gathered:
     """What is due to be sent."""
 
     items: Items
+    """The first `num_items` stand."""
+    num_items: int
     num_signals: int
     """Signals that were due; `items` has no more of them than their receivers may be sent."""
     keep: list[Bytes]
@@ -77,7 +79,7 @@ class Gathered:
     @classmethod
     def nothing(cls) -> "Gathered":
         """Return that nothing is due."""
-        return cls(Items.empty(), 0, [])
+        return cls(Items.empty(), 0, 0, [])
 
 
 @dataclass
@@ -255,7 +257,7 @@ class ColumnStages:
         items = merged(parts)
         if len(signals):
             items = pacing.without_flood(items, plan.allowed)
-        return Gathered(items, len(signals), keep)
+        return Gathered(items, len(items), len(signals), keep)
 
     def _due_pages(self) -> tuple[Items, Bytes]:
         """Find due pages and encode the bodies they need. Returns: the items, and the bodies' bytes."""

@@ -23,13 +23,12 @@ Rooms = namedtuple("Rooms", "log_first log_capacity log_head")
 Entries = namedtuple("Entries", "at length first more audience")
 Tables = namedtuple("Tables", "s r e")
 """`Receivers`, `Rooms`, `Entries`."""
-Moment = namedtuple("Moment", "now tick at_tick lags")
-"""Monotonic seconds, newest tick, whether that is sent now, and whether anybody may lack entries."""
+Moment = namedtuple("Moment", "now tick at_tick lags log_base body_base")
+"""Monotonic seconds, newest tick, whether that is sent now, whether anybody may lack entries; memory addresses of the
+log's bytes and of the pages' bodies, uint64."""
 Pace = namedtuple("Pace", "period_s soon_ticks max_fragments mark_entries")
 """Seconds between ticks; ticks after which the little that is open is sent again; fragments to a session in a tick; see
 `delivery.mark_entries`."""
-Bases = namedtuple("Bases", "log bodies")
-"""Memory addresses of the log's bytes and of the pages' bodies, uint64."""
 Target = namedtuple("Target", "items open_index open_entry open_due")
 """What is written: `packing.Items`, large enough; and room for what one session lacks, (LOG_WINDOW,) each."""
 
@@ -40,19 +39,21 @@ _NO_RANGE = (0, 0, 0)
 
 @compiled
 def gather(
-    live: Any, tables: Any, queue: Any, pages: Any, bases: Any, allowed: Any, moment: Any, pace: Any, target: Any
-) -> Any:
+    live: Any, tables: Any, queue: Any, pages: Any, num_pages: int, allowed: Any, times: Any, rates: Any, target: Any
+) -> tuple[int, int, int]:
     """Write all that is due, move the effective cursors and marks, and take signals out of the queue.
 
     Args:
         live: Rows of sessions, ascending.
         tables, queue, target: Boxes of `Tables`, `signals.Queue` and `Target`.
-        pages: `pages.Due`, of this tick.
+        pages: Box of `pages.Target`, of whose due pages the first `num_pages` stand.
         allowed: Datagrams permitted, by session row. Between ticks signals stay for those to whom it is 0.
+        times, rates: `Moment` and `Pace`, as plain tuples.
     Returns: items, signals that were due, and the items there must be room for: if `target` has less, nothing was done.
     """
-    t, q, out = tables.value, queue.value, target.value
-    most = _most_items(live, t, q.counts[0], len(pages.session), moment.lags)
+    t, q, out, due = tables.value, queue.value, target.value, pages.value.due
+    moment, pace = Moment(*times), Pace(*rates)
+    most = _most_items(live, t, q.counts[0], num_pages, moment.lags)
     if most > len(out.items.session):
         return 0, 0, most
     next_pair = np.empty(q.counts[0], np.int64)
@@ -61,14 +62,16 @@ def gather(
     n = page = 0
     for x in live:
         if moment.lags:
-            n = _put_log_and_signals(out, n, t, x, q, first_pair[x], next_pair, allowed[x], bases.log, moment, pace)
+            n = _put_log_and_signals(
+                out, n, t, x, q, first_pair[x], next_pair, allowed[x], moment.log_base, moment, pace
+            )
         else:
             _move_mark(t.s, x, t.r.log_head[t.s.room[x]], pace.mark_entries, moment.now)
             n = _put_signals(out.items, n, x, q, first_pair[x], next_pair, allowed[x])
-        while page < len(pages.session) and pages.session[page] == x:
-            pointer = bases.bodies + np.uint64(pages.at[page])
-            n = _put(out.items, n, x, _PAGE, pointer, pages.length[page], (0, pages.page[page], 0))
-            out.items.apart[n - 1] = pages.apart[page]
+        while page < num_pages and due.session[page] == x:
+            pointer = moment.body_base + np.uint64(due.at[page])
+            n = _put(out.items, n, x, _PAGE, pointer, due.length[page], (0, due.page[page], 0))
+            out.items.apart[n - 1] = due.apart[page]
             page += 1
     _keep_back(q, allowed, moment.at_tick)
     return n, num_signals, most

@@ -39,36 +39,37 @@ _NOTHING_RECEIVED = int(AckFlag.NOTHING_RECEIVED)
 
 
 @compiled
-def build(items: Any, bare: Any, allowed: Any, tables: Any, clock: Any, target: Any) -> Any:
+def build(items: Any, num_items: int, bare: Any, allowed: Any, tables: Any, times: Any, target: Any) -> Any:
     """Cut items into datagrams and write them.
 
     Args:
-        items: `Items`, ordered by session.
+        items: Box of `Items`, of which the first `num_items` stand, ordered by session.
         bare: Rows of sessions that must get a datagram even if no item is due for them, ascending.
         allowed: Datagrams permitted, by session row.
         tables, target: Boxes of `Tables` and `Target`.
-        clock: `Clock`.
+        times: `Clock`, as a plain tuple.
     Returns: (5,) int64: datagrams, pieces, ranges, signals that are among them, bytes.
     """
-    t, out = tables.value, target.value
+    i, t, out = items.value, tables.value, target.value
+    clock = Clock(*times)
     done = np.zeros(5, np.int64)
     out.first_piece[0] = 0
     at = next_bare = 0
-    while at < len(items.session) or next_bare < len(bare):
-        if at == len(items.session) or (next_bare < len(bare) and bare[next_bare] < items.session[at]):
+    while at < num_items or next_bare < len(bare):
+        if at == num_items or (next_bare < len(bare) and bare[next_bare] < i.session[at]):
             x = bare[next_bare]
             if allowed[x] > 0:
-                _build_all(items, at, at, 1, t, x, clock, out, done)
+                _build_all(i, at, at, 1, t, x, clock, out, done)
             next_bare += 1
             continue
-        x = items.session[at]
+        x = i.session[at]
         if next_bare < len(bare) and bare[next_bare] == x:
             next_bare += 1
         end = at + 1
-        while end < len(items.session) and items.session[end] == x:
+        while end < num_items and i.session[end] == x:
             end += 1
         if allowed[x] > 0:
-            _build_all(items, at, end, allowed[x], t, x, clock, out, done)
+            _build_all(i, at, end, allowed[x], t, x, clock, out, done)
         at = end
     return done
 

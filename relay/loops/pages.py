@@ -24,11 +24,11 @@ Tables = namedtuple("Tables", "s r e p seats state_byte")
 """`Receivers`, `Rooms`, `Entities`, `Pages`, `Seats`, and the column of StateBytes."""
 Ticks = namedtuple("Ticks", "now before period_s")
 """The tick that begins, the one before it, and the time between two."""
-Target = namedtuple("Target", "byte u16 section page group")
-"""Where bodies go: bytes, and the same as overlapping items that may begin at every byte."""
 Due = namedtuple("Due", "session page body at length apart")
 """Due pages, (n,): receiver, page, number of its body, first byte and length of that, and whether it must begin a
 datagram."""
+Target = namedtuple("Target", "due byte u16 section page group")
+"""What is written: `Due`; the bodies' bytes, and the same as overlapping items that may begin at every byte."""
 
 _SECTION_BYTES = dtypes.SECTION_HEADER.size
 _HEAD_BYTES = _SECTION_BYTES + dtypes.PAGE_HEADER.size
@@ -40,21 +40,24 @@ _MAX_STRIDE = 255
 
 
 @compiled
-def due_pages(live: Any, tables: Any, ticks: Any, target: Any) -> Any:
+def due_pages(live: Any, tables: Any, times: Any, target: Any) -> tuple[int, int, int]:
     """Find due pages and encode their bodies.
 
     Args:
         live: Rows of sessions, ascending.
         tables, target: Boxes of `Tables` and `Target`.
-        ticks: `Ticks`.
-    Returns: `Due`, and the bytes that all bodies take: if those are more than `target` has, no body was written.
+        times: `Ticks`, as a plain tuple.
+    Returns: due pages, the most there can be, and the bytes that all bodies take. If `target` has room for fewer pages
+        nothing was done, and if it has fewer bytes no body was written.
     """
     s, r, e, p, seats, state_byte = tables.value
+    ticks = Ticks(*times)
+    session, page, body, at, length, apart = target.value.due
     limit = 0
     for x in live:
         limit += r.num_pages[s.room[x]]
-    session, page = np.empty(limit, np.int64), np.empty(limit, np.int64)
-    body, apart = np.empty(limit, np.int64), np.empty(limit, np.bool_)
+    if limit > len(session):
+        return 0, limit, 0
     bodies = np.empty((limit, _BODY_FIELDS), np.int64)
     of_stride = np.zeros(_MAX_STRIDE + 1, np.int64)
     num_due = num_bodies = 0
@@ -80,11 +83,9 @@ def due_pages(live: Any, tables: Any, ticks: Any, target: Any) -> Any:
         for number in range(num_bodies):
             if bodies[number, _SHARED] == number:
                 _encode(bodies[number], of_stride, r, e, state_byte, ticks, target.value)
-    at, length = np.empty(num_due, np.int64), np.empty(num_due, np.int64)
     for k in range(num_due):
         at[k], length[k] = _where(bodies, body[k])
-    due = Due(session[:num_due], page[:num_due], body[:num_due], at, length, apart[:num_due])
-    return due, total
+    return num_due, limit, total
 
 
 @inlined

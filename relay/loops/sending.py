@@ -49,12 +49,17 @@ def find_overdue(tables: Any, live: Any, now: float, timeout_s: float, is_short:
 
 
 @compiled
-def plan(tables: Any, live: Any, pace: Any, now: float, at_tick: bool) -> Any:
+def plan(tables: Any, live: Any, rates: Any, now: float, at_tick: bool) -> Any:
     """Find what each session may be sent, who must be sent something, and whether anybody lacks log entries.
+
+    Args:
+        tables: Box of `ServedTables`.
+        rates: `Pace`, as a plain tuple.
 
     Returns: datagrams by session row, rows, bool.
     """
     s, log_head = tables.value
+    pace = Pace(*rates)
     allowed = np.zeros(len(s.room), np.int64)
     bare = np.empty(len(live), np.int64)
     num_bare = 0

@@ -52,7 +52,7 @@ class LoopStages:
         self._watched = Arrays(sending.WatchedTables, (sessions, sending.Watched), (rooms, "log_head"))
         self._served = Arrays(sending.ServedTables, (sessions, sending.Served), (rooms, "log_head"))
         pace = pacing.Pace(config)
-        self._pace = sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s)
+        self._rates = tuple(sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s))
         self._gathering = _Gathering(world, queue)
         self._compile()
 
@@ -93,7 +93,7 @@ class LoopStages:
     def plan(self, now: float, at_tick: bool) -> Plan:
         """See `Stages`."""
         world = self._world
-        return Plan(*sending.plan(self._served.get(), world.sessions.live, self._pace, now, at_tick))
+        return Plan(*sending.plan(self._served.get(), world.sessions.live, self._rates, now, at_tick))
 
     def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
         """See `Stages`."""
@@ -125,8 +125,8 @@ class _Intake:
 
     def _make_room(self, rows: int) -> None:
         """Make arrays for what may be found in batches of so many rows."""
-        arrays = [np.zeros(rows, np.int64) for _ in intake.Found._fields[:-1]]
-        self._found = intake.Found(*arrays, np.zeros(intake.NUM_COUNTS, np.int64))
+        columns: list[Any] = [np.zeros(rows, np.int64) for _ in intake.Found._fields[:-1]]
+        self._found = intake.Found._make([*columns, np.zeros(intake.NUM_COUNTS, np.int64)])
         self._found_box = Box(self._found)
 
     def take_in(self, batch: Batch, now: float) -> TakenIn:
@@ -138,7 +138,7 @@ class _Intake:
             batch.count,
             self._tables.get(),
             world.budgets.per_s,
-            intake.Moment(now, world.clock_ms(now), world.stamp),
+            (now, world.clock_ms(now), world.stamp),
             self._drops.counts,
             self._found_box,
         )
@@ -282,28 +282,33 @@ class _Bodies:
             (entities.seats, pages.Seats),
             (entities.states, "byte"),
         )
-        self._make_room(FIRST_BODY_BYTES)
+        self._make_room(FIRST_BODY_BYTES, FIRST_ITEMS)
 
-    def _make_room(self, num_bytes: int) -> None:
+    def _make_room(self, num_bytes: int, num_pages: int) -> None:
         self._bytes = byte = np.zeros(num_bytes, np.uint8)
         self.address = np.uint64(byte.ctypes.data)
         """Where the bodies lie."""
         types = (dtypes.SECTION_HEADER_DTYPE, dtypes.PAGE_HEADER_DTYPE, dtypes.GROUP_HEADER_DTYPE)
-        self._target = Box(pages.Target(byte, windows(byte, "<u2"), *(windows(byte, dtype) for dtype in types)))
+        self._max_pages = num_pages
+        columns: list[Any] = [np.zeros(num_pages, np.int64) for _ in pages.Due._fields[:-1]]
+        due = pages.Due._make([*columns, np.zeros(num_pages, np.bool_)])
+        self.target = Box(pages.Target(due, byte, windows(byte, "<u2"), *(windows(byte, dtype) for dtype in types)))
 
-    def due_pages(self) -> tuple[Any, Bytes]:
-        """Find due pages and encode the bodies they need. Returns: `pages.Due`, and the bodies' bytes."""
-        due, total = self._find()
+    def due_pages(self) -> tuple[int, Bytes]:
+        """Find due pages and encode the bodies they need. Returns: how many `target` has, and the bodies' bytes."""
+        num_due, limit, total = self._find()
+        if limit > self._max_pages:
+            self._make_room(len(self._bytes), 2 * limit)
+            num_due, _, total = self._find()
         if total > len(self._bytes):
-            self._make_room(2 * total)
-            due, _ = self._find()
-        return due, self._bytes
+            self._make_room(2 * total, self._max_pages)
+            num_due, _, _ = self._find()
+        return num_due, self._bytes
 
-    def _find(self) -> tuple[Any, int]:
+    def _find(self) -> tuple[int, int, int]:
         world = self._world
-        ticks = pages.Ticks(world.tick, world.tick_before, world.period_s)
-        found: tuple[Any, int] = pages.due_pages(world.sessions.live, self._tables.get(), ticks, self._target)
-        return found
+        times = (world.tick, world.tick_before, world.period_s)
+        return pages.due_pages(world.sessions.live, self._tables.get(), times, self.target)
 
 
 class _Gathering:
@@ -321,51 +326,50 @@ class _Gathering:
             (world.log.table, delivery.Entries),
         )
         period_s = world.period_s
-        self._pace = delivery.Pace(
+        pace = delivery.Pace(
             period_s,
             soon_ticks(period_s),
             fragments_per_tick(period_s),
             mark_entries(world.config.client_bytes_per_s, TOO_SLOW_S),
         )
+        self._rates = tuple(pace)
         self._open = (*(np.zeros(LOG_WINDOW, np.int64) for _ in range(2)), np.zeros(LOG_WINDOW, np.bool_))
         self._make_room(FIRST_ITEMS)
 
     def _make_room(self, items: int) -> None:
-        self._items = packing.Items(*(np.zeros(items, column.dtype) for column in Items.empty().columns()))
-        self._target = Box(delivery.Target(self._items, *self._open))
+        self._items = Items(*(np.zeros(items, column.dtype) for column in Items.empty().columns()))
+        self._target = Box(delivery.Target(packing.Items(*self._items.columns()), *self._open))
 
     def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
         """See `Stages`."""
         world = self._world
-        due, bodies = self._bodies.due_pages() if at_tick else (_NO_PAGES, None)
+        num_due, bodies = self._bodies.due_pages() if at_tick else (0, None)
         keep = [world.log.arena.bytes, *self._queue.data()]
         if bodies is not None:
             keep.append(bodies)
-        bases = delivery.Bases(self._log.of(world.log.arena.bytes), self._bodies.address if at_tick else _NOWHERE)
-        moment = delivery.Moment(now, world.tick, at_tick, plan.lags)
-        num_items, num_signals, most = self._gather(due, bases, plan.allowed, moment)
-        if most > len(self._items.session):
+        times = (now, world.tick, at_tick, plan.lags, self._log.of(world.log.arena.bytes), self._bodies.address)
+        num_items, num_signals, most = self._gather(num_due, plan.allowed, times)
+        if most > len(self._items):
             self._make_room(2 * most)
-            num_items, num_signals, _ = self._gather(due, bases, plan.allowed, moment)
-        items = Items(*(column[:num_items] for column in self._items)) if num_items else Items.empty()
-        if len(self._items.session) > max(MAX_IDLE_ITEMS, most * SHRINK_BELOW):
+            num_items, num_signals, _ = self._gather(num_due, plan.allowed, times)
+        items = self._items
+        if len(items) > max(MAX_IDLE_ITEMS, most * SHRINK_BELOW):
             self._make_room(FIRST_ITEMS)
         self._queue.tidy()
-        return Gathered(items, num_signals, keep)
+        return Gathered(items, num_items, num_signals, keep)
 
-    def _gather(self, due: Any, bases: Any, allowed: Ints, moment: Any) -> tuple[int, int, int]:
-        found: tuple[int, int, int] = delivery.gather(
+    def _gather(self, num_due: int, allowed: Ints, times: tuple[Any, ...]) -> tuple[int, int, int]:
+        return delivery.gather(
             self._world.sessions.live,
             self._tables.get(),
             self._queue.box,
-            due,
-            bases,
+            self._bodies.target,
+            num_due,
             allowed,
-            moment,
-            self._pace,
+            times,
+            self._rates,
             self._target,
         )
-        return found
 
 
 class _Packing:
@@ -379,6 +383,8 @@ class _Packing:
             (world.rooms.table, packing.Rooms),
             (world.entities.seats, "sent_tick"),
         )
+        self._items = Items.empty()
+        self._items_box = Box(packing.Items(*self._items.columns()))
         self._make_room(FIRST_DATAGRAMS, FIRST_DATAGRAMS)
 
     def _make_room(self, datagrams: int, items: int) -> None:
@@ -399,16 +405,20 @@ class _Packing:
 
     def build(self, gathered: Gathered, plan: Plan, now: float) -> tuple[Outgoing, int]:
         """See `Stages`."""
-        items = gathered.items
-        if len(items) + len(plan.bare) > self._num_datagrams or len(items) > self._num_items:
+        num_items = gathered.num_items
+        if num_items and gathered.items is not self._items:
+            self._items = gathered.items
+            self._items_box = Box(packing.Items(*self._items.columns()))
+        if num_items + len(plan.bare) > self._num_datagrams or num_items > self._num_items:
             # never room for nothing: numpy calls an array without elements contiguous, which is another type to a loop
-            self._make_room(2 * (len(items) + len(plan.bare)), max(2 * len(items), FIRST_DATAGRAMS))
+            self._make_room(2 * (num_items + len(plan.bare)), max(2 * num_items, FIRST_DATAGRAMS))
         datagrams, num_pieces, _, num_signals, num_bytes = packing.build(
-            packing.Items(*items.columns()),
+            self._items_box,
+            num_items,
             plan.bare,
             plan.allowed,
             self._tables.get(),
-            packing.Clock(now, self._world.tick),
+            (now, self._world.tick),
             self._target,
         ).tolist()
         out = self._arrays
@@ -443,4 +453,3 @@ def _as_memory(memory: Bytes) -> Box:
 
 _NOTHING: Ints = np.zeros(0, np.int64)
 _NOWHERE = np.uint64(0)
-_NO_PAGES = pages.Due(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, np.bool_))

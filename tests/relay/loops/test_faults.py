@@ -89,10 +89,7 @@ RESULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "nobody silent": (sending, "find_overdue", lambda result, *args: (result[0][:0], result[1])),
     "a bare ack lost": (sending, "plan", lambda result, *args: (result[0], result[1][1:], result[2])),
     "nobody lags": (sending, "plan", lambda result, *args: (result[0], result[1], False)),
-    "a body one byte on": (pages, "due_pages", lambda result, *args: (
-        result[0]._replace(at=result[0].at + 1), result[1])),
-    "a page of another number": (pages, "due_pages", lambda result, *args: (
-        result[0]._replace(page=result[0].page ^ 1), result[1])),
+    "a due page lost": (pages, "due_pages", lambda result, *args: (max(0, result[0] - 1), *result[1:])),
     "a datagram lost": (packing, "build", lambda result, *args: np.maximum(result - np.array([1, 0, 0, 0, 0]), 0)),
     "a signal not counted": (packing, "build", lambda result, *args: result // np.array([1, 1, 1, 2, 1])),
     "a byte not sent": (packing, "build", lambda result, *args: np.maximum(result - np.array([0, 0, 0, 0, 1]), 0)),

@@ -231,7 +231,7 @@ def test_random_items_and_plans_make_the_same_datagrams_and_records() -> None:
         allowed = np.zeros(twins.columns.world.sessions.table.rows, np.int64)
         allowed[rows] = rng.choice([0, 1, 2, 5, 40], len(rows))
         plan = Plan(allowed, rows[rng.random(len(rows)) < 0.3])
-        gathered = Gathered(items, 0, [bodies])
+        gathered = Gathered(items, len(items), 0, [bodies])
         ours, theirs = (e._stages.build(gathered, plan, bench.now) for e in (twins.columns, twins.loops))
         assert list(ours[0].datagrams()) == list(theirs[0].datagrams())
         assert ours[1] == theirs[1]
