@@ -17,7 +17,7 @@ from itertools import islice
 
 from relay.server import on_stop_signals
 from tools.cli import EXIT_FAILED, UsageError
-from tools.dump.captures import CaptureFile, Frame
+from tools.dump.captures import Frame, in_time_order
 from tools.dump.datagrams import Datagram
 from tools.dump.filters import build_filter
 from tools.dump.follow import FollowView
@@ -91,12 +91,12 @@ class _Dump:
         return self._packets.skipped + foreign
 
     def run_files(self) -> int:
-        """Read captures one after the other, as if they were one. Returns: the exit code."""
+        """Read captures in the order of their times, as if they were one. Returns: the exit code."""
         options = self._options
         is_alone = bool(options.stats or options.plot) or not sys.stdout.isatty()
-        for name in options.files:
-            progress = Progress(sys.stderr, name, is_wanted=is_alone)
-            with CaptureFile(name) as capture, progress, _few_collections():
+        for capture in in_time_order(options.files):
+            progress = Progress(sys.stderr, capture.name, is_wanted=is_alone)
+            with capture, progress, _few_collections():
                 for frames in _in_batches(iter(capture)):
                     self._take(frames)
                     progress.show(capture.share_read)

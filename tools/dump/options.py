@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from protocol.constants import DEFAULT_PORT
 from tools.cli import OneLineParser, UsageError
+from tools.dump.captures import STANDARD_INPUT
 from tools.dump.filters import NAMES
 from tools.dump.sessions import NOT_DERIVED
 
 _EPILOG = """\
 sources (one of them):
   FILE ...              pcap or pcapng, also gzipped; - reads a pipe:  ssh server tcpdump -w - udp | tickrelay dump -
+                        several files are read as one, in the order of their first packets, not of their names
   --live INTERFACE      what this machine sends and receives; needs the right to (root, or CAP_NET_RAW)
   --proxy HOST:PORT --to HOST[:PORT]
                         listens, and passes on both ways; needs no right: point the game at it
@@ -47,7 +49,7 @@ def build_parser() -> OneLineParser:
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sources")
-    group.add_argument("files", nargs="*", metavar="FILE", help="captures, read one after the other")
+    group.add_argument("files", nargs="*", metavar="FILE", help="captures, read as one in the order of their times")
     group.add_argument("--live", metavar="INTERFACE", help='capture on an interface; "any" for all')
     group.add_argument("--proxy", metavar="HOST:PORT", help="listen here and pass on to the relay that --to names")
     group.add_argument("--replay", metavar="FILE", help="play a captured player's uploads to the relay that --to names")
@@ -102,6 +104,8 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     needs_to = sources[0] in ("proxy", "replay")
     if needs_to != (options.to is not None):
         raise UsageError(f"--{sources[0]} needs --to" if needs_to else "--to is for --proxy and --replay only")
+    if options.files.count(STANDARD_INPUT) > 1:
+        raise UsageError("standard input is given twice; permitted: one -")
     _check_values(options, sources[0])
     return options
 

@@ -110,6 +110,18 @@ def test_several_files_are_read_as_one(tmp_path: Path, capsys: pytest.CaptureFix
     assert figures["datagrams"] == len(CAPTURE) and {p["player"] for p in figures["players"]} == {"Ada", "Bob"}
 
 
+def test_rotated_files_in_the_order_of_a_shell_give_the_figures_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write_pcapng(tmp_path / "whole.pcapng", framed(CAPTURE))
+    parts = [
+        write_pcapng(tmp_path / name, framed(CAPTURE[begin:end]))
+        for name, begin, end in (("g.1.pcapng", 80, 160), ("g.2.pcapng", 0, 80), ("g.pcapng", 160, None))
+    ]
+    for arguments in (["--stats", "--json"], ["--json"], ["--dropped"]):
+        assert run(capsys, *parts, *arguments)[0] == run(capsys, whole, *arguments)[0]
+
+
 def test_a_relay_on_another_port_is_found_or_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = [
         packet._replace(**{end: ("10.0.0.9", 5000) for end in ("source", "target") if getattr(packet, end)[1] == 24545})
@@ -147,6 +159,7 @@ def test_filters_statistics_stories_and_pictures(tmp_path: Path, capsys: pytest.
         (["a", "--speed", "nan"], "speed is nan; permitted: above 0"),
         (["--live", "lo", "--seconds", "0"], "seconds is 0.0; permitted: above 0"),
         (["a", "--seconds", "3"], "--seconds is for --live and --proxy only"),
+        (["-", "a", "-"], "standard input is given twice; permitted: one -"),
         (["a", "--port", "70000"], "port is 70000; permitted: 1 to 65,535"),
     ],
 )
