@@ -1,6 +1,7 @@
 """The options of `tickrelay dump`, and which of them go together."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from protocol.constants import DEFAULT_PORT
@@ -108,6 +109,18 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError("standard input is given twice; permitted: one -")
     _check_values(options, sources[0])
     return options
+
+
+def check_writable(option: str, path: str) -> None:
+    """See that a file can be written, before hours of reading. Raises: UsageError if it cannot."""
+    is_new = not os.path.lexists(path)
+    try:
+        with open(path, "ab"):  # the only question to the system that it answers for all kinds of reasons
+            pass
+    except OSError as error:
+        raise UsageError(f"{option} is {path!r}: {error.strerror}; permitted: a file that can be written") from None
+    if is_new:
+        os.unlink(path)
 
 
 def _check_values(options: argparse.Namespace, source: str) -> None:

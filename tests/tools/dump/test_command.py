@@ -1,5 +1,7 @@
 """`tickrelay dump` as a user runs it."""
 
+import errno
+import io
 import json
 import re
 import signal
@@ -189,6 +191,54 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:
         ["bash", "-c", command], capture_output=True, text=True, check=False, env=environment(tmp_path), timeout=60
     )
     assert len(done.stdout.splitlines()) == 2 and done.stderr == ""
+
+
+class Output(io.StringIO):
+    """A standard output that fails."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def flush(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("view", [[], ["--json"], ["--stats"], ["--follow", "Ada"]])
+def test_an_output_that_fails_is_told_in_one_line(
+    tmp_path: Path, view: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [str(write_pcap(tmp_path / "a.pcap", framed(CAPTURE))), *view]
+    monkeypatch.setattr(sys, "stdout", Output(OSError(errno.ENOSPC, "No space left on device")))
+    assert dump.main(arguments, {}) == 1
+    assert capsys.readouterr().err == "tickrelay dump: cannot write the output: No space left on device\n"
+    monkeypatch.setattr(sys, "stdout", Output(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    assert dump.main(arguments, {}) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert dump.main(arguments, {}) == 1
+    assert capsys.readouterr().err == "tickrelay dump: standard output is closed\n"
+
+
+def test_a_picture_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    folder, picture = tmp_path / "folder.png", tmp_path / "a.png"
+    folder.mkdir()
+    with pytest.raises(UsageError, match=r"plot is '.*folder\.png': Is a directory; permitted: a file"):
+        dump.main(["no-such-file", "--plot", str(folder)], {})
+    with pytest.raises(UsageError, match="no-such-file: No such file"):
+        dump.main(["no-such-file", "--plot", str(picture)], {})
+    assert not picture.exists()
+
+    def fail(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(dump.PlotView, "finish", fail)
+    path = write_pcap(tmp_path / "a.pcap", framed(CAPTURE[:20]))
+    assert dump.main([str(path), "--plot", str(picture)], {}) == 1
+    assert capsys.readouterr().err == f"tickrelay dump: cannot write {picture}: No space left on device\n"
 
 
 def test_a_pipe_can_be_read(tmp_path: Path) -> None:
