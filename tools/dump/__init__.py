@@ -12,17 +12,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from itertools import islice
+from typing import TextIO
 
 from relay.server import on_stop_signals
 from tools.cli import EXIT_FAILED, UsageError
-from tools.dump.captures import CaptureFile, Frame
+from tools.dump.captures import Frame, in_time_order
 from tools.dump.datagrams import Datagram
 from tools.dump.filters import build_filter
 from tools.dump.follow import FollowView
-from tools.dump.live import LiveCapture, NoPrivilege
-from tools.dump.options import parse_options
+from tools.dump.live import LiveCapture, NoPrivilege, stop_signals
+from tools.dump.options import check_writable, parse_options
 from tools.dump.packet_views import JsonView, LineView
 from tools.dump.packets import PacketReader
 from tools.dump.pipeline import Pipeline, View
@@ -47,18 +48,38 @@ BATCH_FRAMES = 8192
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the subcommand. Returns: the exit code."""
     options = parse_options(argv)
+    if sys.stdout is None:
+        print("tickrelay dump: standard output is closed", file=sys.stderr)
+        return EXIT_FAILED
+    try:
+        return _run(options)
+    except BrokenPipeError:
+        # Whoever read the lines has enough of them, as `| head` has.
+        _divert(sys.stdout, sys.stderr)
+        return 0
+    except OSError as error:  # of the output: each source tells its own troubles
+        _divert(sys.stdout)
+        what = options.plot or "the output"
+        print(f"tickrelay dump: cannot write {what}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Read the source that was chosen. Returns: the exit code. Raises: UsageError; OSError if the output fails."""
     if options.replay:
         return run_replay(options)
     dump = _Dump(options)
-    try:
-        if options.proxy:
-            with asyncio.Runner(loop_factory=choose_loop(no_uvloop=False)) as runner:
-                return runner.run(dump.run_proxy())
-        return dump.run_live() if options.live else dump.run_files()
-    except BrokenPipeError:
-        # Whoever read the lines has enough of them, as `| head` has. What is left in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    if options.proxy:
+        with asyncio.Runner(loop_factory=choose_loop(no_uvloop=False)) as runner:
+            return runner.run(dump.run_proxy())
+    return dump.run_live() if options.live else dump.run_files()
+
+
+def _divert(*streams: TextIO) -> None:
+    """Send to nowhere what is left in the buffers: Python would try it again at its end, and complain."""
+    for stream in streams:
+        with suppress(OSError, ValueError):  # one that is no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Dump:
@@ -81,7 +102,9 @@ class _Dump:
         if options.follow:
             return FollowView(options.follow, self._printer, self._begin_s)
         if options.plot:
-            return PlotView(options.plot)
+            view = PlotView(options.plot)
+            check_writable("plot", options.plot)
+            return view
         if options.json:
             return JsonView(self._printer)
         return LineView(self._printer, self._begin_s, with_structure=options.verbose, with_hex=options.hex)
@@ -91,12 +114,12 @@ class _Dump:
         return self._packets.skipped + foreign
 
     def run_files(self) -> int:
-        """Read captures one after the other, as if they were one. Returns: the exit code."""
+        """Read captures in the order of their times, as if they were one. Returns: the exit code."""
         options = self._options
         is_alone = bool(options.stats or options.plot) or not sys.stdout.isatty()
-        for name in options.files:
-            progress = Progress(sys.stderr, name, is_wanted=is_alone)
-            with CaptureFile(name) as capture, progress, _few_collections():
+        for capture in in_time_order(options.files):
+            progress = Progress(sys.stderr, capture.name, is_wanted=is_alone)
+            with capture, progress, _few_collections():
                 for frames in _in_batches(iter(capture)):
                     self._take(frames)
                     progress.show(capture.share_read)
@@ -106,40 +129,46 @@ class _Dump:
         return 0
 
     def run_live(self) -> int:
-        """Capture until Ctrl-C or for the seconds that were asked for. Returns: the exit code."""
+        """Capture until Ctrl-C, SIGTERM or for the seconds that were asked for. Returns: the exit code."""
         try:
             capture = LiveCapture(self._options.live)
         except NoPrivilege as error:
             print(f"tickrelay dump: {error}", file=sys.stderr)
             return EXIT_FAILED
         seconds = self._options.seconds
-        try:
-            for frames in capture.frames(None if seconds is None else time.time() + seconds):
+        until_s = None if seconds is None else time.time() + seconds
+        with stop_signals() as is_asked_to_stop, closing(capture):
+            for frames in capture.frames(until_s):
                 self._take(frames)
-        except KeyboardInterrupt:
-            pass  # the regular way to end
-        finally:
-            capture.close()
+                if is_asked_to_stop():
+                    break
         if capture.num_lost:
             print(f"tickrelay dump: {capture.num_lost:,} packets came too fast and were not seen", file=sys.stderr)
         self._finish()
+        if capture.trouble:
+            print(f"tickrelay dump: {capture.trouble}", file=sys.stderr)
+            return EXIT_FAILED
         return 0
 
     async def run_proxy(self) -> int:
-        """Pass on and show until Ctrl-C. Returns: the exit code."""
+        """Pass on and show until Ctrl-C, SIGTERM or for the seconds that were asked for. Returns: the exit code."""
         options = self._options
         watching = WatchingProxy(parse_address(options.to), parse_listen(options.proxy))
         stop = asyncio.Event()
         undo = on_stop_signals(stop.set)
         try:
-            async with watching:
+            async with AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(watching)
+                except ValueError:
+                    raise UsageError(
+                        f"to is {options.to!r}, which is this proxy itself; permitted: the relay's"
+                    ) from None
+                except OSError as error:
+                    return _explain(error, options)
                 here, relay = address_text(*watching.proxy.address), address_text(*watching.proxy.upstream)
                 print(f"Point the game at {here} instead of {relay}. Ctrl-C ends it.", file=sys.stderr, flush=True)
                 await watching.watch(self._pipeline.take, stop, options.seconds)
-        except ValueError:
-            raise UsageError(f"to is {options.to!r}, which is this proxy itself; permitted: the relay's") from None
-        except OSError as error:
-            return _explain(error, options)
         finally:
             undo()
         self._packets.num_packets = watching.num_datagrams

@@ -8,6 +8,7 @@ import argparse
 import ast
 import operator
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from protocol.constants import Kind
@@ -26,6 +27,10 @@ def _session_text(seen: Seen) -> str | None:
 
 def _problem_name(seen: Seen) -> str | None:
     return seen.problem.reason.name if seen.problem is not None and seen.problem.reason is not None else None
+
+
+def _ahead(seen: Seen) -> int | None:
+    return None if seen.seq is None or seen.dropped is not None else seen.ahead
 
 
 def _round_trip_ms(seen: Seen) -> float | None:
@@ -50,13 +55,13 @@ NAMES: dict[str, tuple[str, Callable[[Seen], Any]]] = {
     "room": ("code, or None", lambda seen: seen.room or None),
     "player": ("name, or None", lambda seen: seen.player or None),
     "player_id": ("number in the room, or None", lambda seen: seen.session.player_id if seen.session else None),
-    "session": ("id such as 0x0123456789abcdef, or None", _session_text),
+    "session": ("id such as 0x0123456789abcdef, in quotes or not, or None", _session_text),
     "bytes": ("of UDP payload", lambda seen: len(seen.datagram.data)),
     "seq": ("of DATA and UPDATE", lambda seen: None if seen.seq is None else seen.seq & 0xFFFF),
     "ack": ("of DATA and UPDATE", _header_field("ack")),
     "tick": ("of UPDATE", _header_field("tick")),
     "log_cursor": ("of DATA", _header_field("log_cursor")),
-    "ahead": ("seq less the newest before it: 1 in order, 3 if two are missing", lambda seen: seen.ahead),
+    "ahead": ("seq less the newest before it: 1 in order, 3 if two are missing; None if dropped", _ahead),
     "round_trip_ms": ("that it shows, or None", _round_trip_ms),
     "problem": ("reason such as BAD_SECTION if it is malformed, or None", _problem_name),
     "dropped": ("reason such as DUPLICATE, or None", lambda seen: seen.dropped.name if seen.dropped else None),
@@ -84,7 +89,8 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 def compile_expression(text: str) -> Keep:
-    """Turn an expression into a filter. A comparison with something that is not known is false.
+    """Turn an expression into a filter. A comparison with something that is not known is false, `!=` and `not in` too;
+    to ask for what is not known, None is written: `tick is None`.
 
     Raises: UsageError for what is no expression, or has more in it than is permitted.
     """
@@ -112,6 +118,9 @@ def _compile(node: ast.expr) -> Callable[[Seen], Any]:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         inner = _compile(node.operand)
         return lambda seen: not inner(seen)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and _is_number(node.operand):
+        negative = -ast.literal_eval(node.operand)
+        return lambda seen: negative
     if isinstance(node, ast.BoolOp):
         parts = [_compile(part) for part in node.values]
         combine = all if isinstance(node.op, ast.And) else any
@@ -129,18 +138,45 @@ def _compile_name(name: str) -> Callable[[Seen], Any]:
     raise ValueError(f"{name} is not known, only {', '.join(NAMES)}; other texts stand in quotes")
 
 
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
 def _compile_comparison(node: ast.Compare) -> Callable[[Seen], Any]:
-    operands = [_compile(part) for part in [node.left, *node.comparators]]
+    parts = [node.left, *node.comparators]
+    if any(isinstance(part, ast.Name) and part.id == "session" for part in parts):
+        parts = [_with_session_ids(part) for part in parts]
+    operands = [_compile(part) for part in parts]
     operators = [_COMPARISONS[type(op)] for op in node.ops]
+    asks_for_none = [_writes_none(a) or _writes_none(b) for a, b in pairwise(parts)]
 
     def compare(seen: Seen) -> bool:
         values = [operand(seen) for operand in operands]
-        try:
-            return all(op(a, b) for op, a, b in zip(operators, values, values[1:]))
-        except TypeError:  # None < 5: nothing is known to compare
-            return False
+        for op, a, b, may_be_none in zip(operators, values, values[1:], asks_for_none):
+            if (a is None or b is None) and not may_be_none:
+                return False
+            try:
+                if not op(a, b):
+                    return False
+            except TypeError:  # 5 < "five", 3 in 5
+                return False
+        return True
 
     return compare
+
+
+def _with_session_ids(node: ast.expr) -> ast.expr:
+    """Put texts for the numbers beside `session`: 0x0123456789abcdef is a number to Python, and would equal nothing."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return ast.Constant(id_text(node.value))
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return ast.List([_with_session_ids(item) for item in node.elts])
+    return node
+
+
+def _writes_none(node: ast.expr) -> bool:
+    items = node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]
+    return any(isinstance(item, ast.Constant) and item.value is None for item in items)
 
 
 def parse_session(text: str) -> Callable[[str], bool]:

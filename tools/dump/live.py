@@ -2,11 +2,13 @@
 
 import contextlib
 import select
+import signal
 import socket
 import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tools.cli import UsageError
 from tools.dump.captures import Frame
@@ -47,6 +49,9 @@ class LiveCapture:
         self._clock = clock
         self.num_lost = 0
         """Packets that the system dropped because we were too slow; complete after `close`."""
+        self.trouble = ""
+        """The line that tells why `frames` ended early; empty if it did not."""
+        self._interface = interface
         if not hasattr(socket, "AF_PACKET") or sys.platform != "linux":
             raise UsageError(f"--live works on Linux only; elsewhere: {ELSEWHERE}")
         try:
@@ -56,6 +61,8 @@ class LiveCapture:
             raise NoPrivilege(
                 f"capturing needs the right to: run it as root, or use --proxy, or: sudo {ELSEWHERE}"
             ) from None
+        except OSError as error:
+            raise NoPrivilege(f"cannot capture: {error.strerror}") from None
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             self._socket.setblocking(False)
@@ -72,19 +79,52 @@ class LiveCapture:
         self._socket.close()
 
     def frames(self, until_s: float | None) -> Iterator[list[Frame]]:
-        """Yield what came, a list every WAIT_S or sooner, up to a time of the clock; None for ever."""
-        while until_s is None or self._clock() < until_s:
+        """Yield what came, a list every WAIT_S or sooner, up to a time of the clock; None for ever.
+
+        It ends, with `trouble`, when the interface goes down.
+        """
+        while not self.trouble and (until_s is None or self._clock() < until_s):
             select.select([self._socket], [], [], WAIT_S)
             frames: list[Frame] = []
-            with contextlib.suppress(BlockingIOError):
+            try:
                 while len(frames) < MAX_FRAMES:
                     data, (_, _, packet_type, hardware, _) = self._socket.recvfrom(65_535)
                     # The loopback interface shows every packet twice: on its way out, and in again.
                     if not (packet_type == _OUTGOING and hardware == _ARPHRD_LOOPBACK):
                         frames.append(Frame(self._clock(), RAW_IP, data))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self.trouble = f"capturing on {self._interface} ended: {error.strerror}"
             yield frames
 
     def _count_lost(self) -> None:
         with contextlib.suppress(OSError):
             counts = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
             self.num_lost += _STATISTICS.unpack(counts)[1]
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Note Ctrl-C or SIGTERM, so that what was seen is still summed up; a second one ends the process as ever.
+
+    Yields: What tells whether one came. Outside the main thread, where signals cannot be caught, none does.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+
+    def undo() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, _: object) -> None:
+        came.append(number)
+        undo()
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):
+                before[number] = signal.signal(number, note) or signal.SIG_DFL
+        yield lambda: bool(came)
+    finally:
+        undo()

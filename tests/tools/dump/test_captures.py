@@ -23,7 +23,7 @@ from tests.tools.dump.made import (
     write_pcapng,
 )
 from tools.cli import UsageError
-from tools.dump.captures import CaptureFile, Frame
+from tools.dump.captures import CaptureFile, Frame, in_time_order
 
 pytest.importorskip("scapy", reason="capture files are read by scapy")
 RECORDS = framed([Packet(BEGIN_S + n / 8, ("10.0.1.1", 4000 + n), RELAY, bytes([n]) * n) for n in range(5)])
@@ -81,6 +81,13 @@ def test_a_simple_packet_keeps_the_time_before_it_and_other_blocks_are_passed_ov
     assert notices == []
 
 
+def pipe_with(content: bytes) -> Any:
+    """Something like a standard input that is a pipe."""
+    pipe = io.BytesIO(content)
+    pipe.seekable = lambda: False  # type: ignore[method-assign]
+    return SimpleNamespace(buffer=io.BufferedReader(pipe))  # type: ignore[type-var]
+
+
 @pytest.mark.parametrize("write", [write_pcap, write_pcapng])
 def test_a_file_may_be_gzipped_or_come_through_a_pipe(
     tmp_path: Path, write: object, monkeypatch: pytest.MonkeyPatch
@@ -89,13 +96,12 @@ def test_a_file_may_be_gzipped_or_come_through_a_pipe(
     zipped = tmp_path / "b.gz"
     zipped.write_bytes(gzip.compress(path.read_bytes()))
     assert_is(read(zipped)[0], RECORDS)
-    pipe = io.BytesIO(path.read_bytes())
-    pipe.seekable = lambda: False  # type: ignore[method-assign]
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
-    with CaptureFile("-") as capture:
-        assert capture.share_read is None
-        assert_is(list(capture), RECORDS)
-    assert capture.notices == []
+    for content in (path.read_bytes(), zipped.read_bytes()):
+        monkeypatch.setattr(sys, "stdin", pipe_with(content))
+        with CaptureFile("-") as capture:
+            assert capture.share_read is None
+            assert_is(list(capture), RECORDS)
+        assert capture.notices == []
 
 
 @pytest.mark.parametrize("write", [write_pcap, write_pcapng])
@@ -148,6 +154,35 @@ def test_what_is_no_capture_is_named(tmp_path: Path, content: bytes | None, word
         path.write_bytes(content)
     with pytest.raises(UsageError, match=words):
         CaptureFile(str(path))
+
+
+@pytest.mark.parametrize("write", [write_pcap, write_pcapng])
+def test_files_are_taken_in_the_order_of_their_times_whatever_their_names(
+    tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [
+        write(tmp_path / name, RECORDS[begin:end], 1)
+        for name, begin, end in (("a", 3, 5), ("b", 0, 2), ("empty", 0, 0))
+    ]
+    monkeypatch.setattr(sys, "stdin", pipe_with(write(tmp_path / "c", RECORDS[2:3], 1).read_bytes()))
+    frames = []
+    for capture in in_time_order([*map(str, paths), "-"]):
+        with capture:
+            frames += list(capture)
+        assert capture.notices == []
+    assert_is(frames, RECORDS)
+
+
+def test_of_several_files_all_are_looked_at_before_the_first_is_read(tmp_path: Path) -> None:
+    path = write_pcap(tmp_path / "a", RECORDS)
+    with pytest.raises(UsageError, match="No such file"):
+        next(in_time_order([str(path), str(tmp_path / "b")]))
+
+
+def test_a_closed_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="standard input is closed"):
+        CaptureFile("-")
 
 
 def test_a_folder_is_no_capture(tmp_path: Path) -> None:

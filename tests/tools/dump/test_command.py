@@ -1,5 +1,7 @@
 """`tickrelay dump` as a user runs it."""
 
+import errno
+import io
 import json
 import re
 import signal
@@ -110,6 +112,18 @@ def test_several_files_are_read_as_one(tmp_path: Path, capsys: pytest.CaptureFix
     assert figures["datagrams"] == len(CAPTURE) and {p["player"] for p in figures["players"]} == {"Ada", "Bob"}
 
 
+def test_rotated_files_in_the_order_of_a_shell_give_the_figures_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write_pcapng(tmp_path / "whole.pcapng", framed(CAPTURE, "raw IP"))
+    parts = [
+        write_pcapng(tmp_path / name, framed(CAPTURE[begin:end], "raw IP"))
+        for name, begin, end in (("g.1.pcapng", 80, 160), ("g.2.pcapng", 0, 80), ("g.pcapng", 160, None))
+    ]
+    for arguments in (["--stats", "--json"], ["--json"], ["--dropped"]):
+        assert run(capsys, *parts, *arguments)[0] == run(capsys, whole, *arguments)[0] != ""
+
+
 def test_a_relay_on_another_port_is_found_or_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = [
         packet._replace(**{end: ("10.0.0.9", 5000) for end in ("source", "target") if getattr(packet, end)[1] == 24545})
@@ -143,10 +157,19 @@ def test_filters_statistics_stories_and_pictures(tmp_path: Path, capsys: pytest.
         (["a", "--stats", "--follow", "Ada"], "stats and follow are given"),
         (["a", "--json", "--plot", "x.png"], "json goes with --stats"),
         (["a", "-v", "--hex"], "permitted: one of --verbose, --hex and --json"),
-        (["a", "--speed", "0"], "speed is 0.0; permitted: above 0"),
-        (["a", "--speed", "nan"], "speed is nan; permitted: above 0"),
+        (["a", "-v", "--stats"], "--verbose has no effect on --stats; permitted: with a line per datagram"),
+        (["a", "--hex", "--follow", "Ada"], "--hex has no effect on --follow"),
+        (["a", "-v", "--plot", "x.png"], "--verbose has no effect on --plot"),
+        (["--replay", "a", "--to", "b", "--stats"], "--stats has no effect on --replay, which shows nothing"),
+        (["--replay", "a", "--to", "b", "--json"], "--json has no effect on --replay"),
+        (["--replay", "-", "-", "--to", "b"], "standard input is given twice; permitted: one -"),
+        (["--replay", "a", "--to", "b", "--speed", "0"], "speed is 0.0; permitted: above 0"),
+        (["--replay", "a", "--to", "b", "--speed", "nan"], "speed is nan; permitted: above 0"),
+        (["a", "--speed", "1"], "--speed is for --replay only"),
+        (["--proxy", "a", "--to", "b", "--code", "LOBBY"], "--code is for --replay only"),
         (["--live", "lo", "--seconds", "0"], "seconds is 0.0; permitted: above 0"),
         (["a", "--seconds", "3"], "--seconds is for --live and --proxy only"),
+        (["-", "a", "-"], "standard input is given twice; permitted: one -"),
         (["a", "--port", "70000"], "port is 70000; permitted: 1 to 65,535"),
     ],
 )
@@ -176,6 +199,54 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:
         ["bash", "-c", command], capture_output=True, text=True, check=False, env=environment(tmp_path), timeout=60
     )
     assert len(done.stdout.splitlines()) == 2 and done.stderr == ""
+
+
+class Output(io.StringIO):
+    """A standard output that fails."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def flush(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("view", [[], ["--json"], ["--stats"], ["--follow", "Ada"]])
+def test_an_output_that_fails_is_told_in_one_line(
+    tmp_path: Path, view: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [str(write_pcap(tmp_path / "a.pcap", framed(CAPTURE))), *view]
+    monkeypatch.setattr(sys, "stdout", Output(OSError(errno.ENOSPC, "No space left on device")))
+    assert dump.main(arguments, {}) == 1
+    assert capsys.readouterr().err == "tickrelay dump: cannot write the output: No space left on device\n"
+    monkeypatch.setattr(sys, "stdout", Output(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    assert dump.main(arguments, {}) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert dump.main(arguments, {}) == 1
+    assert capsys.readouterr().err == "tickrelay dump: standard output is closed\n"
+
+
+def test_a_picture_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    folder, picture = tmp_path / "folder.png", tmp_path / "a.png"
+    folder.mkdir()
+    with pytest.raises(UsageError, match=r"plot is '.*folder\.png': Is a directory; permitted: a file"):
+        dump.main(["no-such-file", "--plot", str(folder)], {})
+    with pytest.raises(UsageError, match="no-such-file: No such file"):
+        dump.main(["no-such-file", "--plot", str(picture)], {})
+    assert not picture.exists()
+
+    def fail(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(dump.PlotView, "finish", fail)
+    path = write_pcap(tmp_path / "a.pcap", framed(CAPTURE[:20]))
+    assert dump.main([str(path), "--plot", str(picture)], {}) == 1
+    assert capsys.readouterr().err == f"tickrelay dump: cannot write {picture}: No space left on device\n"
 
 
 def test_a_pipe_can_be_read(tmp_path: Path) -> None:

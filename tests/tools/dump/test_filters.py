@@ -80,10 +80,32 @@ def test_players_and_sessions_may_be_given_by_number() -> None:
         ("problem is not None", lambda s: s.problem is not None),
         ("seq == 17 and ack not in [15, 16]", lambda s: s.seq == 17 and s.value().header.ack not in (15, 16)),
         ("'24545' in target", lambda s: s.direction.value == "up"),
+        ("ahead < -3", lambda s: s.dropped is None and s.ahead < -3),
+        ("ahead <= 0", lambda s: s.seq is not None and s.dropped is None and s.ahead <= 0),
+        ("ahead is None", lambda s: s.seq is None or s.dropped is not None),
+        ("tick != 5", lambda s: s.kind == Kind.UPDATE and s.value().header.tick != 5),
+        ("seq not in (1, 2)", lambda s: s.seq is not None and s.seq & 0xFFFF not in (1, 2)),
+        ("dropped != None", lambda s: s.dropped is not None),
+        ("dropped in (None, DUPLICATE)", lambda s: s.dropped is None or s.dropped.name == "DUPLICATE"),
     ],
 )
 def test_expressions_mean_what_they_say(text: str, wanted: Any) -> None:
     assert where(text) == numbers(wanted)
+
+
+def test_late_datagrams_are_found_by_a_negative_number() -> None:
+    late = see([*CAPTURE[:60], *CAPTURE[70:100], *CAPTURE[60:70]])
+    keep = compile_expression("ahead < -3")
+    assert [one.ahead for one in late if keep(one)] == [one.ahead for one in late if one.ahead < -3] != []
+
+
+def test_session_ids_may_stand_without_quotes() -> None:
+    session = next(one.session for one in SEEN if one.session is not None)
+    shown = f"0x{session.session:016x}"
+    own = numbers(lambda s: s.session is session)
+    assert where(f"session == {shown}") == where(f"session == '{shown}'") == where(f"session in [1, {shown}]") == own
+    assert where(f"session != {shown}") == numbers(lambda s: s.session is not None and s.session is not session)
+    assert where(f"{shown} == session") == own != []
 
 
 def test_every_name_can_be_used() -> None:
@@ -99,6 +121,8 @@ def test_every_name_can_be_used() -> None:
         ("__import__('os').system('true')", "is not permitted"),
         ("player.upper() == 'ADA'", "is not permitted"),
         ("bytes + 1 > 4", "bytes + 1 is not permitted"),
+        ("-player == 4", "-player is not permitted"),
+        ("-'a' == 4", "-'a' is not permitted"),
         ("sise > 4", "sise is not known, only number, time"),
         ("[x for x in player]", "is not permitted"),
         ("(" * 500 + "1" + ")" * 500, "where is"),
