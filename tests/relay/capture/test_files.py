@@ -14,7 +14,8 @@ from tests.relay.capture.captures import read_file
 from tests.relay.capture.test_blocks import V4, framed
 
 HEAD = build_file_head("test", "")
-needs_posix = pytest.mark.skipif(os.name == "nt", reason="modes, links, fifos and locks of files are POSIX's")
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and fifos are POSIX's")
+needs_locks = pytest.mark.skipif(not module._HAS_LOCKS, reason="no locks here")
 
 
 def block(number: int, size: int = 1_000) -> bytes:
@@ -137,7 +138,7 @@ def test_a_numbered_name_that_is_a_link_is_refused(tmp_path: Path) -> None:
         CaptureFiles(tmp_path / "a.pcapng", 1 << 20, HEAD)
 
 
-@needs_posix
+@needs_locks
 def test_a_file_that_is_written_is_nobody_elses(tmp_path: Path) -> None:
     """Two relays with one name renamed each other's files."""
     path = tmp_path / "a.pcapng"
@@ -151,7 +152,7 @@ def test_a_file_that_is_written_is_nobody_elses(tmp_path: Path) -> None:
     CaptureFiles(path, 1 << 20, HEAD).close()
 
 
-@needs_posix
+@needs_locks
 def test_a_file_is_locked_while_the_names_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.pcapng"
     files = CaptureFiles(path, NUM_FILES * 10_000, HEAD)
