@@ -218,9 +218,12 @@ class RelayServer:
 
     def _send(self, transport: Transport, outgoing: Outgoing | None) -> None:
         if outgoing is not None and len(outgoing):
-            self._guarded("send", transport.send, outgoing)
-            if self._recorder is not None:  # behind sending: players do not wait for the disk
-                self._captured(self._recorder.on_sent, outgoing, self._clock())
+            self._guarded("send", self._send_and_record, transport, outgoing)
+
+    def _send_and_record(self, transport: Transport, outgoing: Outgoing) -> None:
+        transport.send(outgoing)
+        if self._recorder is not None:  # behind sending: players do not wait for the disk, and what raised was not sent
+            self._captured(self._recorder.on_sent, outgoing, self._clock())
 
     def _guarded(self, stage: str, call: Callable[..., Any], *args: Any) -> Any:
         """Call a stage. What it should never raise is counted and logged, and the relay serves on.

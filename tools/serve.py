@@ -109,7 +109,7 @@ def open_capture(settings: ServeSettings) -> Recorder:
     try:
         files = CaptureFiles(path, settings.capture_max_mib << 20, head)
     except ValueError as error:
-        raise UsageError(f"capture: {error}; permitted: a new file, or a pcapng file") from None
+        raise UsageError(f"capture: {error}") from None
     except OSError as error:
         raise UsageError(f"capture: cannot write {path}: {error.strerror}") from None
     return Recorder(

@@ -95,6 +95,7 @@ class Part:
     host_v6: Words
     """The players' of IPv6, (k, 4)."""
     is_v6: Bools
+    """Whether the player's address is IPv6, (d,); there are k of them."""
     is_sent: bool
     """By the relay."""
     at_us: int
@@ -103,20 +104,28 @@ class Part:
 
 @dataclass
 class Blocks:
-    """Packet blocks, side by side. The columns are those of `Part`, of what is still to be completed."""
+    """Packet blocks, side by side. Axes: d datagrams that are still to be completed, k of them IPv6."""
 
     buffer: Bytes
+    """All blocks, (bytes,). A view: the stage writes to it again."""
     payload_at: Ints
+    """Where each payload begins in `buffer`, (d,); multiples of 4."""
     length: Ints
+    """Bytes of each payload, (d,)."""
     port: Words
+    """The player's, in network order, (d,)."""
     host_v4: Words
+    """The player's, (d,); means nothing where it is IPv6."""
     host_v6: Words
+    """The players' of IPv6, (k, 4)."""
     is_v6: Bools
+    """Whether the player's address is IPv6, (d,)."""
     is_sent: Bools
-    """(d,)"""
+    """Whether the relay sent it, (d,)."""
     time_high: Words
+    """Upper 32 bits of when, in microseconds since 1970, (d,)."""
     time_low: Words
-    """`at_us` in two words, (d,)."""
+    """Lower 32 bits of it, (d,)."""
 
 
 def most_bytes(num_datagrams: int, num_bytes: int) -> int:

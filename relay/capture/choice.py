@@ -1,7 +1,8 @@
 """Which datagrams a capture takes: those of one room, or those of one seat.
 
 A DATA or UPDATE names its session. A handshake does not say where it will lead until a JOIN names the room or a WELCOME
-the session. So what came before is held back by its nonce, a bounded number of datagrams, and follows once it is known.
+the session. So what came before is held back by its nonce, a bounded number of datagrams, and follows once it is known:
+behind later datagrams of other players, who are not kept waiting for it. Each player's own stay in the order of time.
 """
 
 from collections import deque
@@ -29,11 +30,15 @@ class Held(NamedTuple):
     """A cold datagram that may turn out to be wanted."""
 
     nonce: bytes
+    """Of its handshake, 8 bytes; fewer of a datagram that is cut."""
     payload: bytes
+    """All of it, a copy."""
     address: npt.NDArray[np.uint32]
     """The player's, (7,)."""
     is_sent: bool
+    """By the relay."""
     now: float
+    """When it came or was sent, monotonic seconds."""
 
 
 class Choice:

@@ -118,7 +118,9 @@ class Span(NamedTuple):
     """Where a field is in a datagram."""
 
     path: str
+    """Its name, as in `SECRET`."""
     start: int
+    """Its first byte, counted from the datagram's."""
     stop: int
     """Behind its last byte; for a datagram that ends inside the field, behind the datagram's."""
 

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protocol import dtypes, schemas
+from protocol import codec, dtypes, schemas
 from protocol.constants import MAX_DATAGRAM_BYTES, Kind
+from protocol.drops import DropReason
 from relay.capture.blocks import Blocks
 from relay.capture.fields import OPTION_KEYS, PUBLIC_OPTIONS, Secrecy, field_paths, secrecy_of, spans_of
 from relay.capture.pseudonyms import Pseudonyms
 from relay.columns import Ints, expand, places, windows
+from relay.ingress import COLD_KINDS
 
 BLANK = ord("x")
 """What stands for a blanked letter: it can be read, and a name of it is still a name."""
@@ -42,6 +44,8 @@ def _secret_offset() -> int:
     return offsets.pop()
 
 
+_COLD_KINDS = frozenset(bytes([kind]) for kind in COLD_KINDS)
+"""First bytes of the cold datagrams that a relay reads at all."""
 SESSION_AT = _secret_offset()
 """Where the session stands in a hot kind's header."""
 HOT_BYTES = np.full(256, MAX_DATAGRAM_BYTES * 2)
@@ -87,8 +91,20 @@ def _scrub_cold(blocks: Blocks, which: Ints, pseudonyms: Pseudonyms, blank_texts
     for i in which.tolist():
         start = int(blocks.payload_at[i])
         stop = start + int(blocks.length[i])
-        clean = scrub_datagram(blocks.buffer[start:stop].tobytes(), pseudonyms, blank_texts)
+        data = blocks.buffer[start:stop].tobytes()
+        if blank_texts and not _has_layout(data, bool(blocks.is_sent[i])):
+            clean = data[:2] + bytes(len(data[2:]))
+        else:
+            clean = scrub_datagram(data, pseudonyms, blank_texts)
         blocks.buffer[start:stop] = np.frombuffer(clean, np.uint8)
+
+
+def _has_layout(data: bytes, is_sent: bool) -> bool:
+    """Tell whether a cold datagram is what its kind says; if not, a message may stand in fields that anybody may see.
+
+    What the relay sends is; what it received need not be, as a DATA whose kind says PONG.
+    """
+    return is_sent or (data[:1] in _COLD_KINDS and not isinstance(codec.decode(data), DropReason))
 
 
 def scrub_datagram(data: bytes, pseudonyms: Pseudonyms, blank_texts: bool) -> bytes:

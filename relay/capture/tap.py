@@ -95,7 +95,7 @@ class Tap:
     def _add(self, pieces: Pieces, address: Addresses, is_sent: bool, now: float) -> None:
         """Copy datagrams into the stage; there is at least one."""
         self._cold_left = min(float(COLD_PER_S), max(0.0, self._cold_left) + max(0.0, now - self._now) * COLD_PER_S)
-        self._now = now
+        self._now = max(self._now, now)  # what was held back is of before
         at_us = round((self._epoch_s + now) * 1e6)
         if not self._stage.add(pieces, address, is_sent, at_us):
             self.complete()

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from protocol import codec
 from protocol.client import Message
 from protocol.constants import Kind
+from relay.addresses import pack_address
 from relay.batch import Batch, Outgoing
 from relay.capture.files import CaptureFiles
 from relay.capture.recorder import Recorder
@@ -142,6 +144,31 @@ def test_a_stopped_relay_has_written_everything(tmp_path: Path) -> None:
     run_on("asyncio", main)
     packets = read_file(tmp_path / "a.pcapng")
     assert sum(packet.payload[0] == Kind.BYE for packet in packets) >= 3  # its last words
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_what_could_not_be_sent_is_not_captured(is_broken: bool) -> None:
+    """A capture showed what no player was sent."""
+    recorder = Failing("", RuntimeError())
+
+    async def main() -> None:
+        server = RelayServer(RelayConfig(), secret=bytes(32), host="127.0.0.1", port=0)
+        await server.start()
+        server.record(recorder)
+
+        def send(outgoing: Outgoing) -> None:
+            if is_broken:
+                raise OSError("broken")
+
+        server.transport.send = send  # type: ignore[method-assign]
+        batch = Batch(1)
+        batch.append(codec.encode(Kind.PING, shard=0, nonce=5), pack_address("127.0.0.1", 5))
+        server.batch_received(batch, server._clock())
+        assert server.counters["exceptions_send"] == is_broken and server.counters["exceptions_capture"] == 0
+        await server.stop()
+
+    run_on("asyncio", main)
+    assert "on_received" in recorder.calls and ("on_sent" in recorder.calls) != is_broken
 
 
 def test_only_a_running_relay_can_be_captured() -> None:

@@ -113,6 +113,28 @@ def test_a_file_that_is_something_else_is_one_line_and_exit_2(tmp_path: Path) ->
     assert done.stderr.count("\n") == 1 and "is not a pcapng file" in done.stderr
 
 
+@needs_kill
+def test_a_fifo_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    """It was waited for, for ever."""
+    os.mkfifo(tmp_path / "fifo")
+    done = tickrelay(tmp_path, "serve", "--port", "0", "--capture", str(tmp_path / "fifo"), "--log-level", "error")
+    assert done.returncode == 2 and (tmp_path / "fifo").is_fifo()
+    assert done.stderr.count("\n") == 1
+    assert "fifo is not a regular file; permitted: a new file, or a pcapng file" in done.stderr
+
+
+@needs_kill
+def test_a_capture_of_another_relay_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    capture = tmp_path / "a.pcapng"
+    with serving(tmp_path, "--capture", str(capture)) as relay:
+        asyncio.run(talk(relay.port, 0.1))
+        done = tickrelay(tmp_path, "serve", "--port", "0", "--capture", str(capture), "--log-level", "error")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert "is written by another process" in done.stderr
+        assert relay.end(signal.SIGTERM) == 0
+    assert [path.name for path in tmp_path.glob("a*")] == ["a.pcapng"] and words_of(read_file(capture))
+
+
 def test_a_folder_that_is_not_there_is_one_line_and_exit_2(tmp_path: Path) -> None:
     done = tickrelay(
         tmp_path, "serve", "--port", "0", "--capture", str(tmp_path / "no/a.pcapng"), "--log-level", "error"

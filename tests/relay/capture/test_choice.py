@@ -11,7 +11,7 @@ from relay.addresses import pack_address
 from relay.capture import choice as module
 from relay.capture.choice import MAX_HELD, MAX_NONCES, Choice
 from relay.sessions import ROW_BITS
-from tests.relay.bench import Bench
+from tests.relay.bench import Bench, Datagram
 from tests.relay.capture.captures import CapturedBench, Packet, play
 
 ADDRESS = np.frombuffer(pack_address("10.0.0.1", 1000), np.uint32)
@@ -43,6 +43,29 @@ def test_a_room_is_captured_whole_and_alone() -> None:
     assert sorted((p.payload[0], len(p.payload), p.is_sent) for p in packets) == expected(bench, wanted)
     assert {"HELLO", "CHALLENGE", "JOIN", "WELCOME", "DATA", "UPDATE"} == set(kinds_of(packets))
     assert len(addresses_of(packets)) == 3
+
+
+def test_each_players_datagrams_are_in_the_order_of_time() -> None:
+    """A handshake is held back until it names the room; what others do meanwhile stands before it."""
+    bench = CapturedBench(room=b"ROOM")
+    ada = bench.join(code="ROOM")
+    receive = bench.receive
+
+    def receive_slowly(*datagrams: Datagram) -> None:
+        receive(*datagrams)
+        for _ in range(2):
+            receive(ada.data(ada.message(b"meanwhile")))
+            bench.tick()
+
+    bench.receive = receive_slowly  # type: ignore[method-assign]
+    bob = bench.join(code="ROOM")
+    packets = bench.captured()
+    times = [packet.at_s for packet in packets]
+    assert times != sorted(times)
+    for address in addresses_of(packets):
+        times = [packet.at_s for packet in packets if address in (packet.source, packet.target)]
+        assert times == sorted(times)
+    assert ada.address != bob.address and len(addresses_of(packets)) == 2
 
 
 def test_a_seat_is_captured_whole_and_alone() -> None:

@@ -102,6 +102,21 @@ def test_a_row_is_read_no_further_than_it_goes() -> None:
     assert [len(packet.payload) for packet in read(HEAD + memory.blocks)] == [ROW_BYTES]
 
 
+def test_what_was_held_back_gives_no_second_share_of_cold_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the time at which it came, and from there the clock seemed to run once more."""
+    monkeypatch.setattr(tap_module, "COLD_PER_S", 10)
+    memory = Memory()
+    tap = Tap(Framer(*RELAY), Pseudonyms(KEY), memory.write, epoch_s=EPOCH_S)
+    batch = Batch(20)
+    for _ in range(20):
+        batch.append(codec.encode(Kind.PING, shard=7, nonce=2**63), pack_address("10.0.0.1", 1))
+    for now in (5.0, 4.0, 5.0):
+        tap.on_received(batch, now)
+        tap.complete()
+    packets = read(HEAD + memory.blocks)
+    assert [sum(any(p.payload[2:]) for p in packets[k : k + 20]) for k in (0, 20, 40)] == [10, 0, 0]
+
+
 def test_a_flood_of_cold_datagrams_is_captured_but_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tap_module, "COLD_PER_S", 100)
     memory = Memory()
