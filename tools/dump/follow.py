@@ -17,7 +17,7 @@ from tools.dump.datagrams import Direction, Endpoint
 from tools.dump.fields import id_text
 from tools.dump.filters import parse_session
 from tools.dump.pipeline import chosen
-from tools.dump.sessions import Attempt, Batch, Seen, Session
+from tools.dump.sessions import HEADERS, Attempt, Batch, Seen, Session
 from tools.dump.stats import DEFAULT_TICK_RATE
 from tools.dump.streams import UNKNOWN_BASE, Stream
 from tools.dump.views import Printer
@@ -215,27 +215,35 @@ class _Story:
         self._has_old_baseline = False
         self._oldest_baseline_ticks = 0
         self._num_full_pages = 0
+        self._num_cut = 0
+        """Datagrams of which the capture kept only the begin."""
 
     def take(self, seen: Seen) -> None:
         """Take a datagram of the session."""
         time_s = seen.datagram.time_s
-        if seen.problem is not None:
+        self._num_cut += bool(seen.datagram.missing_bytes)
+        if seen.problem is not None and seen.problem.reason is not None:
             self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  !! {seen.problem}", "bold red")
         elif seen.dropped is not None:
             self._say(seen, f"dropped: {seen.dropped.name}, {seen.dropped_text}")
-        elif seen.kind in (Kind.DATA, Kind.UPDATE):
+        elif seen.seq is not None:
             self._take_hot(seen)
-        else:
+        elif not seen.datagram.missing_bytes:
             self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  {say(seen.value())}", "")
+        elif seen.kind not in HEADERS:
+            self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  (cut by the capture)", "")
 
     def _take_hot(self, seen: Seen) -> None:
         time_s, way = seen.datagram.time_s, self._ways[seen.direction]
         if way.newest_s is None:
             self._say(seen, "is the first")
-        value = seen.value()
+        header = HEADERS[seen.kind].decode(seen.datagram.data)
+        # Of a datagram that the capture cut, its sections are not known, but that it has some.
+        sections = [] if seen.datagram.missing_bytes else seen.value().sections
+        is_bare = seen.datagram.size == HEADERS[seen.kind].size
         stall_s = way.silence(time_s)
         # What a bare datagram ends was no stall: a quiet room sends nothing but keepalives.
-        if stall_s is not None and (value.sections or stall_s > LATE_KEEPALIVE * self._keepalive_s()):
+        if stall_s is not None and (not is_bare or stall_s > LATE_KEEPALIVE * self._keepalive_s()):
             self._say(seen, f"after {stall_s * 1000:.0f} ms of silence")
         if seen.ahead > 1:
             first = (seen.seq or 0) - seen.ahead + 1
@@ -244,31 +252,31 @@ class _Story:
             self._say(seen, f"comes late, {-seen.ahead} behind the newest")
         if seen.kind == Kind.DATA:
             self._take_address(seen.datagram.flow.source, time_s)
-            self._take_data(value, time_s, is_newest=seen.ahead > 0)
+            self._take_data(header, sections, time_s, is_newest=seen.ahead > 0)
         else:
-            self._take_update(value, time_s, is_newest=seen.ahead > 0)
+            self._take_update(header, sections, time_s, is_newest=seen.ahead > 0)
 
     def _take_address(self, client: Endpoint, time_s: float) -> None:
         if self._client is not None and client != self._client:
             self._tell(time_s, f"up    the client speaks from {client} now, before from {self._client}", "yellow")
         self._client = client
 
-    def _take_data(self, value: Any, time_s: float, is_newest: bool) -> None:
-        for section in value.sections:
+    def _take_data(self, header: Any, sections: Sequence[Any], time_s: float, is_newest: bool) -> None:
+        for section in sections:
             if section.type == DataSection.MESSAGE:
                 self._messages.send(section.body.header.message_id, time_s)
         if is_newest:
-            self._tell_all(time_s, "down", self._entries.acknowledge(value.header.log_cursor & 0xFFFF, time_s))
+            self._tell_all(time_s, "down", self._entries.acknowledge(header.log_cursor & 0xFFFF, time_s))
 
-    def _take_update(self, value: Any, time_s: float, is_newest: bool) -> None:
-        for section in value.sections:
+    def _take_update(self, header: Any, sections: Sequence[Any], time_s: float, is_newest: bool) -> None:
+        for section in sections:
             if section.type == UpdateSection.LOG_RANGE:
                 for entry in section.body.entries:
                     self._entries.send(entry.header.index, time_s)
             elif section.type == UpdateSection.PAGE:
-                self._take_page(section.body.header, value.header.tick, time_s)
+                self._take_page(section.body.header, header.tick, time_s)
         if is_newest:
-            self._tell_all(time_s, "up", self._messages.acknowledge(value.header.message_ack, time_s))
+            self._tell_all(time_s, "up", self._messages.acknowledge(header.message_ack, time_s))
 
     def _take_page(self, header: Any, tick: int, time_s: float) -> None:
         if header.since == 0:
@@ -299,6 +307,8 @@ class _Story:
             ("entries", self._entries.summary()),
             ("pages", f"{self._num_full_pages} whole, oldest baseline {self._oldest_baseline_ticks} ticks"),
         ]
+        if self._num_cut:
+            rows.append(("cut", f"{self._num_cut} datagrams by the capture: what their sections said is not known"))
         for name, text in rows:
             self._tell(end_s, f"      {name:9} {text}", "")
 

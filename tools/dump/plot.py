@@ -55,7 +55,7 @@ class PlotView:
                 continue
             columns = self._columns[seen.direction]
             columns["time_s"].append(seen.datagram.time_s)
-            columns["bytes"].append(len(seen.datagram.data))
+            columns["bytes"].append(seen.datagram.size)
             columns["expected"].append(max(0, seen.ahead))
             columns["came"].append(seen.ahead != 0)
             columns["round_trip_ms"].append(np.nan if seen.round_trip_s is None else seen.round_trip_s * 1000)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from protocol import codec
 from protocol.constants import MAX_STATE_BYTES, ByeReason, Kind, Refusal
 from protocol.drops import DropReason
@@ -171,7 +173,9 @@ class Sessions:
         payloads = [datagram.data for datagram in datagrams]
         data, update = read_hot(Kind.DATA, payloads), read_hot(Kind.UPDATE, payloads)
         hot: list[tuple[Any, bool, int] | None] = [None] * len(payloads)
+        is_cut = np.array([datagram.missing_bytes > 0 for datagram in datagrams], np.bool_)
         for columns in (data, update):
+            columns.certain &= ~is_cut[columns.place]  # cut between two sections it would pass for a whole one
             facts = zip(columns.header.tolist(), columns.certain.tolist(), columns.max_stride.tolist())
             for place, fact in zip(columns.place.tolist(), facts):
                 hot[place] = fact
@@ -213,7 +217,7 @@ class Sessions:
         time_s = seen.datagram.time_s
         stream = session.stream(seen.direction)
         stream.num_datagrams += 1
-        stream.num_bytes += len(seen.datagram.data)
+        stream.num_bytes += seen.datagram.size
         seen.seq = seq = stream.extend(low_seq)
         if seen.problem is None and not (certain and max_stride <= session.max_state_bytes):
             seen.problem = find_problem(seen.datagram.data, session.max_state_bytes)

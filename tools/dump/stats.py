@@ -51,6 +51,9 @@ class StatsView:
             return
         for table in tables_of(figures):
             print_table(table, self._stream)
+        if figures["cut"]:
+            text = f"{figures['cut']:,} datagrams were cut by the capture: sections and pages are of the others alone"
+            self._stream.write(f"\n{text}.\n")
         if figures["dropped"]:
             self._stream.write(f"\nDrops are derived; a capture does not show: {NOT_DERIVED}.\n")
 
@@ -71,6 +74,7 @@ def figures_of(tally: Tally) -> dict[str, Any]:
         "players": [_player(session, tally.players[row].tolist(), seconds) for session, row in tally.rows.items()],
         "dropped": dict(tally.dropped.most_common()),
         "problems": dict(tally.problems.most_common()),
+        "cut": tally.num_cut,
     }
 
 

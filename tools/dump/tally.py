@@ -39,6 +39,9 @@ class Tally:
         """Kind -> (2, type): sections, and their bytes with the header of each."""
         self.dropped: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()
+        """DropReason -> datagrams that are malformed."""
+        self.num_cut = 0
+        """Datagrams of which the capture kept only the begin: nobody knows what else may be wrong with them."""
         self.rows: dict[Session, int] = {}
         """Session -> row of `players`, in the order in which they were first seen."""
         self.players = np.zeros((64, len(PLAYER_COLUMNS)), np.int64)
@@ -53,7 +56,7 @@ class Tally:
         self.first_s = seen[0].datagram.time_s if self.first_s is None else self.first_s
         self.last_s = max(self.last_s, seen[-1].datagram.time_s)
         self._count_troubles(seen)
-        size = np.array([len(one.datagram.data) for one in batch.seen], np.int64)
+        size = np.array([one.datagram.size for one in batch.seen], np.int64)
         way = np.array([_WAYS[one.direction] for one in batch.seen], np.int64)
         kind = np.array([one.kind for one in batch.seen], np.int64)
         self._count_kinds(kind[mask], way[mask], size[mask])
@@ -69,8 +72,10 @@ class Tally:
         for one in seen:
             if one.dropped is not None:
                 self.dropped[one.dropped.name] += 1
-            if one.problem is not None:
-                self.problems[one.problem.reason.name if one.problem.reason else "CUT"] += 1
+            if one.datagram.missing_bytes:
+                self.num_cut += 1
+            elif one.problem is not None and one.problem.reason is not None:
+                self.problems[one.problem.reason.name] += 1
 
     def _count_kinds(self, kind: Ints, way: Ints, size: Ints) -> None:
         """Count datagrams and bytes by kind and direction; all (n,)."""

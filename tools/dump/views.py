@@ -34,7 +34,7 @@ def line_of(seen: Seen, begin_s: float) -> Text:
         (f"{seen.direction.value:4}  ", way),
         (f"{seen.room or '-':16}  {label:18}  ", ""),
         (f"{seen.kind_name:14}  ", way),
-        (f"{len(datagram.data):5}  ", ""),
+        (f"{datagram.size:5}  ", ""),
     ]
     value = seen.value()
     if not isinstance(value, DropReason):
@@ -111,7 +111,7 @@ def object_of(seen: Seen) -> dict[str, Any]:
         "player_id": session.player_id if session else None,
         "session": id_text(session.session) if session else None,
         "kind": seen.kind_name,
-        "bytes": len(datagram.data),
+        "bytes": datagram.size,
         "seq_whole": _whole_seq(seen),
         "ahead": seen.ahead if seen.seq is not None and seen.dropped is None else None,
         "round_trip_ms": None if seen.round_trip_s is None else round(seen.round_trip_s * 1000, 3),

@@ -1,6 +1,7 @@
 """The story of one connection."""
 
 import io
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,11 @@ from tools.dump.views import Printer
 ADA = ("10.0.1.1", 40_000)
 
 
-def story(packets: list[Packet], wanted: str = "Ada", batch: int = 50) -> list[str]:
+def story(packets: list[Packet], wanted: str = "Ada", batch: int = 50, **options: Any) -> list[str]:
     """What --follow prints, without times."""
     stream = io.StringIO()
     view = FollowView(wanted, Printer(stream), lambda: packets[0].time_s)
-    run_views(packets, view, batch=batch).finish()
+    run_views(packets, view, batch=batch, **options).finish()
     return [line[14:] for line in stream.getvalue().splitlines()]
 
 
@@ -163,3 +164,14 @@ def test_attempts_that_are_kept_are_capped(monkeypatch: pytest.MonkeyPatch) -> N
     view = FollowView("Ada", Printer(io.StringIO()), lambda: 0.0)
     run_views(packets, view)
     assert len(view.kept_sizes) == 3 and set(view.kept_sizes) == {2}
+
+
+def test_datagrams_that_the_capture_cut_are_a_number_not_a_line_each() -> None:
+    capture = Game(1).run(1.0, chatter).capture
+    ups = [i for i, packet in enumerate(capture) if packet.data[0] == Kind.DATA]
+    del capture[ups[10]]
+    session = next(one.session for one in see(capture) if one.session is not None)
+    lines = story(capture, id_text(session.session), snap_bytes=20 + 8 + 40)
+    text = "\n".join(lines)
+    assert "!!" not in text and text.count("after a gap: 1 missing, from seq 11") == 1
+    assert text.count("datagrams by the capture: ") == 1 and len(lines) < 20

@@ -136,6 +136,31 @@ def test_bandwidth_counts_the_headers_around_the_payload() -> None:
     assert player["down"]["wire_kbit_per_s"] == pytest.approx(wanted)
 
 
+SNAP_BYTES = 20 + 8 + 54
+"""Headers of IPv4 and UDP, and what is left of the payload: more than the header of a DATA or an UPDATE."""
+
+
+def test_what_a_capture_cut_counts_as_it_was_sent_and_is_not_malformed() -> None:
+    packets = ordinary_capture()
+    tallies = [Tally(), Tally()]
+    run_views(packets, tallies[0])  # type: ignore[arg-type]
+    run_views(packets, tallies[1], snap_bytes=SNAP_BYTES)  # type: ignore[arg-type]
+    whole, cut = map(figures_of, tallies)
+    assert cut["bytes"] == whole["bytes"] and cut["kinds"] == whole["kinds"]
+    assert cut["cut"] == sum(len(packet.data) > 54 for packet in packets) > 0 == whole["cut"]
+    assert cut["problems"] == {} and cut["dropped"] == whole["dropped"]
+    # Sections of a datagram that is cut between two of them are not all of its sections.
+    uncut = [packet for packet in packets if len(packet.data) <= 54]
+    assert cut["sections"] == figures_of(tally_of(uncut)[0])["sections"]
+
+
+def test_a_cut_capture_is_said_to_be_one_in_a_line_of_its_own() -> None:
+    stream = io.StringIO()
+    view = StatsView(stream, as_json=False, skipped=Counter)
+    run_views(ordinary_capture(), view, snap_bytes=SNAP_BYTES).finish()
+    assert " datagrams were cut by the capture: " in stream.getvalue() and "Malformed" not in stream.getvalue()
+
+
 def test_nothing_at_all_gives_empty_tables() -> None:
     figures = figures_of(Tally())
     assert (figures["datagrams"], figures["seconds"], figures["players"]) == (0, 0.0, [])
