@@ -115,9 +115,13 @@ class _Way:
             self.newest_s = time_s
             return None
         gap_s, self.newest_s = time_s - self.newest_s, time_s
-        is_stall = gap_s > SLOW_S and gap_s > STALL_FACTOR * self._usual_s()
+        is_stall = self.is_stall(gap_s)
         self._distances_s.append(gap_s)
         return gap_s if is_stall else None
+
+    def is_stall(self, gap_s: float) -> bool:
+        """Tell whether silence of so many seconds is unusual."""
+        return gap_s > SLOW_S and gap_s > STALL_FACTOR * self._usual_s()
 
     def _usual_s(self) -> float:
         """Longest of nine tenths of the distances; 0 before there are any."""
@@ -142,6 +146,8 @@ class FollowView:
             self._fits = lambda shown: False
         self._printer = printer
         self._begin_s = begin_s
+        self._newest_s = 0.0
+        """When the newest datagram of all was seen, seconds since 1970."""
         self._kept: OrderedDict[Attempt, list[Seen]] = OrderedDict()
         self._told: dict[Session, _Story] = {}
 
@@ -152,6 +158,8 @@ class FollowView:
 
     def take(self, batch: Batch, kept: Sequence[bool] | None) -> None:
         """Take a batch and tell what is new."""
+        if batch.seen:
+            self._newest_s = max(self._newest_s, batch.seen[-1].datagram.time_s)
         for seen in chosen(batch, kept):
             if seen.session is not None and self._is_wanted(seen.session):
                 if seen.attempt is not None:
@@ -167,7 +175,7 @@ class FollowView:
             text = f"nothing of {self._wanted!r} was seen; --stats lists all sessions"
             self._printer.print([(text, "bold")])
         for story in self._told.values():
-            story.finish()
+            story.finish(self._newest_s)
         self._printer.flush()
 
     def _is_wanted(self, session: Session) -> bool:
@@ -217,6 +225,7 @@ class _Story:
         self._num_full_pages = 0
         self._num_cut = 0
         """Datagrams of which the capture kept only the begin."""
+        self._has_told_silence = False
 
     def take(self, seen: Seen) -> None:
         """Take a datagram of the session."""
@@ -229,6 +238,8 @@ class _Story:
         elif seen.seq is not None:
             self._take_hot(seen)
         elif not seen.datagram.missing_bytes:
+            if seen.kind in (Kind.BYE, Kind.RESET):
+                self._tell_silence(time_s)
             self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  {say(seen.value())}", "")
         elif seen.kind not in HEADERS:
             self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  (cut by the capture)", "")
@@ -293,14 +304,31 @@ class _Story:
             self._has_old_baseline = False
             self._tell(time_s, f"down  page {header.page} builds upon a fresh state again", "")
 
-    def finish(self) -> None:
-        """Tell how it ended, and its sums."""
+    def _tell_silence(self, time_s: float) -> None:
+        """Tell which directions are silent when the session or the capture ends: no datagram will tell it after them.
+
+        The streams know, not what the filter let pass. Whether more than a keepalive was due is not known, so one must
+        be late.
+        """
+        if self._has_told_silence:
+            return
+        self._has_told_silence = True
+        for direction, way in self._ways.items():
+            newest_s = self._session.stream(direction).newest_s
+            silent_s = time_s - (self._session.began_s if newest_s is None else newest_s)
+            if silent_s > LATE_KEEPALIVE * self._keepalive_s() and way.is_stall(silent_s):
+                since = ", since the session began" if newest_s is None else ""
+                self._tell(time_s, f"{way.name:4}  has been silent for {silent_s * 1000:.0f} ms{since}", "yellow")
+
+    def finish(self, capture_end_s: float) -> None:
+        """Tell how it ended, and its sums. `capture_end_s`: when the last datagram of all was seen."""
         session = self._session
-        end_s = session.newest_s if session.ended_s is None else session.ended_s
-        ended = session.ended or "no end was captured: silence, or the capture ends first"
+        end_s = capture_end_s if session.ended_s is None else session.ended_s
+        self._tell_silence(end_s)
+        ended = session.ended or "no end was captured"
         self._tell(end_s, f"      {id_text(session.session)} {session.name} ends: {ended}", "bold")
         rows = [
-            ("lasted", f"{end_s - session.began_s:.3f} s, room {session.code or 'not known'}, client {session.client}"),
+            ("lasted", f"{self._duration()}, room {session.code or 'not known'}, client {session.client}"),
             ("up", _stream_text(session.up, "round trip to the relay")),
             ("down", _stream_text(session.down, "round trip to the client")),
             ("messages", self._messages.summary()),
@@ -311,6 +339,13 @@ class _Story:
             rows.append(("cut", f"{self._num_cut} datagrams by the capture: what their sections said is not known"))
         for name, text in rows:
             self._tell(end_s, f"      {name:9} {text}", "")
+
+    def _duration(self) -> str:
+        session = self._session
+        begin = "WELCOME" if session.up.knows_begin else "the first captured datagram"
+        if session.ended_s is not None:
+            return f"{session.ended_s - session.began_s:.3f} s from {begin} to its end"
+        return f"{session.newest_s - session.began_s:.3f} s from {begin} to the newest"
 
     def _keepalive_s(self) -> float:
         welcome = self._session.welcome

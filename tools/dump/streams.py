@@ -53,6 +53,11 @@ class Stream:
         return self._window.newest
 
     @property
+    def newest_s(self) -> float | None:
+        """When the newest number was seen, seconds since 1970; None before any."""
+        return self._sent_at[self.newest % WINDOW] if self.num_accepted else None
+
+    @property
     def num_missing(self) -> int:
         """Numbers between the lowest and the newest that never came: lost, before or at the place of capture."""
         return 0 if self.first is None else self.newest - self.first + 1 - self.num_accepted

@@ -1,6 +1,7 @@
 """The story of one connection."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -175,3 +176,31 @@ def test_datagrams_that_the_capture_cut_are_a_number_not_a_line_each() -> None:
     text = "\n".join(lines)
     assert "!!" not in text and text.count("after a gap: 1 missing, from seq 11") == 1
     assert text.count("datagrams by the capture: ") == 1 and len(lines) < 20
+
+
+def test_the_silence_that_ends_a_session_is_told_before_its_end() -> None:
+    game = Game(1).run(2.0, chatter)
+    game.loss_up = 1.0
+    lines = story(game.run(12.0, chatter).capture)
+    bye = next(i for i, line in enumerate(lines) if "BYE  TIMEOUT" in line)
+    assert re.match(r"up    has been silent for \d+ ms$", lines[bye - 1])
+    assert not any("down  has been silent" in line for line in lines)
+    assert "s from WELCOME to its end, room LOBBY" in "\n".join(lines)
+
+
+def test_silence_up_to_the_end_of_the_capture_is_told_per_direction() -> None:
+    capture = Game(2).run(6.0, chatter).capture
+    ends_s = capture[0].time_s + 2.0
+    one_way = [packet for packet in capture if packet.source != ADA or packet.time_s < ends_s]
+    neither = [packet for packet in one_way if packet.target != ADA or packet.time_s < ends_s]
+    told = [[line for line in story(packets) if "has been silent" in line] for packets in (capture, one_way, neither)]
+    assert [[line.split()[0] for line in lines] for lines in told] == [[], ["up"], ["up", "down"]]
+    ms = float(told[1][0].split()[5])
+    assert ms == pytest.approx(4000, abs=100)
+    lasted = next(line for line in story(neither) if line.strip().startswith("lasted"))
+    assert float(lasted.split()[1]) == pytest.approx(2.0, abs=0.2) and "to the newest" in lasted
+
+
+def test_a_direction_that_the_filter_hides_is_not_silent() -> None:
+    lines = story(Game(1).run(6.0, chatter).capture, keep=lambda seen: seen.direction.value == "up")
+    assert not any("silent" in line for line in lines)
