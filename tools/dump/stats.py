@@ -59,7 +59,7 @@ class StatsView:
 
 
 def figures_of(tally: Tally) -> dict[str, Any]:
-    """Build the object that `--stats --json` prints. Rates are per second of the time between first and last."""
+    """Build the object that `--stats --json` prints. Times are seconds since 1970."""
     seconds = max(0.0, tally.last_s - tally.first_s) if tally.first_s is not None else 0.0
     return {
         "begin": tally.first_s,
@@ -71,7 +71,10 @@ def figures_of(tally: Tally) -> dict[str, Any]:
             for (kind, way), count in tally.kinds.most_common()
         ],
         "sections": _sections(tally),
-        "players": [_player(session, tally.players[row].tolist(), seconds) for session, row in tally.rows.items()],
+        "players": [
+            _player(session, tally.players[row].tolist(), tally.spans_s[row].tolist())
+            for session, row in tally.rows.items()
+        ],
         "dropped": dict(tally.dropped.most_common()),
         "problems": dict(tally.problems.most_common()),
         "cut": tally.num_cut,
@@ -91,8 +94,12 @@ def _sections(tally: Tally) -> list[dict[str, Any]]:
     ]
 
 
-def _player(session: Session, sums: Sequence[int], seconds: float) -> dict[str, Any]:
-    """Build the figures of one session: sums over what the filter let pass, the rest over all of the session."""
+def _player(session: Session, sums: Sequence[int], span_s: Sequence[float]) -> dict[str, Any]:
+    """Build the figures of one session: sums over what the filter let pass, the rest over all of the session.
+
+    Rates are per second between `span_s`, its own first and last datagram: who came late is not slower for it.
+    """
+    seconds = max(0.0, span_s[1] - span_s[0])
     of = dict(zip(PLAYER_COLUMNS, sums))
     tick_ms = 1000 / (session.welcome.tick_rate if session.welcome is not None else DEFAULT_TICK_RATE)
     full = of["full_bytes"] / of["full_pages"] if of["full_pages"] else None
@@ -105,6 +112,7 @@ def _player(session: Session, sums: Sequence[int], seconds: float) -> dict[str, 
         "session": id_text(session.session),
         "client": str(session.client),
         "relay": str(session.relay),
+        "seconds": seconds,
         "begin": session.began_s,
         "end": session.newest_s,
         "ended": session.ended or None,
@@ -183,7 +191,7 @@ def _players_table(players: Sequence[dict[str, Any]]) -> Table:
     most = sorted(players, key=lambda p: p["up"]["bytes"] + p["down"]["bytes"], reverse=True)
     more = f"; the {MAX_PLAYERS_SHOWN} with the most bytes" if len(most) > MAX_PLAYERS_SHOWN else ""
     return Table(
-        f"{len(most):,} players (up / down; kbit/s with IP and UDP headers{more})",
+        f"{len(most):,} players (up / down; kbit/s over its own time, with IP and UDP headers{more})",
         ("<room", "<player", "<session", "datagrams", "kbit/s", "loss %", "doubled", "late", "rtt ms p50 / p99",
          "relay's part", "delta pages", "delta/full", "baseline ms", "<end"),
         [_player_row(player) for player in most[:MAX_PLAYERS_SHOWN]],

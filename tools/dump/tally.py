@@ -46,6 +46,8 @@ class Tally:
         """Session -> row of `players`, in the order in which they were first seen."""
         self.players = np.zeros((64, len(PLAYER_COLUMNS)), np.int64)
         """(rows, PLAYER_COLUMNS); grows."""
+        self.spans_s = np.full((64, 2), (np.inf, -np.inf))
+        """When the first and the last of these datagrams were seen, seconds since 1970, (rows, 2); grows."""
 
     def take(self, batch: Batch, kept: Sequence[bool] | None) -> None:
         """Add a batch."""
@@ -93,10 +95,15 @@ class Tally:
         rows = np.array([-1 if s.session is None else known.setdefault(s.session, len(known)) for s in seen], np.int64)
         while len(known) > len(self.players):
             self.players = np.concatenate([self.players, np.zeros_like(self.players)])
+            self.spans_s = np.concatenate([self.spans_s, np.full_like(self.spans_s, (np.inf, -np.inf))])
         for begin, is_way in ((0, way == _WAYS[Direction.UP]), (2, way == _WAYS[Direction.DOWN])):
             chosen = mask & is_way & (rows >= 0)
             self._add(begin, rows[chosen], np.ones(int(chosen.sum()), np.int64))
             self._add(begin + 1, rows[chosen], size[chosen])
+        own = mask & (rows >= 0)
+        time_s = np.array([one.datagram.time_s for one in seen])[own]
+        np.minimum.at(self.spans_s[:, 0], rows[own], time_s)
+        np.maximum.at(self.spans_s[:, 1], rows[own], time_s)
         return rows
 
     def _add(self, column: int, rows: Ints, amounts: Ints) -> None:

@@ -131,7 +131,8 @@ def test_bandwidth_counts_the_headers_around_the_payload() -> None:
     tally, seen = tally_of(ordinary_capture(num_players=1))
     (player,) = figures_of(tally)["players"]
     down = [one for one in seen if one.direction.value == "down" and one.session is not None]
-    seconds = seen[-1].datagram.time_s - seen[0].datagram.time_s
+    own = [one.datagram.time_s for one in seen if one.session is not None]
+    seconds = own[-1] - own[0]
     wanted = sum(len(one.datagram.data) + 28 for one in down) * 8 / 1000 / seconds
     assert player["down"]["wire_kbit_per_s"] == pytest.approx(wanted)
 
@@ -159,6 +160,19 @@ def test_a_cut_capture_is_said_to_be_one_in_a_line_of_its_own() -> None:
     view = StatsView(stream, as_json=False, skipped=Counter)
     run_views(ordinary_capture(), view, snap_bytes=SNAP_BYTES).finish()
     assert " datagrams were cut by the capture: " in stream.getvalue() and "Malformed" not in stream.getvalue()
+
+
+def test_the_rate_of_a_player_is_over_the_time_of_that_player() -> None:
+    first = ordinary_capture(num_players=1)
+    later = [packet._replace(time_s=packet.time_s + 60.0) for packet in ordinary_capture(num_players=1, seed=5)]
+    both, alone = figures_of(tally_of(first + later)[0]), figures_of(tally_of(first)[0])
+    session = alone["players"][0]["session"]
+    of_one, _ = tally_of(first + later, lambda seen: seen.session is not None and object_of(seen)["session"] == session)
+    (filtered,) = [one for one in figures_of(of_one)["players"] if one["session"] == session]
+    for player in (both["players"][0], filtered):
+        for way in ("up", "down"):
+            rate = alone["players"][0][way]["wire_kbit_per_s"]
+            assert rate > 5 and player[way]["wire_kbit_per_s"] == pytest.approx(rate)
 
 
 def test_nothing_at_all_gives_empty_tables() -> None:
