@@ -114,6 +114,8 @@ class Seen:
     """How far `seq` is ahead of the newest before it: 1 in order, more after a gap, below 0 late; 0 if dropped."""
     round_trip_s: float | None = None
     """From the datagram that this one newly acknowledges, as measured where the capture was made."""
+    lost_s: Sequence[float] = ()
+    """When datagrams of the other direction were seen that this one shows to be lost behind the place of capture."""
 
     @property
     def room(self) -> str:
@@ -239,6 +241,8 @@ class Sessions:
         if not flags & NOTHING_RECEIVED and seen.ahead > 0:
             other = session.down if seen.direction is Direction.UP else session.up
             seen.round_trip_s = other.handle_ack(ack, ack_bits, ack_delay, time_s)
+            if other.newly_lost_s:
+                seen.lost_s = other.newly_lost_s
 
     def _move(self, session: Session, client: Endpoint) -> None:
         session.client = client
