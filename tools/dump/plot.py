@@ -102,7 +102,7 @@ def draw(columns: dict[Direction, dict[str, Floats]], pages: dict[str, Floats]) 
     """Draw all panels.
 
     Args:
-        columns: Of each direction, all (n,), n datagrams; and "lost_s", (l,), when those were seen that were lost later.
+        columns: Of each direction, all (n,), n datagrams; "lost_s", (l,): when those were seen that were lost later.
         pages: Columns of the PAGE sections, (p,).
     Returns: a matplotlib Figure.
     """

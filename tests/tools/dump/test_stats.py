@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -173,6 +174,42 @@ def test_the_rate_of_a_player_is_over_the_time_of_that_player() -> None:
         for way in ("up", "down"):
             rate = alone["players"][0][way]["wire_kbit_per_s"]
             assert rate > 5 and player[way]["wire_kbit_per_s"] == pytest.approx(rate)
+
+
+@cache
+def lossy_capture() -> list[Packet]:
+    return Game(3, seed=9, loss_up=0.08, loss_down=0.15).run(20.0, chatter).capture
+
+
+def test_only_players_that_the_filter_leaves_are_listed_with_the_same_figures() -> None:
+    packets = lossy_capture()
+    whole = figures_of(tally_of(packets)[0])["players"]
+    (ada,) = figures_of(tally_of(packets, lambda seen: seen.player == "Ada")[0])["players"]
+    assert len(whole) == 3 and ada == next(player for player in whole if player["player"] == "Ada")
+
+
+@pytest.mark.parametrize("batch", [1, 10_000])
+def test_of_a_time_loss_and_round_trips_are_those_of_that_time(batch: int) -> None:
+    packets = lossy_capture()
+    begin_s = packets[0].time_s + 10.0
+    tally, seen = tally_of(packets, lambda one: one.datagram.time_s >= begin_s, batch)
+    for player in figures_of(tally)["players"]:
+        own = [one for one in seen if one.session is not None and object_of(one)["session"] == player["session"]]
+        for way, other in (("up", "down"), ("down", "up")):
+            mine = [one for one in own if one.direction.value == way and one.seq is not None and one.dropped is None]
+            seqs = [one.seq for one in mine if one.seq is not None]
+            assert player[way]["missing"] == pytest.approx(max(seqs) - min(seqs) + 1 - len(set(seqs)), abs=1)
+            trips = [one for one in own if one.direction.value == other and one.round_trip_s is not None]
+            toward = {"up": "to_relay", "down": "to_client"}[way]
+            assert player["round_trip_ms"][toward]["samples"] == len(trips)
+        assert 3 < player["up"]["loss_percent"] < 15 and 7 < player["down"]["loss_percent"] < 24
+
+
+def test_loss_is_not_told_of_what_a_filter_tore_apart() -> None:
+    tally, _ = tally_of(lossy_capture(), lambda seen: seen.kind == Kind.DATA)
+    for player in figures_of(tally)["players"]:
+        assert player["up"]["loss_percent"] is player["up"]["missing"] is player["down"]["loss_percent"] is None
+        assert player["round_trip_ms"]["to_relay"]["samples"] == 0 < player["round_trip_ms"]["to_client"]["samples"]
 
 
 def test_nothing_at_all_gives_empty_tables() -> None:
