@@ -12,8 +12,8 @@ from protocol.constants import EntryKind
 from protocol.drops import DropReason
 from tools.dump.datagrams import Direction
 from tools.dump.fields import ID_NAMES, Field, id_text, plain, read_fields
-from tools.dump.sessions import Seen, label_of
-from tools.dump.words import meaning_of, say, say_entry
+from tools.dump.sessions import HEADERS, Seen, label_of
+from tools.dump.words import meaning_of, say, say_entry, say_header
 
 HEADING = f"{'time s':>12}  {'way':4}  {'room':16}  {'player':18}  {'kind':14}  {'bytes':>5}  what"
 BYTES_A_ROW = 16
@@ -37,8 +37,11 @@ def line_of(seen: Seen, begin_s: float) -> Text:
         (f"{datagram.size:5}  ", ""),
     ]
     value = seen.value()
+    header = HEADERS.get(seen.kind)
     if not isinstance(value, DropReason):
         parts.append((say(value), ""))
+    elif header is not None and len(datagram.data) >= header.size:
+        parts.append((say_header(seen.kind, header.decode(datagram.data)), ""))
     if seen.problem is not None:
         parts.append((f"  !! {seen.problem}", _BAD))
     elif seen.dropped is not None:
