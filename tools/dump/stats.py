@@ -201,6 +201,7 @@ def _players_table(players: Sequence[dict[str, Any]]) -> Table:
         ("<room", "<player", "<session", "datagrams", "kbit/s", "loss %", "doubled", "late", "rtt ms p50 / p99",
          "relay's part", "delta pages", "delta/full", "baseline ms", "<end"),
         [_player_row(player) for player in most[:MAX_PLAYERS_SHOWN]],
+        num_names=3,
     )  # fmt: skip
 
 
