@@ -71,3 +71,8 @@ class Datagram(NamedTuple):
     """The payload, as far as the source has it."""
     missing_bytes: int = 0
     """Bytes that the capture cut off the end of `data` (its snap length)."""
+
+    @property
+    def size(self) -> int:
+        """UDP payload as it was sent, bytes; `data` has less of it where the capture was cut."""
+        return len(self.data) + self.missing_bytes

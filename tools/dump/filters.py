@@ -56,7 +56,7 @@ NAMES: dict[str, tuple[str, Callable[[Seen], Any]]] = {
     "player": ("name, or None", lambda seen: seen.player or None),
     "player_id": ("number in the room, or None", lambda seen: seen.session.player_id if seen.session else None),
     "session": ("id such as 0x0123456789abcdef, in quotes or not, or None", _session_text),
-    "bytes": ("of UDP payload", lambda seen: len(seen.datagram.data)),
+    "bytes": ("of UDP payload", lambda seen: seen.datagram.size),
     "seq": ("of DATA and UPDATE", lambda seen: None if seen.seq is None else seen.seq & 0xFFFF),
     "ack": ("of DATA and UPDATE", _header_field("ack")),
     "tick": ("of UPDATE", _header_field("tick")),
@@ -217,9 +217,9 @@ def build_filter(options: argparse.Namespace, begin_s: Callable[[], float]) -> K
     if options.before is not None:
         keeps.append(lambda seen: seen.datagram.time_s - begin_s() < options.before)
     if options.min_bytes is not None:
-        keeps.append(lambda seen: len(seen.datagram.data) >= options.min_bytes)
+        keeps.append(lambda seen: seen.datagram.size >= options.min_bytes)
     if options.max_bytes is not None:
-        keeps.append(lambda seen: len(seen.datagram.data) <= options.max_bytes)
+        keeps.append(lambda seen: seen.datagram.size <= options.max_bytes)
     if options.dropped:
         keeps.append(lambda seen: seen.dropped is not None)
     if options.where is not None:

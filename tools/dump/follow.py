@@ -6,6 +6,7 @@ Only what is out of the ordinary becomes a line; a healthy minute is silent. Wha
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tools.dump.datagrams import Direction, Endpoint
 from tools.dump.fields import id_text
 from tools.dump.filters import parse_session
 from tools.dump.pipeline import chosen
-from tools.dump.sessions import Attempt, Batch, Seen, Session
+from tools.dump.sessions import HEADERS, Attempt, Batch, Seen, Session
 from tools.dump.stats import DEFAULT_TICK_RATE
 from tools.dump.streams import UNKNOWN_BASE, Stream
 from tools.dump.views import Printer
@@ -43,6 +44,18 @@ OLD_BASELINE_S = 1.0
 """A page that builds upon a state older than this is told: acknowledgements do not reach the relay (chosen)."""
 MAX_OPEN = 4096
 """Messages and entries that are watched until they are acknowledged."""
+MAX_HELD_LINES = 100_000
+"""Lines that are held back of a session which is named by its first digits; the oldest are forgotten."""
+MAX_CANDIDATES = 4096
+"""Sessions remembered that begin with the same digits."""
+CANDIDATES_SHOWN = 5
+"""Of these, named where they are too many (chosen: a line)."""
+ID_DIGITS = 16
+"""Of a whole session id."""
+
+Owner = Attempt | Session
+Tell = Callable[[Owner, float, str, str], None]
+"""Takes whose line it is, seconds since 1970, the text and its style."""
 
 
 class _Delivery:
@@ -115,23 +128,97 @@ class _Way:
             self.newest_s = time_s
             return None
         gap_s, self.newest_s = time_s - self.newest_s, time_s
-        is_stall = gap_s > SLOW_S and gap_s > STALL_FACTOR * self._usual_s()
+        is_stall = self.is_stall(gap_s)
         self._distances_s.append(gap_s)
         return gap_s if is_stall else None
+
+    def is_stall(self, gap_s: float) -> bool:
+        """Tell whether silence of so many seconds is unusual."""
+        return gap_s > SLOW_S and gap_s > STALL_FACTOR * self._usual_s()
 
     def _usual_s(self) -> float:
         """Longest of nine tenths of the distances; 0 before there are any."""
         return sorted(self._distances_s)[len(self._distances_s) * 9 // 10] if self._distances_s else 0.0
 
 
+class _Lines:
+    """Prints what is told, and begins each line with its session once there is more than one."""
+
+    def __init__(self, printer: Printer, begin_s: Callable[[], float]) -> None:
+        self._printer = printer
+        self._begin_s = begin_s
+        self._owners: set[Owner] = set()
+        self._has_labels = False
+
+    def tell(self, owner: Owner, time_s: float, text: str, style: str) -> None:
+        """Print a line of `owner`; `time_s` in seconds since 1970."""
+        if owner not in self._owners:
+            before = next(map(_label, self._owners), "")
+            self._owners.add(owner)
+            # A join attempt, and the session that it became, are one.
+            if len({_session_of(one) or one for one in self._owners}) > 1 and not self._has_labels:
+                self._has_labels = True
+                self._print(time_s, f"      lines tell their session from here on; those before are of {before}", "dim")
+        self._print(time_s, f"{_label(owner)}  {text}" if self._has_labels else text, style)
+
+    def _print(self, time_s: float, text: str, style: str) -> None:
+        self._printer.print([(f"{time_s - self._begin_s():12.6f}  ", "dim"), (text, style)])
+
+
+def _session_of(owner: Owner) -> Session | None:
+    return owner.session if isinstance(owner, Attempt) else owner
+
+
+def _label(owner: Owner) -> str:
+    session = _session_of(owner)
+    if session is not None:
+        return id_text(session.session)
+    return id_text(owner.nonce) if isinstance(owner, Attempt) else ""
+
+
+class _Candidates:
+    """Sessions whose ids begin with what is wanted, while it may still be the name of a player to come.
+
+    Of the only one its lines are kept; of several only which they are.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: dict[Session, _Story] = {}
+        self.lines: deque[tuple[Owner, float, str, str]] = deque(maxlen=MAX_HELD_LINES)
+        self.are_several = False
+        """Whether there ever was more than one: then no story is complete."""
+
+    def hold(self, owner: Owner, time_s: float, text: str, style: str) -> None:
+        """Keep a line."""
+        self.lines.append((owner, time_s, text, style))
+
+    def story_of(self, session: Session) -> "_Story | None":
+        """Return what takes the datagrams of a candidate; None if it is not the only one."""
+        if session not in self.sessions and len(self.sessions) < MAX_CANDIDATES:
+            self.sessions[session] = _Story(session, self.hold)
+        if len(self.sessions) > 1:
+            self.are_several = True
+        if self.are_several:
+            self.lines.clear()
+            return None
+        return self.sessions[session]
+
+    def names(self) -> str:
+        """List them for people."""
+        shown = [f"{id_text(one.session)} {one.name}".strip() for one in islice(self.sessions, CANDIDATES_SHOWN)]
+        more = [f"{len(self.sessions) - CANDIDATES_SHOWN} more"] if len(self.sessions) > CANDIDATES_SHOWN else []
+        return ", ".join(shown + more)
+
+
 class FollowView:
-    """Tells of one session, or of all that a player of this name had."""
+    """Tells of one session, or of all that a player of this name or number had."""
 
     def __init__(self, wanted: str, printer: Printer, begin_s: Callable[[], float]) -> None:
         """Begin.
 
         Args:
-            wanted: Session id, its first digits, or the name of a player.
+            wanted: Name or number of a player, or session id: told at once. Or the first digits of an id, if no player
+                is called that: told at the end, for only then it is known that no player and no other session fits.
             printer: Where to.
             begin_s: Tells when the first datagram was seen, seconds since 1970.
         """
@@ -140,10 +227,15 @@ class FollowView:
             self._fits = parse_session(wanted)
         except UsageError:
             self._fits = lambda shown: False
+        self._is_whole_id = len(wanted.lower().removeprefix("0x")) == ID_DIGITS
         self._printer = printer
-        self._begin_s = begin_s
+        self._lines = _Lines(printer, begin_s)
+        self._newest_s = 0.0
+        """When the newest datagram of all was seen, seconds since 1970."""
         self._kept: OrderedDict[Attempt, list[Seen]] = OrderedDict()
         self._told: dict[Session, _Story] = {}
+        self._candidates = _Candidates()
+        self._has_told_attempt = False
 
     @property
     def kept_sizes(self) -> list[int]:
@@ -152,37 +244,71 @@ class FollowView:
 
     def take(self, batch: Batch, kept: Sequence[bool] | None) -> None:
         """Take a batch and tell what is new."""
+        if batch.seen:
+            self._newest_s = max(self._newest_s, batch.seen[-1].datagram.time_s)
         for seen in chosen(batch, kept):
-            if seen.session is not None and self._is_wanted(seen.session):
-                if seen.attempt is not None:
-                    self._tell_kept(seen.attempt)
-                self._story_of(seen.session).take(seen)
-            elif seen.attempt is not None and seen.session is None:
+            if seen.session is not None:
+                self._take_session(seen, seen.session)
+            elif seen.attempt is not None:
                 self._keep(seen.attempt, seen)
         self._printer.flush()
 
     def finish(self) -> None:
-        """Tell how each ended."""
-        if not self._told:
+        """Tell how each ended. Raises: UsageError if several sessions begin with what is wanted."""
+        candidates = self._candidates
+        if not self._told and not self._has_told_attempt and candidates.sessions:
+            if len(candidates.sessions) > 1:
+                raise UsageError(
+                    f"follow is {self._wanted!r}, with which several sessions begin; permitted: one of "
+                    f"{candidates.names()}"
+                )
+            self._adopt(next(iter(candidates.sessions)))
+        if not self._told and not self._has_told_attempt:
             text = f"nothing of {self._wanted!r} was seen; --stats lists all sessions"
             self._printer.print([(text, "bold")])
         for story in self._told.values():
-            story.finish()
+            story.finish(self._newest_s)
         self._printer.flush()
 
-    def _is_wanted(self, session: Session) -> bool:
-        return session in self._told or session.name == self._wanted or self._fits(id_text(session.session))
+    def _take_session(self, seen: Seen, session: Session) -> None:
+        if session in self._told or self._is_meant(session):
+            if session not in self._told:
+                self._adopt(session)
+            story: _Story | None = self._told[session]
+            tell = self._lines.tell
+        elif self._fits(id_text(session.session)):
+            story, tell = self._candidates.story_of(session), self._candidates.hold
+        else:
+            return
+        if story is not None:
+            if seen.attempt is not None:
+                self._tell_kept(seen.attempt, tell)
+            story.take(seen)
 
-    def _story_of(self, session: Session) -> "_Story":
-        story = self._told.get(session)
-        if story is None:
-            story = self._told[session] = _Story(session, self._tell)
-        return story
+    def _is_meant(self, session: Session) -> bool:
+        """Tell whether a session is wanted whatever else comes: as --player would have it, or by its whole id."""
+        if self._wanted == session.name or (session.player_id is not None and self._wanted == str(session.player_id)):
+            return True
+        return self._is_whole_id and self._fits(id_text(session.session))
+
+    def _adopt(self, session: Session) -> None:
+        """Tell of a session from now on, and what was held back of it while it was a candidate."""
+        candidates = self._candidates
+        story = candidates.sessions.pop(session, None)
+        if story is not None and not candidates.are_several:
+            for line in candidates.lines:
+                self._lines.tell(*line)
+            candidates.lines.clear()
+            story.tell = self._lines.tell
+            self._told[session] = story
+        else:
+            self._told[session] = _Story(session, self._lines.tell)
 
     def _keep(self, attempt: Attempt, seen: Seen) -> None:
         if attempt.name == self._wanted:
-            self._tell_kept(attempt)
-            self._tell_cold(seen)
+            self._has_told_attempt = True
+            self._tell_kept(attempt, self._lines.tell)
+            _tell_cold(seen, attempt, self._lines.tell)
             return
         if attempt not in self._kept and len(self._kept) >= MAX_ATTEMPTS:
             self._kept.popitem(last=False)
@@ -190,24 +316,23 @@ class FollowView:
         if len(datagrams) < MAX_KEPT:
             datagrams.append(seen)
 
-    def _tell_kept(self, attempt: Attempt) -> None:
+    def _tell_kept(self, attempt: Attempt, tell: Tell) -> None:
         for seen in self._kept.pop(attempt, []):
-            self._tell_cold(seen)
+            _tell_cold(seen, attempt, tell)
 
-    def _tell_cold(self, seen: Seen) -> None:
-        what = f"!! {seen.problem}" if seen.problem is not None else say(seen.value())
-        self._tell(seen.datagram.time_s, f"{seen.direction.value:4}  {seen.kind_name}  {what}", "")
 
-    def _tell(self, time_s: float, text: str, style: str) -> None:
-        self._printer.print([(f"{time_s - self._begin_s():12.6f}  ", "dim"), (text, style)])
+def _tell_cold(seen: Seen, attempt: Attempt, tell: Tell) -> None:
+    what = f"!! {seen.problem}" if seen.problem is not None else say(seen.value())
+    tell(attempt, seen.datagram.time_s, f"{seen.direction.value:4}  {seen.kind_name}  {what}", "")
 
 
 class _Story:
     """What is told of one session."""
 
-    def __init__(self, session: Session, tell: Callable[[float, str, str], None]) -> None:
+    def __init__(self, session: Session, tell: Tell) -> None:
         self._session = session
-        self._tell = tell
+        self.tell = tell
+        """Where its lines go."""
         self._ways = {Direction.UP: _Way("up"), Direction.DOWN: _Way("down")}
         self._messages, self._entries = _Delivery("message"), _Delivery("entry")
         self._client: Endpoint | None = None
@@ -215,27 +340,41 @@ class _Story:
         self._has_old_baseline = False
         self._oldest_baseline_ticks = 0
         self._num_full_pages = 0
+        self._num_cut = 0
+        """Datagrams of which the capture kept only the begin."""
+        self._has_told_silence = False
+
+    def _tell(self, time_s: float, text: str, style: str) -> None:
+        self.tell(self._session.attempt or self._session, time_s, text, style)
 
     def take(self, seen: Seen) -> None:
         """Take a datagram of the session."""
         time_s = seen.datagram.time_s
-        if seen.problem is not None:
+        self._num_cut += bool(seen.datagram.missing_bytes)
+        if seen.problem is not None and seen.problem.reason is not None:
             self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  !! {seen.problem}", "bold red")
         elif seen.dropped is not None:
             self._say(seen, f"dropped: {seen.dropped.name}, {seen.dropped_text}")
-        elif seen.kind in (Kind.DATA, Kind.UPDATE):
+        elif seen.seq is not None:
             self._take_hot(seen)
-        else:
+        elif not seen.datagram.missing_bytes:
+            if seen.kind in (Kind.BYE, Kind.RESET):
+                self._tell_silence(time_s)
             self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  {say(seen.value())}", "")
+        elif seen.kind not in HEADERS:
+            self._tell(time_s, f"{seen.direction.value:4}  {seen.kind_name}  (cut by the capture)", "")
 
     def _take_hot(self, seen: Seen) -> None:
         time_s, way = seen.datagram.time_s, self._ways[seen.direction]
         if way.newest_s is None:
             self._say(seen, "is the first")
-        value = seen.value()
+        header = HEADERS[seen.kind].decode(seen.datagram.data)
+        # Of a datagram that the capture cut, its sections are not known, but that it has some.
+        sections = [] if seen.datagram.missing_bytes else seen.value().sections
+        is_bare = seen.datagram.size == HEADERS[seen.kind].size
         stall_s = way.silence(time_s)
         # What a bare datagram ends was no stall: a quiet room sends nothing but keepalives.
-        if stall_s is not None and (value.sections or stall_s > LATE_KEEPALIVE * self._keepalive_s()):
+        if stall_s is not None and (not is_bare or stall_s > LATE_KEEPALIVE * self._keepalive_s()):
             self._say(seen, f"after {stall_s * 1000:.0f} ms of silence")
         if seen.ahead > 1:
             first = (seen.seq or 0) - seen.ahead + 1
@@ -244,31 +383,31 @@ class _Story:
             self._say(seen, f"comes late, {-seen.ahead} behind the newest")
         if seen.kind == Kind.DATA:
             self._take_address(seen.datagram.flow.source, time_s)
-            self._take_data(value, time_s, is_newest=seen.ahead > 0)
+            self._take_data(header, sections, time_s, is_newest=seen.ahead > 0)
         else:
-            self._take_update(value, time_s, is_newest=seen.ahead > 0)
+            self._take_update(header, sections, time_s, is_newest=seen.ahead > 0)
 
     def _take_address(self, client: Endpoint, time_s: float) -> None:
         if self._client is not None and client != self._client:
             self._tell(time_s, f"up    the client speaks from {client} now, before from {self._client}", "yellow")
         self._client = client
 
-    def _take_data(self, value: Any, time_s: float, is_newest: bool) -> None:
-        for section in value.sections:
+    def _take_data(self, header: Any, sections: Sequence[Any], time_s: float, is_newest: bool) -> None:
+        for section in sections:
             if section.type == DataSection.MESSAGE:
                 self._messages.send(section.body.header.message_id, time_s)
         if is_newest:
-            self._tell_all(time_s, "down", self._entries.acknowledge(value.header.log_cursor & 0xFFFF, time_s))
+            self._tell_all(time_s, "down", self._entries.acknowledge(header.log_cursor & 0xFFFF, time_s))
 
-    def _take_update(self, value: Any, time_s: float, is_newest: bool) -> None:
-        for section in value.sections:
+    def _take_update(self, header: Any, sections: Sequence[Any], time_s: float, is_newest: bool) -> None:
+        for section in sections:
             if section.type == UpdateSection.LOG_RANGE:
                 for entry in section.body.entries:
                     self._entries.send(entry.header.index, time_s)
             elif section.type == UpdateSection.PAGE:
-                self._take_page(section.body.header, value.header.tick, time_s)
+                self._take_page(section.body.header, header.tick, time_s)
         if is_newest:
-            self._tell_all(time_s, "up", self._messages.acknowledge(value.header.message_ack, time_s))
+            self._tell_all(time_s, "up", self._messages.acknowledge(header.message_ack, time_s))
 
     def _take_page(self, header: Any, tick: int, time_s: float) -> None:
         if header.since == 0:
@@ -285,22 +424,48 @@ class _Story:
             self._has_old_baseline = False
             self._tell(time_s, f"down  page {header.page} builds upon a fresh state again", "")
 
-    def finish(self) -> None:
-        """Tell how it ended, and its sums."""
+    def _tell_silence(self, time_s: float) -> None:
+        """Tell which directions are silent when the session or the capture ends: no datagram will tell it after them.
+
+        The streams know, not what the filter let pass. Whether more than a keepalive was due is not known, so one must
+        be late.
+        """
+        if self._has_told_silence:
+            return
+        self._has_told_silence = True
+        for direction, way in self._ways.items():
+            newest_s = self._session.stream(direction).newest_s
+            silent_s = time_s - (self._session.began_s if newest_s is None else newest_s)
+            if silent_s > LATE_KEEPALIVE * self._keepalive_s() and way.is_stall(silent_s):
+                since = ", since the session began" if newest_s is None else ""
+                self._tell(time_s, f"{way.name:4}  has been silent for {silent_s * 1000:.0f} ms{since}", "yellow")
+
+    def finish(self, capture_end_s: float) -> None:
+        """Tell how it ended, and its sums. `capture_end_s`: when the last datagram of all was seen."""
         session = self._session
-        end_s = session.newest_s if session.ended_s is None else session.ended_s
-        ended = session.ended or "no end was captured: silence, or the capture ends first"
+        end_s = capture_end_s if session.ended_s is None else session.ended_s
+        self._tell_silence(end_s)
+        ended = session.ended or "no end was captured"
         self._tell(end_s, f"      {id_text(session.session)} {session.name} ends: {ended}", "bold")
         rows = [
-            ("lasted", f"{end_s - session.began_s:.3f} s, room {session.code or 'not known'}, client {session.client}"),
+            ("lasted", f"{self._duration()}, room {session.code or 'not known'}, client {session.client}"),
             ("up", _stream_text(session.up, "round trip to the relay")),
             ("down", _stream_text(session.down, "round trip to the client")),
             ("messages", self._messages.summary()),
             ("entries", self._entries.summary()),
             ("pages", f"{self._num_full_pages} whole, oldest baseline {self._oldest_baseline_ticks} ticks"),
         ]
+        if self._num_cut:
+            rows.append(("cut", f"{self._num_cut} datagrams by the capture: what their sections said is not known"))
         for name, text in rows:
             self._tell(end_s, f"      {name:9} {text}", "")
+
+    def _duration(self) -> str:
+        session = self._session
+        begin = "WELCOME" if session.up.knows_begin else "the first captured datagram"
+        if session.ended_s is not None:
+            return f"{session.ended_s - session.began_s:.3f} s from {begin} to its end"
+        return f"{session.newest_s - session.began_s:.3f} s from {begin} to the newest"
 
     def _keepalive_s(self) -> float:
         welcome = self._session.welcome

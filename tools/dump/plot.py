@@ -45,6 +45,8 @@ class PlotView:
         except ImportError:
             raise UsageError("--plot needs matplotlib: pip install 'tickrelay[all]'") from None
         self._columns = {way: {name: array("d") for name in _STREAM_COLUMNS} for way in (Direction.UP, Direction.DOWN)}
+        self._lost_s = {way: array("d") for way in (Direction.UP, Direction.DOWN)}
+        """When datagrams of each way were seen that acknowledgements show to be lost behind the capture."""
         self._pages = {name: array("d") for name in ("time_s", "age_ms")}
 
     def take(self, batch: Batch, kept: Sequence[bool] | None) -> None:
@@ -54,8 +56,10 @@ class PlotView:
             if not is_kept or seen.direction is Direction.UNKNOWN:
                 continue
             columns = self._columns[seen.direction]
+            if seen.lost_s:
+                self._lost_s[_OTHER[seen.direction]].extend(seen.lost_s)
             columns["time_s"].append(seen.datagram.time_s)
-            columns["bytes"].append(len(seen.datagram.data))
+            columns["bytes"].append(seen.datagram.size)
             columns["expected"].append(max(0, seen.ahead))
             columns["came"].append(seen.ahead != 0)
             columns["round_trip_ms"].append(np.nan if seen.round_trip_s is None else seen.round_trip_s * 1000)
@@ -84,15 +88,24 @@ class PlotView:
     def draw(self) -> Any:
         """Draw what was collected. Returns: a matplotlib Figure."""
         columns = {way: {name: np.array(values) for name, values in c.items()} for way, c in self._columns.items()}
+        for way, lost_s in self._lost_s.items():
+            columns[way]["lost_s"] = np.array(lost_s)
         pages = {name: np.array(values) for name, values in self._pages.items()}
         return draw(columns, pages)
 
 
+_OTHER = {Direction.UP: Direction.DOWN, Direction.DOWN: Direction.UP}
 _STREAM_COLUMNS = ("time_s", "bytes", "expected", "came", "round_trip_ms")
 
 
 def draw(columns: dict[Direction, dict[str, Floats]], pages: dict[str, Floats]) -> Any:
-    """Draw all panels. Each column is (n,), n datagrams of a direction or n pages. Returns: a matplotlib Figure."""
+    """Draw all panels.
+
+    Args:
+        columns: Of each direction, all (n,), n datagrams; "lost_s", (l,): when those were seen that were lost later.
+        pages: Columns of the PAGE sections, (p,).
+    Returns: a matplotlib Figure.
+    """
     from matplotlib.figure import Figure
 
     times = np.concatenate([*(c["time_s"] for c in columns.values()), pages["time_s"]])
@@ -103,20 +116,23 @@ def draw(columns: dict[Direction, dict[str, Floats]], pages: dict[str, Floats]) 
     trips, loss, ages, sizes = figure.subplots(4, 1, sharex=True)
     x = np.arange(num_bins) * bin_s
     for way, color, trip in ((Direction.DOWN, DOWN_COLOR, "client"), (Direction.UP, UP_COLOR, "relay")):
-        own, other = columns[way], columns[Direction.UP if way is Direction.DOWN else Direction.DOWN]
+        own, other = columns[way], columns[_OTHER[way]]
         bins = ((own["time_s"] - begin_s) / bin_s).astype(np.int64)
         # an acknowledgement goes the other way than what it acknowledges
         trip_bins = ((other["time_s"] - begin_s) / bin_s).astype(np.int64)
         p50, p95 = _percentiles(trip_bins, other["round_trip_ms"], num_bins)
-        trips.plot(x, p50, color=color, label=f"to the {trip}, p50")
-        trips.plot(x, p95, color=color, linestyle=":", label=f"to the {trip}, p95")
+        _plot(trips, x, p50, color=color, label=f"to the {trip}, p50")
+        _plot(trips, x, p95, color=color, linestyle=":", label=f"to the {trip}, p95")
         expected, came = (np.bincount(bins, own[name], num_bins) for name in ("expected", "came"))
-        share = 1 - came / np.where(expected > 0, expected, np.nan)
-        loss.plot(x, np.clip(share, 0, 1) * 100, color=color, label=way.value)
-        sizes.plot(x, np.bincount(bins, own["bytes"], num_bins) / bin_s / 1000, color=color, label=way.value)
+        # A filter may have hidden those that were lost, so a bin can lie outside of the picture.
+        lost_bins = ((own["lost_s"] - begin_s) / bin_s).astype(np.int64)
+        lost = np.bincount(lost_bins[(lost_bins >= 0) & (lost_bins < num_bins)], minlength=num_bins)
+        share = (expected - came + lost) / np.where(expected > 0, expected, np.nan)
+        _plot(loss, x, np.clip(share, 0, 1) * 100, color=color, label=way.value)
+        _plot(sizes, x, np.bincount(bins, own["bytes"], num_bins) / bin_s / 1000, color=color, label=way.value)
     p50, p95 = _percentiles(((pages["time_s"] - begin_s) / bin_s).astype(np.int64), pages["age_ms"], num_bins)
-    ages.plot(x, p50, color=DOWN_COLOR, label="p50")
-    ages.plot(x, p95, color=DOWN_COLOR, linestyle=":", label="p95")
+    _plot(ages, x, p50, color=DOWN_COLOR, label="p50")
+    _plot(ages, x, p95, color=DOWN_COLOR, linestyle=":", label="p95")
     titles = ("round trip, ms", "missing, %", "age of baselines, ms", "kB/s of UDP payload")
     for panel, title in zip((trips, loss, ages, sizes), titles):
         panel.set_ylabel(title)
@@ -125,6 +141,13 @@ def draw(columns: dict[Direction, dict[str, Floats]], pages: dict[str, Floats]) 
         panel.legend(loc="upper right")
     sizes.set_xlabel("seconds since the first datagram")
     return figure
+
+
+def _plot(panel: Any, x: npt.NDArray[np.floating[Any]], y: Floats, **style: Any) -> None:
+    """Draw a line; a point between two gaps would be no line, so it gets a marker. `x`, `y`: (num_bins,)."""
+    known = ~np.isnan(y)
+    alone = known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)
+    panel.plot(x, y, marker=".", markevery=alone, **style)
 
 
 def _percentiles(bins: npt.NDArray[np.int64], values: Floats, num_bins: int) -> tuple[Floats, Floats]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from protocol import codec
-from protocol.constants import DEFAULT_PORT, Kind
+from protocol.constants import DEFAULT_PORT, AckFlag, Kind
 from protocol.drops import DropReason
 from tools.dump.datagrams import Datagram, Direction, Endpoint, Flow
 
@@ -84,7 +84,7 @@ def guess_direction(data: bytes) -> Direction:
 def _is_plausible(value: Any) -> bool:
     """Tell whether a header is one that a client or relay writes: short foreign datagrams can have the layout."""
     header = value.header
-    if header.flags == 1:
+    if header.flags == AckFlag.NOTHING_RECEIVED:
         acks = header.ack == header.ack_bits == header.ack_delay == 0
     else:
         acks = header.flags == 0 and header.ack > 0

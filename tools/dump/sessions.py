@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from protocol import codec
-from protocol.constants import MAX_STATE_BYTES, ByeReason, Kind, Refusal
+from protocol.constants import MAX_STATE_BYTES, AckFlag, ByeReason, Kind, Refusal
 from protocol.drops import DropReason
 from protocol.dtypes import DATA_HEADER, UPDATE_HEADER
 from tools.dump.datagrams import NOWHERE, Datagram, Direction, Endpoint
@@ -24,7 +26,6 @@ from tools.dump.streams import Stream
 MAX_KNOWN = 200_000
 """Sessions, and join attempts, that are remembered; beyond it the oldest are forgotten and seem new (chosen: a flood
 of HELLO must not fill the memory of who watches it)."""
-NOTHING_RECEIVED = 1
 NOT_DERIVED = (
     "budgets (OVER_RATE, COLD_BUDGET ...), cookies and nonces (STALE_COOKIE, STALE_JOIN), BAD_ACK, path proofs, and "
     "single states, messages and signals that were not taken (NOT_OWNER, LOG_FULL ...)"
@@ -37,7 +38,9 @@ class Attempt:
     """One join attempt: all datagrams with its nonce."""
 
     nonce: int
+    """64 random bits of the client."""
     began_s: float
+    """When its first datagram was seen, seconds since 1970."""
     name: str = ""
     """Of the player, from JOIN."""
     code: str = ""
@@ -45,6 +48,7 @@ class Attempt:
     answer: str = ""
     """WELCOME, or why not."""
     session: "Session | None" = None
+    """What it became; None before WELCOME, and without one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -52,7 +56,9 @@ class Session:
     """One session, as far as it was captured."""
 
     session: int
+    """Id on the wire, 64 bits."""
     relay: Endpoint
+    """Where its relay was seen to be."""
     began_s: float
     """When its first datagram was seen, seconds since 1970."""
     attempt: Attempt | None = None
@@ -64,12 +70,15 @@ class Session:
     client: Endpoint = NOWHERE
     """Newest address of the client."""
     newest_s: float = 0.0
-    """When its newest datagram was seen."""
+    """When its newest DATA or UPDATE was seen that was not dropped, seconds since 1970; 0 before any."""
     ended: str = ""
     """How it ended; empty while it lives."""
     ended_s: float | None = None
+    """When BYE or RESET was seen, seconds since 1970; None while it lives."""
     up: Stream = field(default_factory=lambda: Stream(False))
+    """DATA, from the client."""
     down: Stream = field(default_factory=lambda: Stream(False))
+    """UPDATE, to the client."""
 
     @property
     def code(self) -> str:
@@ -96,22 +105,29 @@ class Seen:
     """One datagram with all that is known of it."""
 
     datagram: Datagram
+    """Its bytes, when, and between whom."""
     kind: int
     """First byte; -1 of an empty datagram."""
     direction: Direction
+    """Which way it went."""
     session: Session | None = None
+    """Whose it is; None before WELCOME, and if nobody's."""
     attempt: Attempt | None = None
+    """The join attempt that it is of, or that its session began with; None if that was not captured."""
     problem: Problem | None = None
     """What is wrong with its bytes; it is shown whatever else is true of it."""
     dropped: DropReason | None = None
     """Why a receiver that got exactly the captured datagrams would drop it; None if it would take it."""
     dropped_text: str = ""
+    """The same for a human; empty if it would be taken."""
     seq: int | None = None
     """Extended sequence number of DATA and UPDATE; whole if `session` was captured from its begin."""
     ahead: int = 0
     """How far `seq` is ahead of the newest before it: 1 in order, more after a gap, below 0 late; 0 if dropped."""
     round_trip_s: float | None = None
-    """From the datagram that this one newly acknowledges, as measured where the capture was made."""
+    """Seconds from the datagram that this one newly acknowledges, as measured where the capture was made."""
+    lost_s: Sequence[float] = ()
+    """When datagrams of the other direction were seen that this one shows to be lost behind the place of capture."""
 
     @property
     def room(self) -> str:
@@ -142,12 +158,16 @@ class Batch:
     """Datagrams that were read together, and the columns of those that are hot."""
 
     seen: list[Seen]
+    """In the order in which they were seen."""
     data: Hot
+    """Its `place` counts along `seen`."""
     update: Hot
-    """`place` of both counts along `seen`."""
+    """Its `place` counts along `seen`."""
 
 
 KIND_NAMES = {int(kind): kind.name for kind in Kind}
+_NOTHING_RECEIVED = int(AckFlag.NOTHING_RECEIVED)
+"""As a plain number: it is looked at once per datagram, and an IntFlag makes an object each time."""
 _HOT_WAYS = {int(Kind.DATA): Direction.UP, int(Kind.UPDATE): Direction.DOWN}
 _CLIENT_SIDE = frozenset(int(kind) for kind in UP_KINDS)
 _SERVER_SIDE = frozenset(int(kind) for kind in DOWN_KINDS)
@@ -171,7 +191,9 @@ class Sessions:
         payloads = [datagram.data for datagram in datagrams]
         data, update = read_hot(Kind.DATA, payloads), read_hot(Kind.UPDATE, payloads)
         hot: list[tuple[Any, bool, int] | None] = [None] * len(payloads)
+        is_cut = np.array([datagram.missing_bytes > 0 for datagram in datagrams], np.bool_)
         for columns in (data, update):
+            columns.certain &= ~is_cut[columns.place]  # cut between two sections it would pass for a whole one
             facts = zip(columns.header.tolist(), columns.certain.tolist(), columns.max_stride.tolist())
             for place, fact in zip(columns.place.tolist(), facts):
                 hot[place] = fact
@@ -213,7 +235,7 @@ class Sessions:
         time_s = seen.datagram.time_s
         stream = session.stream(seen.direction)
         stream.num_datagrams += 1
-        stream.num_bytes += len(seen.datagram.data)
+        stream.num_bytes += seen.datagram.size
         seen.seq = seq = stream.extend(low_seq)
         if seen.problem is None and not (certain and max_stride <= session.max_state_bytes):
             seen.problem = find_problem(seen.datagram.data, session.max_state_bytes)
@@ -232,9 +254,11 @@ class Sessions:
         session.newest_s = time_s
         if seen.direction is Direction.UP and session.client != seen.datagram.flow.source:
             self._move(session, seen.datagram.flow.source)
-        if not flags & NOTHING_RECEIVED and seen.ahead > 0:
+        if not flags & _NOTHING_RECEIVED and seen.ahead > 0:
             other = session.down if seen.direction is Direction.UP else session.up
             seen.round_trip_s = other.handle_ack(ack, ack_bits, ack_delay, time_s)
+            if other.newly_lost_s:
+                seen.lost_s = other.newly_lost_s
 
     def _move(self, session: Session, client: Endpoint) -> None:
         session.client = client

@@ -12,7 +12,7 @@ from tools.dump.fields import id_text
 from tools.dump.sessions import NOT_DERIVED, Batch, Session, name_of
 from tools.dump.streams import Stream
 from tools.dump.tables import Table, print_table
-from tools.dump.tally import PLAYER_COLUMNS, SECTION_NAMES, Tally
+from tools.dump.tally import PLAYER_COLUMNS, SECTION_NAMES, Part, PartOfStream, Tally
 
 UDP_V4_BYTES, UDP_V6_BYTES = 20 + 8, 40 + 8
 """Headers around each UDP payload on the wire, without the link layer."""
@@ -51,12 +51,15 @@ class StatsView:
             return
         for table in tables_of(figures):
             print_table(table, self._stream)
+        if figures["cut"]:
+            text = f"{figures['cut']:,} datagrams were cut by the capture: sections and pages are of the others alone"
+            self._stream.write(f"\n{text}.\n")
         if figures["dropped"]:
             self._stream.write(f"\nDrops are derived; a capture does not show: {NOT_DERIVED}.\n")
 
 
 def figures_of(tally: Tally) -> dict[str, Any]:
-    """Build the object that `--stats --json` prints. Rates are per second of the time between first and last."""
+    """Build the object that `--stats --json` prints. Times are seconds since 1970."""
     seconds = max(0.0, tally.last_s - tally.first_s) if tally.first_s is not None else 0.0
     return {
         "begin": tally.first_s,
@@ -68,9 +71,13 @@ def figures_of(tally: Tally) -> dict[str, Any]:
             for (kind, way), count in tally.kinds.most_common()
         ],
         "sections": _sections(tally),
-        "players": [_player(session, tally.players[row].tolist(), seconds) for session, row in tally.rows.items()],
+        "players": [
+            _player(session, tally.players[row].tolist(), tally.spans_s[row].tolist(), tally.parts.get(session))
+            for session, row in tally.rows.items()
+        ],
         "dropped": dict(tally.dropped.most_common()),
         "problems": dict(tally.problems.most_common()),
+        "cut": tally.num_cut,
     }
 
 
@@ -87,9 +94,17 @@ def _sections(tally: Tally) -> list[dict[str, Any]]:
     ]
 
 
-def _player(session: Session, sums: Sequence[int], seconds: float) -> dict[str, Any]:
-    """Build the figures of one session: sums over what the filter let pass, the rest over all of the session."""
+def _player(session: Session, sums: Sequence[int], span_s: Sequence[float], part: Part | None) -> dict[str, Any]:
+    """Build the figures of one session, over what the filter let pass of it: `part`; None if there is no filter.
+
+    Loss is not told if datagrams between these were filtered out: acknowledgements may be among them.
+    Rates are per second between `span_s`, its own first and last datagram: who came late is not slower for it.
+    """
+    seconds = max(0.0, span_s[1] - span_s[0])
     of = dict(zip(PLAYER_COLUMNS, sums))
+    is_whole = part is None or part.num_left_out == 0
+    up, down = (session.up, session.down) if part is None or is_whole else (part.up, part.down)
+    knows_loss = part is None or not part.has_holes
     tick_ms = 1000 / (session.welcome.tick_rate if session.welcome is not None else DEFAULT_TICK_RATE)
     full = of["full_bytes"] / of["full_pages"] if of["full_pages"] else None
     delta = of["delta_bytes"] / of["delta_pages"] if of["delta_pages"] else None
@@ -101,12 +116,13 @@ def _player(session: Session, sums: Sequence[int], seconds: float) -> dict[str, 
         "session": id_text(session.session),
         "client": str(session.client),
         "relay": str(session.relay),
+        "seconds": seconds,
         "begin": session.began_s,
         "end": session.newest_s,
         "ended": session.ended or None,
-        "up": _way(session.up, of["up_datagrams"], of["up_bytes"], session.relay, seconds),
-        "down": _way(session.down, of["down_datagrams"], of["down_bytes"], session.relay, seconds),
-        "round_trip_ms": {"to_client": _spread(session.down), "to_relay": _spread(session.up)},
+        "up": _way(up, of["up_datagrams"], of["up_bytes"], session.relay, seconds, knows_loss),
+        "down": _way(down, of["down_datagrams"], of["down_bytes"], session.relay, seconds, knows_loss),
+        "round_trip_ms": {"to_client": _spread(down), "to_relay": _spread(up)},
         "pages": {
             "full": of["full_pages"],
             "delta": of["delta_pages"],
@@ -117,7 +133,9 @@ def _player(session: Session, sums: Sequence[int], seconds: float) -> dict[str, 
     }
 
 
-def _way(stream: Stream, num_datagrams: int, num_bytes: int, relay: Endpoint, seconds: float) -> dict[str, Any]:
+def _way(
+    stream: Stream | PartOfStream, num_datagrams: int, num_bytes: int, relay: Endpoint, seconds: float, knows_loss: bool
+) -> dict[str, Any]:
     wire_bytes = num_bytes + num_datagrams * (UDP_V6_BYTES if len(relay.host) == 16 else UDP_V4_BYTES)
     expected = stream.num_accepted + stream.num_missing
     num_lost = max(stream.num_missing, stream.num_unreported)
@@ -125,9 +143,9 @@ def _way(stream: Stream, num_datagrams: int, num_bytes: int, relay: Endpoint, se
         "datagrams": num_datagrams,
         "bytes": num_bytes,
         "wire_kbit_per_s": wire_bytes * 8 / 1000 / seconds if seconds else None,
-        "missing": stream.num_missing,
-        "unreported": stream.num_unreported,
-        "loss_percent": 100 * num_lost / expected if expected else None,
+        "missing": stream.num_missing if knows_loss else None,
+        "unreported": stream.num_unreported if knows_loss else None,
+        "loss_percent": 100 * num_lost / expected if expected and knows_loss else None,
         "duplicates": stream.num_duplicate,
         "late": stream.num_late,
         "too_old": stream.num_too_old,
@@ -135,7 +153,7 @@ def _way(stream: Stream, num_datagrams: int, num_bytes: int, relay: Endpoint, se
     }
 
 
-def _spread(stream: Stream) -> dict[str, Any]:
+def _spread(stream: Stream | PartOfStream) -> dict[str, Any]:
     """Percentiles of the round trips that acknowledgements of a stream show, ms."""
     values = np.frombuffer(stream.round_trips_s, np.float32) * 1000 if stream.round_trips_s else np.zeros(0)
     shown: dict[str, Any] = {"samples": len(values)}
@@ -179,10 +197,11 @@ def _players_table(players: Sequence[dict[str, Any]]) -> Table:
     most = sorted(players, key=lambda p: p["up"]["bytes"] + p["down"]["bytes"], reverse=True)
     more = f"; the {MAX_PLAYERS_SHOWN} with the most bytes" if len(most) > MAX_PLAYERS_SHOWN else ""
     return Table(
-        f"{len(most):,} players (up / down; kbit/s with IP and UDP headers{more})",
+        f"{len(most):,} players (up / down; kbit/s over its own time, with IP and UDP headers{more})",
         ("<room", "<player", "<session", "datagrams", "kbit/s", "loss %", "doubled", "late", "rtt ms p50 / p99",
          "relay's part", "delta pages", "delta/full", "baseline ms", "<end"),
         [_player_row(player) for player in most[:MAX_PLAYERS_SHOWN]],
+        num_names=3,
     )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ class Stream:
         """From a datagram of this stream passing by to its acknowledgement doing so, less the delay that states."""
         self.num_unreported = 0
         """Numbers that the other side's acknowledgements passed over for good: lost before or behind the capture."""
+        self.newly_lost_s: list[float] = []
+        """When those were seen that the newest acknowledgement gave up: they were lost behind the place of capture."""
         self._reported_bits = 0
         """Bit i: `acked` - i was reported."""
         self._num_in_reach = 0
@@ -51,6 +53,11 @@ class Stream:
     def newest(self) -> int:
         """Newest number accepted, extended; 0 = none yet."""
         return self._window.newest
+
+    @property
+    def newest_s(self) -> float | None:
+        """When the newest number was seen, seconds since 1970; None before any."""
+        return self._sent_at[self.newest % WINDOW] if self.num_accepted else None
 
     @property
     def num_missing(self) -> int:
@@ -105,12 +112,14 @@ class Stream:
             time_s: When it was seen.
         Returns: the round trip in seconds if it newly acknowledges a datagram that was seen and says when it came.
         """
+        if self.newly_lost_s:
+            self.newly_lost_s = []
         if self.first is None:
             return None
         seq = extend(low, self.newest)
         if seq <= self.acked or self._sent_seq[seq % WINDOW] != seq:
             return None
-        self._count_unreported(seq - self.acked if self.acked else 1, bits)
+        self._count_unreported(seq, seq - self.acked if self.acked else 1, bits)
         self.acked = seq
         if delay_ms == ACK_DELAY_MAX_MS:
             return None
@@ -118,8 +127,11 @@ class Stream:
         self.round_trips_s.append(round_trip_s)
         return round_trip_s
 
-    def _count_unreported(self, ahead: int, bits: int) -> None:
-        """Count what leaves the reach of acknowledgements without having been reported; `ahead` newer ones came."""
+    def _count_unreported(self, seq: int, ahead: int, bits: int) -> None:
+        """Count what leaves the reach of acknowledgements unreported; `seq` is reported now, `ahead` of the one before.
+
+        Those of them that were seen go to `newly_lost_s`.
+        """
         if ahead > WINDOW:
             # The acknowledgements between were not captured, or the session begins here: nothing is known of these.
             self._reported_bits = _ALL_REPORTED
@@ -127,5 +139,10 @@ class Stream:
         self._reported_bits = self._reported_bits << ahead | bits << 1 | 1
         leaving = min(ahead, max(0, self._num_in_reach + ahead - REACH))
         self._num_in_reach = min(REACH, self._num_in_reach + ahead)
-        self.num_unreported += leaving - (self._reported_bits >> REACH & (1 << leaving) - 1).bit_count()
+        unreported_bits = ~(self._reported_bits >> REACH) & (1 << leaving) - 1
+        self.num_unreported += unreported_bits.bit_count()
+        for i in range(unreported_bits.bit_length()):
+            lost_seq = seq - REACH - i
+            if unreported_bits >> i & 1 and self._sent_seq[lost_seq % WINDOW] == lost_seq:
+                self.newly_lost_s.append(self._sent_at[lost_seq % WINDOW])
         self._reported_bits &= _ALL_REPORTED

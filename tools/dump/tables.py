@@ -1,7 +1,10 @@
 """Tables for people: drawn by rich on a terminal where it is installed, in plain columns otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TextIO
+
+GAP = 2
+"""Spaces between columns."""
 
 
 class Table(NamedTuple):
@@ -10,6 +13,9 @@ class Table(NamedTuple):
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    num_names: int = 1
+    """Leading columns that tell what a row is of. A table wider than the terminal comes in parts, each with these; the
+    last of them is what people copy, so it is never cut."""
 
 
 def print_table(table: Table, stream: TextIO) -> None:
@@ -31,23 +37,64 @@ def plain_text(table: Table) -> str:
     rows = [[heading.removeprefix("<") for heading in table.headings], *table.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(lefts))]
     lines = [
-        "  ".join(cell.ljust(width) if left else cell.rjust(width) for cell, width, left in zip(row, widths, lefts))
+        (" " * GAP).join(
+            cell.ljust(width) if left else cell.rjust(width) for cell, width, left in zip(row, widths, lefts)
+        )
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
 
 
+def parts_of(table: Table, width: int, width_of: Callable[[str], int] = len) -> list[Table]:
+    """Split a table into ones that fit a terminal as far as their columns allow.
+
+    Args:
+        table: Of any width.
+        width: Of the terminal, characters.
+        width_of: Tells how wide a cell is on it.
+    Returns: at least one; each has the columns that name its rows, and at least one more if there are more.
+    """
+    headings = [heading.removeprefix("<") for heading in table.headings]
+    widths = [max(map(width_of, column)) for column in zip(headings, *table.rows)]
+    names = list(range(min(table.num_names, len(widths))))
+    parts: list[list[int]] = [list(names)]
+    for column in range(len(names), len(widths)):
+        taken = sum(widths[i] + GAP for i in parts[-1])
+        if len(parts[-1]) > len(names) and taken + widths[column] > width:
+            parts.append(list(names))
+        parts[-1].append(column)
+    return [
+        Table(
+            table.title if number == 0 else "",
+            [table.headings[i] for i in columns],
+            [[row[i] for i in columns] for row in table.rows],
+            table.num_names,
+        )
+        for number, columns in enumerate(parts)
+    ]
+
+
 def _print_with_rich(table: Table, stream: TextIO) -> None:
     """Draw with rich. Raises: ImportError where it is not installed."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=table.title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for heading in table.headings:
-        drawn.add_column(heading.removeprefix("<"), justify="left" if heading.startswith("<") else "right")
-    for row in table.rows:
-        drawn.add_row(*map(Text, row))
     console = Console(file=stream, highlight=False)
-    console.print()
-    console.print(drawn)
+    for part in parts_of(table, console.width, cell_len):
+        drawn = RichTable(
+            title=part.title or None, title_justify="left", box=None, header_style="bold", pad_edge=False,
+            padding=(0, GAP - 1, 0, 1),
+        )  # fmt: skip
+        for number, heading in enumerate(part.headings, 1):
+            drawn.add_column(
+                heading.removeprefix("<"),
+                justify="left" if heading.startswith("<") else "right",
+                no_wrap=number == part.num_names,
+                overflow="fold",
+            )
+        for row in part.rows:
+            drawn.add_row(*map(Text, row))
+        console.print()
+        console.print(drawn)

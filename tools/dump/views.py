@@ -12,8 +12,8 @@ from protocol.constants import EntryKind
 from protocol.drops import DropReason
 from tools.dump.datagrams import Direction
 from tools.dump.fields import ID_NAMES, Field, id_text, plain, read_fields
-from tools.dump.sessions import Seen, label_of
-from tools.dump.words import meaning_of, say, say_entry
+from tools.dump.sessions import HEADERS, Seen, label_of
+from tools.dump.words import meaning_of, say, say_entry, say_header
 
 HEADING = f"{'time s':>12}  {'way':4}  {'room':16}  {'player':18}  {'kind':14}  {'bytes':>5}  what"
 BYTES_A_ROW = 16
@@ -34,11 +34,14 @@ def line_of(seen: Seen, begin_s: float) -> Text:
         (f"{seen.direction.value:4}  ", way),
         (f"{seen.room or '-':16}  {label:18}  ", ""),
         (f"{seen.kind_name:14}  ", way),
-        (f"{len(datagram.data):5}  ", ""),
+        (f"{datagram.size:5}  ", ""),
     ]
     value = seen.value()
+    header = HEADERS.get(seen.kind)
     if not isinstance(value, DropReason):
         parts.append((say(value), ""))
+    elif header is not None and len(datagram.data) >= header.size:
+        parts.append((say_header(seen.kind, header.decode(datagram.data)), ""))
     if seen.problem is not None:
         parts.append((f"  !! {seen.problem}", _BAD))
     elif seen.dropped is not None:
@@ -111,7 +114,7 @@ def object_of(seen: Seen) -> dict[str, Any]:
         "player_id": session.player_id if session else None,
         "session": id_text(session.session) if session else None,
         "kind": seen.kind_name,
-        "bytes": len(datagram.data),
+        "bytes": datagram.size,
         "seq_whole": _whole_seq(seen),
         "ahead": seen.ahead if seen.seq is not None and seen.dropped is None else None,
         "round_trip_ms": None if seen.round_trip_s is None else round(seen.round_trip_s * 1000, 3),

@@ -8,7 +8,10 @@ from construct import ConstructError
 from protocol import schemas
 from protocol.constants import (
     ACK_BITS,
+    ACK_DELAY_MAX_MS,
+    MAX_PLAYER_KIND,
     PART_MORE,
+    AckFlag,
     ByeReason,
     DataSection,
     EntryKind,
@@ -37,23 +40,28 @@ def say(value: Any) -> str:
 
 
 def _acks(header: Any) -> str:
-    if header.flags & 1:
+    if header.flags & AckFlag.NOTHING_RECEIVED:
         return f"seq {header.seq} ack none"
     holes = min(ACK_BITS, header.ack - 1) - header.ack_bits.bit_count()
     missing = f" ({holes} of {ACK_BITS} before it missing)" if holes > 0 and header.ack > 1 else ""
-    delay = "255+" if header.ack_delay == 255 else str(header.ack_delay)
-    return f"seq {header.seq} ack {header.ack}{missing} after {delay} ms"
+    more = "+" if header.ack_delay == ACK_DELAY_MAX_MS else ""
+    return f"seq {header.seq} ack {header.ack}{missing} after {header.ack_delay}{more} ms"
+
+
+def say_header(kind: int, header: Any) -> str:
+    """Describe the header of a DATA or an UPDATE, which may be all that can be read of it."""
+    if kind == Kind.DATA:
+        return f"{_acks(header)} log {header.log_cursor}"
+    return f"{_acks(header)} messages {header.message_ack} of {header.message_credit}  tick {header.tick}"
 
 
 def _data(value: Any) -> str:
-    return "  ".join([f"{_acks(value.header)} log {value.header.log_cursor}", _list(map(_up_section, value.sections))])
+    return "  ".join([say_header(Kind.DATA, value.header), _list(map(_up_section, value.sections))])
 
 
 def _update(value: Any) -> str:
-    header = value.header
-    acks = f"{_acks(header)} messages {header.message_ack} of {header.message_credit}"
-    sections = _list(_down_section(section, header.tick) for section in value.sections)
-    return "  ".join([f"{acks}  tick {header.tick}", sections])
+    sections = _list(_down_section(section, value.header.tick) for section in value.sections)
+    return "  ".join([say_header(Kind.UPDATE, value.header), sections])
 
 
 def _list(parts: Iterator[str]) -> str:
@@ -100,7 +108,11 @@ def _page(body: Any, tick: int) -> str:
 
 def _entry(entry: Any) -> str:
     header = entry.header
-    name = name_of(EntryKind, header.kind) if header.kind > 127 else f"{len(entry.payload)} B of {header.sender}"
+    name = (
+        name_of(EntryKind, header.kind)
+        if header.kind > MAX_PLAYER_KIND
+        else f"{len(entry.payload)} B of {header.sender}"
+    )
     return f"{header.index}:{name}{'+' if header.part & PART_MORE else ''}"
 
 

@@ -10,6 +10,7 @@ from tests.tools.dump.made import ordinary_capture
 from tests.tools.dump.reading import see
 from tools.cli import UsageError
 from tools.dump.filters import NAMES, build_filter, compile_expression, parse_session
+from tools.dump.views import object_of
 
 CAPTURE = ordinary_capture(seed=2, loss_up=0.05)
 SEEN = see([*CAPTURE, CAPTURE[100]])
@@ -144,3 +145,15 @@ def test_what_is_no_session_is_named(text: str) -> None:
 def test_what_is_no_kind_is_named(text: str) -> None:
     with pytest.raises(UsageError, match="kind is"):
         kept(kind=text)
+
+
+def test_sizes_are_those_that_were_sent_even_if_the_capture_cut_them() -> None:
+    cut = see(CAPTURE, snap_bytes=20 + 8 + 50)
+    options = argparse.Namespace(**{**dict.fromkeys(OPTIONS), "dropped": False, "min_bytes": 60})
+    keeps = build_filter(options, lambda: BEGIN_S), compile_expression("bytes >= 60")
+    for keep in keeps:
+        assert keep is not None
+        assert [one.datagram.number for one in cut if keep(one)] == [
+            number for number, packet in enumerate(CAPTURE, 1) if len(packet.data) >= 60
+        ]
+    assert [object_of(one)["bytes"] for one in cut] == [len(packet.data) for packet in CAPTURE]

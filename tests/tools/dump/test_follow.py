@@ -1,12 +1,16 @@
 """The story of one connection."""
 
 import io
+import re
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from protocol.constants import Kind
 from tests.tools.dump.made import RELAY, Bot, Game, Packet, chatter, ordinary_capture
 from tests.tools.dump.reading import run_views, see
+from tools.cli import UsageError
 from tools.dump import follow
 from tools.dump.fields import id_text
 from tools.dump.follow import FollowView
@@ -15,11 +19,11 @@ from tools.dump.views import Printer
 ADA = ("10.0.1.1", 40_000)
 
 
-def story(packets: list[Packet], wanted: str = "Ada", batch: int = 50) -> list[str]:
+def story(packets: list[Packet], wanted: str = "Ada", batch: int = 50, **options: Any) -> list[str]:
     """What --follow prints, without times."""
     stream = io.StringIO()
     view = FollowView(wanted, Printer(stream), lambda: packets[0].time_s)
-    run_views(packets, view, batch=batch).finish()
+    run_views(packets, view, batch=batch, **options).finish()
     return [line[14:] for line in stream.getvalue().splitlines()]
 
 
@@ -163,3 +167,100 @@ def test_attempts_that_are_kept_are_capped(monkeypatch: pytest.MonkeyPatch) -> N
     view = FollowView("Ada", Printer(io.StringIO()), lambda: 0.0)
     run_views(packets, view)
     assert len(view.kept_sizes) == 3 and set(view.kept_sizes) == {2}
+
+
+def test_datagrams_that_the_capture_cut_are_a_number_not_a_line_each() -> None:
+    capture = Game(1).run(1.0, chatter).capture
+    ups = [i for i, packet in enumerate(capture) if packet.data[0] == Kind.DATA]
+    del capture[ups[10]]
+    session = next(one.session for one in see(capture) if one.session is not None)
+    lines = story(capture, id_text(session.session), snap_bytes=20 + 8 + 40)
+    text = "\n".join(lines)
+    assert "!!" not in text and text.count("after a gap: 1 missing, from seq 11") == 1
+    assert text.count("datagrams by the capture: ") == 1 and len(lines) < 20
+
+
+def test_the_silence_that_ends_a_session_is_told_before_its_end() -> None:
+    game = Game(1).run(2.0, chatter)
+    game.loss_up = 1.0
+    lines = story(game.run(12.0, chatter).capture)
+    bye = next(i for i, line in enumerate(lines) if "BYE  TIMEOUT" in line)
+    assert re.match(r"up    has been silent for \d+ ms$", lines[bye - 1])
+    assert not any("down  has been silent" in line for line in lines)
+    assert "s from WELCOME to its end, room LOBBY" in "\n".join(lines)
+
+
+def test_silence_up_to_the_end_of_the_capture_is_told_per_direction() -> None:
+    capture = Game(2).run(6.0, chatter).capture
+    ends_s = capture[0].time_s + 2.0
+    one_way = [packet for packet in capture if packet.source != ADA or packet.time_s < ends_s]
+    neither = [packet for packet in one_way if packet.target != ADA or packet.time_s < ends_s]
+    told = [[line for line in story(packets) if "has been silent" in line] for packets in (capture, one_way, neither)]
+    assert [[line.split()[0] for line in lines] for lines in told] == [[], ["up"], ["up", "down"]]
+    ms = float(told[1][0].split()[5])
+    assert ms == pytest.approx(4000, abs=100)
+    lasted = next(line for line in story(neither) if line.strip().startswith("lasted"))
+    assert float(lasted.split()[1]) == pytest.approx(2.0, abs=0.2) and "to the newest" in lasted
+
+
+def test_a_direction_that_the_filter_hides_is_not_silent() -> None:
+    lines = story(Game(1).run(6.0, chatter).capture, keep=lambda seen: seen.direction.value == "up")
+    assert not any("silent" in line for line in lines)
+
+
+def renamed(packets: list[Packet], before: str, after: str) -> list[Packet]:
+    """The capture of a player who is called `after` instead, no longer than `before`."""
+    old, new = before.encode(), after.encode().ljust(len(before), b"\0")
+    return [p._replace(data=p.data.replace(old, new)) if p.data[0] == Kind.JOIN else p for p in packets]
+
+
+def ids_of(packets: list[Packet]) -> list[str]:
+    """Ids of the sessions in a capture, without 0x, in the order in which they began."""
+    found = dict.fromkeys(id_text(one.session.session)[2:] for one in see(packets) if one.session is not None)
+    return list(found)
+
+
+def test_a_player_counts_more_than_a_session_that_begins_with_the_same_digits() -> None:
+    capture = Game(2).run(1.0, chatter).capture
+    names = {one.session.name: id_text(one.session.session) for one in see(capture) if one.session is not None}
+    first = names["Ada"][2:5]
+    lines = story(renamed(capture, "Bob", first), first, batch=1)
+    assert f"{names['Bob']} {first} ends" in "\n".join(lines) and names["Ada"] not in "\n".join(lines)
+
+
+def test_a_number_is_that_of_a_player_as_in_the_filter() -> None:
+    capture = Game(3).run(1.0, chatter).capture
+    numbers = {one.session.player_id: one.session.name for one in see(capture) if one.session is not None}
+    for number, name in numbers.items():
+        assert story(capture, str(number)) == story(capture, name)
+
+
+def test_first_digits_that_several_sessions_have_name_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "CANDIDATES_SHOWN", 2)
+    capture = [p for p in Game(8, seed=3).run(1.0, chatter).capture if p.data[0] in (Kind.DATA, Kind.UPDATE)]
+    first, ids = Counter(i[0] for i in ids_of(capture)).most_common(1)[0][0], ids_of(capture)
+    own = [f"0x{i}" for i in ids if i[0] == first]
+    assert len(own) > 1
+    with pytest.raises(UsageError) as caught:
+        story(capture, first, batch=7)
+    assert ", ".join(own[:2]) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_each_line_tells_its_session_once_there_are_several() -> None:
+    first = ordinary_capture(num_players=1)
+    later = [packet._replace(time_s=packet.time_s + 60.0) for packet in ordinary_capture(num_players=1, seed=5)]
+    own, again = ids_of(first)[0], ids_of(later)[0]
+    lines = story(first + later)
+    switch = next(i for i, line in enumerate(lines) if "lines tell their session" in line)
+    assert lines[switch].endswith(f"those before are of 0x{own}") and not lines[0].startswith("0x")
+    labels = {line.split()[0] for line in lines[switch + 1 :]}
+    assert {f"0x{own}", f"0x{again}"} <= labels and all(label.startswith("0x") for label in labels)
+    assert not any("lines tell" in line for line in story(first))
+
+
+def test_what_is_held_back_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "MAX_HELD_LINES", 3)
+    capture = ordinary_capture()
+    whole = next(one.session for one in see(capture) if one.session is not None and one.session.name == "Ada")
+    lines = story(capture, id_text(whole.session)[:8])
+    assert len([line for line in lines if line[:4].strip() in ("up", "down")]) <= 3 + 2  # and two of the summary

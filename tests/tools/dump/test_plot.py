@@ -49,8 +49,28 @@ def test_the_lines_show_what_happened(tmp_path: Path) -> None:
     assert all(np.nanmax(line.get_data()[1]) > 0.5 for line in sizes.get_lines())
 
 
+def test_loss_behind_the_capture_is_drawn_when_it_happened(tmp_path: Path) -> None:
+    view = PlotView(str(tmp_path / "out.png"))
+    packets = game_with_a_bad_second()
+    run_views(packets, view)
+    x, down = {line.get_label(): line.get_data() for line in view.draw().axes[1].get_lines()}["down"]
+    assert np.nanmean(down[(x > 1.2) & (x < 1.9)]) > 25 and np.nanmax(down[(x > 0.3) & (x < 0.9)]) == 0
+
+
+def test_a_point_between_two_gaps_is_marked(tmp_path: Path) -> None:
+    packets = Game(1).run(1.0, chatter).capture
+    alone = packets[-1].time_s + 20.0
+    view = PlotView(str(tmp_path / "out.png"))
+    run_views(
+        [*packets, *(packet._replace(time_s=alone) for packet in Game(1, seed=7).run(0.5, chatter).capture)], view
+    )
+    x, y = (line := view.draw().axes[1].get_lines()[0]).get_data()
+    assert line.get_marker() == "." and line.get_markevery()[-1] and not np.isnan(y[-1]) and np.isnan(y[-2])
+    assert not line.get_markevery()[(x > 0.2) & (x < 0.9)].any()
+
+
 def test_nothing_at_all_is_an_empty_picture() -> None:
-    names = ("time_s", "bytes", "expected", "came", "round_trip_ms")
+    names = ("time_s", "bytes", "expected", "came", "round_trip_ms", "lost_s")
     columns = {way: {name: np.zeros(0) for name in names} for way in (Direction.UP, Direction.DOWN)}
     assert len(draw(columns, {"time_s": np.zeros(0), "age_ms": np.zeros(0)}).axes) == 4
 

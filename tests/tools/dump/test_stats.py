@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -131,9 +132,84 @@ def test_bandwidth_counts_the_headers_around_the_payload() -> None:
     tally, seen = tally_of(ordinary_capture(num_players=1))
     (player,) = figures_of(tally)["players"]
     down = [one for one in seen if one.direction.value == "down" and one.session is not None]
-    seconds = seen[-1].datagram.time_s - seen[0].datagram.time_s
+    own = [one.datagram.time_s for one in seen if one.session is not None]
+    seconds = own[-1] - own[0]
     wanted = sum(len(one.datagram.data) + 28 for one in down) * 8 / 1000 / seconds
     assert player["down"]["wire_kbit_per_s"] == pytest.approx(wanted)
+
+
+SNAP_BYTES = 20 + 8 + 54
+"""Headers of IPv4 and UDP, and what is left of the payload: more than the header of a DATA or an UPDATE."""
+
+
+def test_what_a_capture_cut_counts_as_it_was_sent_and_is_not_malformed() -> None:
+    packets = ordinary_capture()
+    tallies = [Tally(), Tally()]
+    run_views(packets, tallies[0])  # type: ignore[arg-type]
+    run_views(packets, tallies[1], snap_bytes=SNAP_BYTES)  # type: ignore[arg-type]
+    whole, cut = map(figures_of, tallies)
+    assert cut["bytes"] == whole["bytes"] and cut["kinds"] == whole["kinds"]
+    assert cut["cut"] == sum(len(packet.data) > 54 for packet in packets) > 0 == whole["cut"]
+    assert cut["problems"] == {} and cut["dropped"] == whole["dropped"]
+    # Sections of a datagram that is cut between two of them are not all of its sections.
+    uncut = [packet for packet in packets if len(packet.data) <= 54]
+    assert cut["sections"] == figures_of(tally_of(uncut)[0])["sections"]
+
+
+def test_a_cut_capture_is_said_to_be_one_in_a_line_of_its_own() -> None:
+    stream = io.StringIO()
+    view = StatsView(stream, as_json=False, skipped=Counter)
+    run_views(ordinary_capture(), view, snap_bytes=SNAP_BYTES).finish()
+    assert " datagrams were cut by the capture: " in stream.getvalue() and "Malformed" not in stream.getvalue()
+
+
+def test_the_rate_of_a_player_is_over_the_time_of_that_player() -> None:
+    first = ordinary_capture(num_players=1)
+    later = [packet._replace(time_s=packet.time_s + 60.0) for packet in ordinary_capture(num_players=1, seed=5)]
+    both, alone = figures_of(tally_of(first + later)[0]), figures_of(tally_of(first)[0])
+    session = alone["players"][0]["session"]
+    of_one, _ = tally_of(first + later, lambda seen: seen.session is not None and object_of(seen)["session"] == session)
+    (filtered,) = [one for one in figures_of(of_one)["players"] if one["session"] == session]
+    for player in (both["players"][0], filtered):
+        for way in ("up", "down"):
+            rate = alone["players"][0][way]["wire_kbit_per_s"]
+            assert rate > 5 and player[way]["wire_kbit_per_s"] == pytest.approx(rate)
+
+
+@cache
+def lossy_capture() -> list[Packet]:
+    return Game(3, seed=9, loss_up=0.08, loss_down=0.15).run(20.0, chatter).capture
+
+
+def test_only_players_that_the_filter_leaves_are_listed_with_the_same_figures() -> None:
+    packets = lossy_capture()
+    whole = figures_of(tally_of(packets)[0])["players"]
+    (ada,) = figures_of(tally_of(packets, lambda seen: seen.player == "Ada")[0])["players"]
+    assert len(whole) == 3 and ada == next(player for player in whole if player["player"] == "Ada")
+
+
+@pytest.mark.parametrize("batch", [1, 10_000])
+def test_of_a_time_loss_and_round_trips_are_those_of_that_time(batch: int) -> None:
+    packets = lossy_capture()
+    begin_s = packets[0].time_s + 10.0
+    tally, seen = tally_of(packets, lambda one: one.datagram.time_s >= begin_s, batch)
+    for player in figures_of(tally)["players"]:
+        own = [one for one in seen if one.session is not None and object_of(one)["session"] == player["session"]]
+        for way, other in (("up", "down"), ("down", "up")):
+            mine = [one for one in own if one.direction.value == way and one.seq is not None and one.dropped is None]
+            seqs = [one.seq for one in mine if one.seq is not None]
+            assert player[way]["missing"] == pytest.approx(max(seqs) - min(seqs) + 1 - len(set(seqs)), abs=1)
+            trips = [one for one in own if one.direction.value == other and one.round_trip_s is not None]
+            toward = {"up": "to_relay", "down": "to_client"}[way]
+            assert player["round_trip_ms"][toward]["samples"] == len(trips)
+        assert 3 < player["up"]["loss_percent"] < 15 and 7 < player["down"]["loss_percent"] < 24
+
+
+def test_loss_is_not_told_of_what_a_filter_tore_apart() -> None:
+    tally, _ = tally_of(lossy_capture(), lambda seen: seen.kind == Kind.DATA)
+    for player in figures_of(tally)["players"]:
+        assert player["up"]["loss_percent"] is player["up"]["missing"] is player["down"]["loss_percent"] is None
+        assert player["round_trip_ms"]["to_relay"]["samples"] == 0 < player["round_trip_ms"]["to_client"]["samples"]
 
 
 def test_nothing_at_all_gives_empty_tables() -> None:

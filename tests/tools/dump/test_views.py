@@ -14,7 +14,7 @@ from protocol.drops import DropReason
 from tests.tools.dump.made import RELAY, Packet, ordinary_capture
 from tests.tools.dump.reading import see
 from tests.tools.dump.samples import GOOD, REFUSED, damaged, datagrams
-from tools.dump.sessions import Seen
+from tools.dump.sessions import HEADERS, Seen
 from tools.dump.views import Printer, Text, hex_of, line_of, object_of, structure_of
 
 CLIENT = ("10.0.1.1", 40_000)
@@ -181,3 +181,19 @@ def test_a_name_that_a_terminal_cannot_write_becomes_escapes() -> None:
     Printer(stream).print([("Zoë", "")])
     stream.flush()
     assert raw.getvalue() == b"Zo\\xeb\n"
+
+
+@pytest.mark.parametrize("snap_bytes", [65_535, 20 + 8 + 40])
+def test_the_line_of_what_is_malformed_or_cut_has_what_its_header_says(snap_bytes: int) -> None:
+    packets = [packet for packet in ordinary_capture() if packet.data[0] in (Kind.DATA, Kind.UPDATE)]
+    broken = [packet._replace(data=packet.data + b"\x01\xff\xff") for packet in packets]
+    for one in see(broken, snap_bytes=snap_bytes):
+        text, header = shown(line_of(one, 0.0)), HEADERS[one.kind].decode(one.datagram.data)
+        assert one.problem is not None and str(one.problem) in text
+        assert f"seq {header.seq} ack " in text
+        assert one.kind == Kind.DATA or f"  tick {header.tick}" in text
+
+
+def test_a_datagram_without_a_whole_header_has_a_line_too() -> None:
+    data = next(packet.data for packet in ordinary_capture() if packet.data[0] == Kind.DATA)
+    assert "!! " in shown(line_of(seen_of(data[:20]), 0.0)) and "seq" not in shown(line_of(seen_of(data[:20]), 0.0))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -9,11 +10,12 @@ from random import Random
 import pytest
 
 from protocol import codec, schemas
-from protocol.constants import MAGIC, MAX_DATAGRAM_BYTES, EntryKind, Kind
+from protocol.constants import MAGIC, MAX_DATAGRAM_BYTES, DataSection, EntryKind, Kind
 from protocol.drops import DropReason
 from tests.tools.wireshark import tshark as tool
 from tests.tools.wireshark.samples import PAYLOADS, random_datagram
-from tests.tools.wireshark.tshark import ROOT, Dissected
+from tests.tools.wireshark.tshark import ROOT, Dissected, dissect_payloads
+from tools.dump.problems import find_problem
 
 FULL = os.environ.get("TICKRELAY_FULL") == "1"
 REASONS = {
@@ -64,6 +66,22 @@ def damaged(rng: Random, data: bytes) -> bytes:
             case _:
                 out[rng.randrange(len(out))] = rng.choice((0, 1, 127, 255, rng.randrange(256)))
     return bytes(out) or b"\0"
+
+
+def _section(number: int, body: bytes) -> bytes:
+    return struct.pack("<BH", number, len(body)) + body
+
+
+def test_what_breaks_a_rule_but_no_layout_is_for_the_dump_to_tell(tshark: str, tmp_path: Path) -> None:
+    header = b"\x10\0" + struct.pack("<HQHIBBIH", 1, 7, 0, 0, 0, 1, 0, 0)
+    message = b"\x01\0" + bytes(5) + b"\0hi"
+    bad = {
+        "a MESSAGE of kind 0": header + _section(DataSection.MESSAGE, message),
+        "a second LOG_BITS": header + 2 * _section(DataSection.LOG_BITS, bytes(4)),
+    }
+    readme = (ROOT / "tools/wireshark/README.md").read_text(encoding="utf-8")
+    for name, payload, found in zip(bad, bad.values(), dissect_payloads(tshark, tmp_path, bad.values())):
+        assert find_problem(payload) is not None and check(payload, found) is None and name in readme
 
 
 def test_bytes_that_are_not_to_be_taken_have_the_codecs_reason(tshark: str, tmp_path: Path) -> None:
