@@ -188,9 +188,29 @@ class RelayServer:
     # --- beats
 
     async def _run_beats(self) -> None:
-        while True:
-            await asyncio.sleep(max(0.0, self._beats.next_at - self._clock()))
-            self._beat()
+        """Beat until cancelled.
+
+        The task waits once, and each beat sets the timer of the next one: a task that sleeps in a loop is woken twice
+        for each beat, first its timer and then itself, in another turn of the loop.
+        """
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def plan() -> None:
+            nonlocal timer
+            timer = loop.call_later(max(0.0, self._beats.next_at - self._clock()), beat)
+
+        def beat() -> None:
+            try:
+                self._beat()
+            finally:
+                plan()
+
+        plan()
+        try:
+            await loop.create_future()
+        finally:
+            timer.cancel()
 
     def _beat(self) -> None:
         """Read what waits, tick if it is time, send."""

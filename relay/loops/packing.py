@@ -25,9 +25,11 @@ Items = namedtuple("Items", "session order pointer length linked apart first las
 """As `items.Items`."""
 Tables = namedtuple("Tables", "s r seat_sent")
 """`Receivers`, `Rooms`, and a column of SessionPages."""
-Target = namedtuple("Target", "header range_section range piece first_piece address bases")
+Target = namedtuple("Target", "header range_section range piece first_piece address bases done")
 """What is written, each large enough: UPDATE headers; section and range headers side by side; (pointer, length) pairs;
-the first piece and the address of each datagram. And the memory addresses of headers and ranges, (2,) uint64."""
+the first piece and the address of each datagram. The memory addresses of headers and ranges, (2,) uint64. How many
+there are of datagrams, pieces, ranges, and signals that are among them, and how many bytes, (NUM_COUNTS,) int64."""
+NUM_COUNTS = 5
 Clock = namedtuple("Clock", "now tick")
 
 _UPDATE = int(Kind.UPDATE)
@@ -39,7 +41,7 @@ _NOTHING_RECEIVED = int(AckFlag.NOTHING_RECEIVED)
 
 
 @compiled
-def build(items: Any, num_items: int, bare: Any, allowed: Any, tables: Any, times: Any, target: Any) -> Any:
+def build(items: Any, num_items: int, bare: Any, allowed: Any, tables: Any, times: Any, target: Any) -> None:
     """Cut items into datagrams and write them.
 
     Args:
@@ -48,11 +50,11 @@ def build(items: Any, num_items: int, bare: Any, allowed: Any, tables: Any, time
         allowed: Datagrams permitted, by session row.
         tables, target: Boxes of `Tables` and `Target`.
         times: `Clock`, as a plain tuple.
-    Returns: (5,) int64: datagrams, pieces, ranges, signals that are among them, bytes.
     """
     i, t, out = items.value, tables.value, target.value
     clock = Clock(*times)
-    done = np.zeros(5, np.int64)
+    done = out.done
+    done[:] = 0
     out.first_piece[0] = 0
     at = next_bare = 0
     while at < num_items or next_bare < len(bare):
@@ -71,7 +73,6 @@ def build(items: Any, num_items: int, bare: Any, allowed: Any, tables: Any, time
         if allowed[x] > 0:
             _build_all(i, at, end, allowed[x], t, x, clock, out, done)
         at = end
-    return done
 
 
 @inlined

@@ -53,6 +53,7 @@ class LoopStages:
         self._served = Arrays(sending.ServedTables, (sessions, sending.Served), (rooms, "log_head"))
         pace = pacing.Pace(config)
         self._rates = tuple(sending.Pace(pace.bytes_per_s, pace.burst, config.keepalive_s, world.period_s))
+        self._found = sending.Found._make([_NOTHING] * len(sending.Found._fields))
         self._gathering = _Gathering(world, queue)
         self._compile()
 
@@ -81,19 +82,33 @@ class LoopStages:
     def find_overdue(self, now: float) -> Overdue:
         """See `Stages`."""
         world = self._world
-        silent, too_slow = sending.find_overdue(
+        found = self._room_for_found()
+        num_silent, num_slow = sending.find_overdue(
             self._watched.get(),
             world.sessions.live,
             now,
             world.config.timeout_s,
             world.log.is_short(),
+            self._found_box,
         )
-        return Overdue(silent, too_slow)
+        return Overdue(found.silent[:num_silent], found.slow[:num_slow])
 
     def plan(self, now: float, at_tick: bool) -> Plan:
         """See `Stages`."""
         world = self._world
-        return Plan(*sending.plan(self._served.get(), world.sessions.live, self._rates, now, at_tick))
+        found = self._room_for_found()
+        num_bare, lags = sending.plan(
+            self._served.get(), world.sessions.live, self._rates, now, at_tick, self._found_box
+        )
+        return Plan(found.allowed, found.bare[:num_bare], lags)
+
+    def _room_for_found(self) -> sending.Found:
+        """Return arrays as long as the sessions' table; `_found_box` has them."""
+        rows = self._world.sessions.table.rows
+        if len(self._found.bare) != rows:
+            self._found = sending.Found._make([np.zeros(rows, np.int64) for _ in sending.Found._fields])
+            self._found_box = Box(self._found)
+        return self._found
 
     def gather(self, plan: Plan, now: float, at_tick: bool) -> Gathered:
         """See `Stages`."""
@@ -400,6 +415,7 @@ class _Packing:
             np.zeros(datagrams + 1, np.int64),
             np.zeros((datagrams, ADDRESS_WORDS), np.uint32),
             np.array([header.ctypes.data, ranges.ctypes.data], np.uint64),
+            np.zeros(packing.NUM_COUNTS, np.int64),
         )
         self._target = Box(self._arrays)
 
@@ -412,7 +428,7 @@ class _Packing:
         if num_items + len(plan.bare) > self._num_datagrams or num_items > self._num_items:
             # never room for nothing: numpy calls an array without elements contiguous, which is another type to a loop
             self._make_room(2 * (num_items + len(plan.bare)), max(2 * num_items, FIRST_DATAGRAMS))
-        datagrams, num_pieces, _, num_signals, num_bytes = packing.build(
+        packing.build(
             self._items_box,
             num_items,
             plan.bare,
@@ -420,8 +436,9 @@ class _Packing:
             self._tables.get(),
             (now, self._world.tick),
             self._target,
-        ).tolist()
+        )
         out = self._arrays
+        datagrams, num_pieces, _, num_signals, num_bytes = out.done.tolist()
         outgoing = Outgoing(
             out.piece[:num_pieces],
             out.first_piece[: datagrams + 1],

@@ -31,6 +31,8 @@ _MEMINFO = struct.Struct("9I")
 _FULL_ERRORS = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 _V4_BYTES = 16
 _V4_WORDS = 4
+_V4_HOST_WORD = 5
+"""The word of an IPv4-mapped address that is the IPv4 host."""
 _FAMILY_V4 = np.uint32(2)
 _FAMILY_V6 = np.uint32(10)
 _MAPPED_WORD = np.uint32(0xFFFF0000)
@@ -62,12 +64,7 @@ class BatchTransport(Transport):
         self._calls = calls
         is_v4 = sock.family == socket.AF_INET
         self._slots = {batch: _ReceiveSlots(batch, is_v4) for batch in (self._batch, self._spare)}
-        self._send_headers = libc.new_headers(libc.MAX_CALL)
-        self._first_send_header = int(self._send_headers.ctypes.data)
-        self._send_headers["name_bytes"] = _V4_BYTES if is_v4 else ADDRESS_BYTES
-        self._send_v4 = _new_v4_names(libc.MAX_CALL) if is_v4 else None
-        if self._send_v4 is not None:
-            self._send_headers["name"] = libc.row_pointers(self._send_v4)
+        self._send_slots = _SendSlots(is_v4)
         self._has_reader = False
         self._kernel_drops = 0
         self._num_staged = 0
@@ -159,31 +156,14 @@ class BatchTransport(Transport):
             if start:
                 self._stage()
             count = min(total - start, libc.MAX_CALL)
-            self._fill_send_headers(outgoing.first_piece, pieces, address[start : start + count], start)
+            self._send_slots.point_at(
+                outgoing.first_piece[start : start + count + 1], pieces, address[start : start + count]
+            )
             self._send_chunk(count)
         if self._batch.count >= _EARLY_ROWS:
             self._drain_soon()
         elif self._batch.count:
             self._plan_drain()
-
-    def _fill_send_headers(
-        self,
-        first_piece: npt.NDArray[np.int64],
-        pieces: npt.NDArray[np.uint64],
-        address: npt.NDArray[np.uint32],
-        start: int,
-    ) -> None:
-        """Point the headers at the datagrams from `start` on; `address` (n, 7) holds those of the chunk only."""
-        count = len(address)
-        first = first_piece[start : start + count + 1]
-        header = self._send_headers[:count]
-        if self._send_v4 is not None:
-            _ports(self._send_v4)[:count] = _ports(address)
-            self._send_v4[:count, 1] = address[:, 5]
-        else:
-            header["name"] = libc.row_pointers(address)
-        header["iovec"] = pieces.ctypes.data + first[:-1] * libc.IOVEC_BYTES
-        header["num_iovecs"] = first[1:] - first[:-1]
 
     def _send_chunk(self, count: int) -> None:
         """Send the first `count` headers. What the kernel refuses is skipped and counted, the rest still goes.
@@ -194,7 +174,7 @@ class BatchTransport(Transport):
         done = sent = 0
         skip = 1
         while done < count:
-            result = self._calls.send(self._fd, self._first_send_header + done * libc.MMSGHDR.itemsize, count - done)
+            result = self._calls.send(self._fd, self._send_slots.header_pointer(done), count - done)
             if result > 0:
                 done += result
                 sent += result
@@ -211,16 +191,63 @@ class BatchTransport(Transport):
         self.counters["datagrams_sent"] += sent
 
 
-def _new_v4_names(rows: int) -> npt.NDArray[np.uint32]:
-    """Make sockaddr_in (rows, 4) without port and host: family and port, host, eight bytes of nothing."""
-    names = np.zeros((rows, _V4_WORDS), np.uint32)
-    names[:, 0] = _FAMILY_V4
-    return names
+class _Names:
+    """Socket addresses of one family, as the kernel has them, and the columns of them that change.
+
+    The columns are looked up once: to find a field of a record array takes numpy 1 us, and several on cold caches.
+    """
+
+    def __init__(self, table: npt.NDArray[np.uint32], host_word: int) -> None:
+        self.table = table
+        """(n, words), one sockaddr each."""
+        self.port: npt.NDArray[np.uint16] = table.view(np.uint16)[:, 1]
+        """In network order, (n,): the second half of the first word."""
+        self.host = table[:, host_word]
+        """Of IPv4, (n,)."""
+
+    @classmethod
+    def v4(cls, rows: int) -> "_Names":
+        """Make empty sockaddr_in: family and port, host, eight bytes of nothing."""
+        names = cls(np.zeros((rows, _V4_WORDS), np.uint32), 1)
+        names.table[:, 0] = _FAMILY_V4
+        return names
+
+    @classmethod
+    def mapped(cls, table: npt.NDArray[np.uint32]) -> "_Names":
+        """Take over empty sockaddr_in6, in which IPv4 addresses are to stand."""
+        table[:, 0], table[:, 4] = _FAMILY_V6, _MAPPED_WORD
+        return cls(table, _V4_HOST_WORD)
 
 
-def _ports(names: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint16]:
-    """View the ports of addresses of either family, (rows,): the second half of the first word."""
-    return names.view(np.uint16)[:, 1]
+class _SendSlots:
+    """The mmsghdrs of a call that sends: pointed at other datagrams each time."""
+
+    def __init__(self, is_v4: bool) -> None:
+        headers = libc.new_headers(libc.MAX_CALL)
+        headers["name_bytes"] = _V4_BYTES if is_v4 else ADDRESS_BYTES
+        self._name, self._iovec, self._num_iovecs = headers["name"], headers["iovec"], headers["num_iovecs"]
+        self._v4 = _Names.v4(libc.MAX_CALL) if is_v4 else None
+        if self._v4 is not None:
+            self._name[:] = libc.row_pointers(self._v4.table)
+        self._first_header = int(headers.ctypes.data)
+        self._headers = headers
+
+    def header_pointer(self, place: int) -> int:
+        """Return the memory address of an mmsghdr."""
+        return self._first_header + place * libc.MMSGHDR.itemsize
+
+    def point_at(
+        self, first_piece: npt.NDArray[np.int64], pieces: npt.NDArray[np.uint64], address: npt.NDArray[np.uint32]
+    ) -> None:
+        """Point the first n mmsghdrs at n datagrams: first_piece (n + 1,), pieces (p, 2), address (n, 7)."""
+        count = len(address)
+        if self._v4 is not None:
+            self._v4.port[:count] = address.view(np.uint16)[:, 1]
+            self._v4.host[:count] = address[:, _V4_HOST_WORD]
+        else:
+            self._name[:count] = libc.row_pointers(address)
+        self._iovec[:count] = pieces.ctypes.data + first_piece[:-1] * libc.IOVEC_BYTES
+        self._num_iovecs[:count] = first_piece[1:] - first_piece[:-1]
 
 
 class _ReceiveSlots:
@@ -228,19 +255,19 @@ class _ReceiveSlots:
 
     def __init__(self, batch: Batch, is_v4: bool) -> None:
         rows = batch.capacity
-        self._name = _new_v4_names(rows) if is_v4 else batch.address
-        self._is_v4 = is_v4
-        if is_v4:  # of a mapped address only port and host change
-            batch.address[:, 0], batch.address[:, 4] = _FAMILY_V6, _MAPPED_WORD
+        self._v4 = (_Names.v4(rows), _Names.mapped(batch.address)) if is_v4 else None
+        name = self._v4[0].table if self._v4 is not None else batch.address
         self._iovec = np.empty((rows, 2), np.uint64)
         self._iovec[:, 0] = libc.row_pointers(batch.data)
         self._iovec[:, 1] = ROW_BYTES
-        self._header = libc.new_headers(rows)
-        self._header["name"] = libc.row_pointers(self._name)
-        self._header["name_bytes"] = self._name.strides[0]
-        self._header["iovec"] = libc.row_pointers(self._iovec)
-        self._header["num_iovecs"] = 1
-        self._first_header = int(self._header.ctypes.data)
+        headers = libc.new_headers(rows)
+        headers["name"] = libc.row_pointers(name)
+        headers["iovec"] = libc.row_pointers(self._iovec)
+        headers["num_iovecs"] = 1
+        self._length, self._name_bytes = headers["length"], headers["name_bytes"]
+        self._name_bytes[:] = self._full_name = name.strides[0]
+        self._first_header = int(headers.ctypes.data)
+        self._headers = headers
 
     def header_pointer(self, row: int) -> int:
         """Return the memory address of a row's mmsghdr."""
@@ -250,10 +277,10 @@ class _ReceiveSlots:
         """Complete the columns of `batch` for the rows from `start_row` on, which the kernel has just filled."""
         new = slice(start_row, batch.count)
         # A datagram cut by the kernel has ROW_BYTES, more than MAX_DATAGRAM_BYTES, so the engine sees it is too long.
-        batch.length[new] = self._header["length"][new]
-        self._header["name_bytes"][new] = self._name.strides[0]
-        if self._is_v4:
-            _ports(batch.address)[new] = _ports(self._name)[new]
-            batch.address[new, 5] = self._name[new, 1]
+        batch.length[new] = self._length[new]
+        self._name_bytes[new] = self._full_name
+        if self._v4 is not None:
+            theirs, mapped = self._v4
+            mapped.port[new], mapped.host[new] = theirs.port[new], theirs.host[new]
         else:
             batch.address[new, 1] = 0  # the flow label, which a path may change (RFC 6437)

@@ -35,7 +35,7 @@ async def open_on(host: str | None, receiver: RecordingReceiver) -> BatchTranspo
 def script(transport: BatchTransport, answers: list[int], which: str = "send") -> list[tuple[int, int]]:
     """Replace one call by a script of results; returns the list of (first header, count) it was called with."""
     asked: list[tuple[int, int]] = []
-    start = transport._send_headers.ctypes.data
+    start = transport._send_slots.header_pointer(0)
 
     def answer(fd: int, headers: int, count: int) -> int:
         asked.append(((headers - start) // libc.MMSGHDR.itemsize, count))
