@@ -299,6 +299,8 @@ class Log:
 
         Only between sends: an `Outgoing` points into the arena.
         """
+        if not self._holds_entries:
+            return
         sparse = self.arena.sparse()
         if not sparse.any():
             return
