@@ -64,6 +64,8 @@ class Transport(ABC):
         self._spare = Batch(BATCH_ROWS)
         self._timer: asyncio.Handle | None = None
         self._fill = 0
+        self._was_empty = True
+        """The newest drain found nothing."""
         self._is_planned = False
         self._is_closed = False
 
@@ -106,6 +108,7 @@ class Transport(ABC):
                 break
         if not self._is_closed:
             self._moderation.on_drained(self._clock(), self._fill)
+            self._was_empty = not self._fill
             self._fill = 0
             self._wait()
 

@@ -89,10 +89,14 @@ class BatchTransport(Transport):
         self._plan_drain()
 
     def _wait(self) -> None:
-        """Watch the socket while single datagrams matter; otherwise sleep until the beat, or the early drain."""
-        needs_wakeup = self._moderation.needs_wakeup(self._receiver.wants_quick)
-        self._set_reader(needs_wakeup)
-        if not needs_wakeup:
+        """Watch the socket while single datagrams matter; otherwise sleep until the beat, or the early drain.
+
+        While one drain after the other finds something, the next one's timer does: to begin and end watching costs
+        20 us each (epoll_ctl, and another turn of the loop).
+        """
+        watches = self._was_empty and self._moderation.needs_wakeup(self._receiver.wants_quick)
+        self._set_reader(watches)
+        if not watches:
             self._plan_drain()
 
     def _set_reader(self, on: bool) -> None:
