@@ -120,12 +120,16 @@ def test_arrival_is_a_monotonic_time_between_sending_and_reading(wire: Wire, ech
 @on_linux
 @pytest.mark.skipif(find_mmsg_calls() is None, reason="this system has no recvmmsg")
 def test_arrival_is_when_the_kernel_had_it_and_not_when_it_was_read(echo: Echo) -> None:
+    """Linux switches these times on in the background: the first datagrams after a socket asked for them have none."""
     wire = Wire(echo.sock.getsockname(), socket.AF_INET, 1)
-    wire.send_one(0, b"x")
-    echo.answer(1)
-    arrived = time.monotonic()
-    time.sleep(0.25)
-    assert receive(wire, 1)[0][2] == pytest.approx(arrived, abs=0.1)
+    waited = []
+    while not waited or (waited[-1] < 0.1 and len(waited) < 20):
+        wire.send_one(0, b"x")
+        echo.answer(1)
+        time.sleep(0.25)
+        read = time.monotonic()
+        waited.append(read - receive(wire, 1)[0][2])
+    assert waited[-1] == pytest.approx(0.25, abs=0.1)
     wire.close()
 
 
