@@ -176,6 +176,7 @@ def test_without_locks_a_capture_is_written(tmp_path: Path, monkeypatch: pytest.
     """Windows has no fcntl, some network file systems no locks."""
     monkeypatch.setattr(module, "_HAS_LOCKS", False)
     test_full_files_are_numbered_and_only_so_many_are_kept(tmp_path)
+    assert len(files_of(tmp_path / "a.pcapng")) == NUM_FILES
 
 
 def test_an_empty_file_is_taken(tmp_path: Path) -> None:

@@ -120,11 +120,12 @@ def test_a_relay_that_stood_still_for_long_ends_the_same_sessions() -> None:
     """What the marks are for: after 11 s without a tick, in which a batch came, the columns ended everybody as too
     slow and the loops nobody.
     """
-    bench, _, a, b = pair()
+    bench, twins, a, b = pair()
     bench.now += TOO_SLOW_S + 1.0
     bench.receive(a.data(), b.data())
     bench.flush()
     bench.tick()
+    assert twins.columns.num_sessions == twins.loops.num_sessions
 
 
 # --- what may be sent
@@ -211,6 +212,8 @@ def test_news_of_credit_is_sent_alike() -> None:
         twins.each(set_column(a.row, unread_bytes=unread, message_permitted=accepted + told_ahead))
         bench.flush()
         bench.tick()
+        told = [int(e.world.sessions.table.message_permitted[a.row]) for e in (twins.columns, twins.loops)]
+        assert told[0] == told[1] >= accepted
         bench.receive(a.listen(), b.listen())
 
 

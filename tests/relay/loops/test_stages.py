@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("numba")
 
+from protocol.client.events import Disconnected
+from protocol.constants import ByeReason
 from protocol.drops import DropReason
 from relay.batch import Batch
 from relay.config import RelayConfig
@@ -62,7 +64,8 @@ def test_games_under_the_standard_condition(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(scaled(1, 4)))
 def test_games_in_a_storm(seed: int) -> None:
-    simulate(f"storm {seed}", SECONDS / 2, conditions=STORMY)
+    world = simulate(f"storm {seed}", SECONDS / 2, conditions=STORMY)
+    assert len(world.witness.messages) > 0
 
 
 @pytest.mark.parametrize("seed", range(scaled(1, 4)))
@@ -83,7 +86,8 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_games_in_rooms_of_other_shapes(shape: str) -> None:
     habits = Habits(publish=0.05 if shape != "large" else 0.01, remove=0.1, message=0.02)
-    simulate(shape, SECONDS / 4, habits, num_players=5, room=SHAPES[shape])
+    world = simulate(shape, SECONDS / 4, habits, num_players=5, room=SHAPES[shape])
+    assert world.engine.room_table(world.room.code)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +95,9 @@ def test_games_in_rooms_of_other_shapes(shape: str) -> None:
 )
 def test_games_at_other_rates(tick_rate: int, client_bytes_per_s: int) -> None:
     settings = {"tick_rate": tick_rate, "client_bytes_per_s": client_bytes_per_s}
-    simulate(f"rate {tick_rate}", SECONDS / 4, Habits(message=0.02, big_message=0.2), num_players=4, **settings)
+    habits = Habits(message=0.02, big_message=0.2)
+    world = simulate(f"rate {tick_rate}", SECONDS / 4, habits, num_players=4, **settings)
+    assert world.engine.tick_number > SECONDS / 4 * tick_rate
 
 
 def test_games_whose_budgets_are_too_small() -> None:
@@ -129,13 +135,16 @@ def test_spoiled_datagrams_in_live_sessions(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(scaled(4, 60)))
 def test_short_games_with_right_and_wrong_datagrams(seed: int) -> None:
     rates = ({}, {"datagrams_per_s": 40, "bytes_per_s": 9_000}, {"tick_rate": 7}, {"client_bytes_per_s": 10_000})
-    play(twin_bench(now=seed * 1000.0, **rates[seed % 4]), seed)
+    bench = twin_bench(now=seed * 1000.0, **rates[seed % 4])
+    play(bench, seed)
+    assert bench.engine.num_calls > 20
 
 
 def test_a_goodbye_to_all() -> None:
     world = simulate("goodbye", 1.0, num_players=3, judging=False)
     world.shut_down()
     world.run(1.0)
+    assert ByeReason.SHUTDOWN in [event.reason for event in world.endings if isinstance(event, Disconnected)]
 
 
 def test_two_relays_in_one_process_do_not_share_anything() -> None:

@@ -90,7 +90,8 @@ def test_one_second_is_enough(chart: charts.Chart, value: float) -> None:
 
 
 def test_items_without_a_time_follow_each_other() -> None:
-    ElementTree.fromstring(draw_chart(PLAYERS, [{"players": 3}, {"t": None, "players": 4}, {"t": 9.0, "players": 5}]))
+    shown = draw_chart(PLAYERS, [{"players": 3}, {"t": None, "players": 4}, {"t": 9.0, "players": 5}])
+    assert ElementTree.fromstring(shown).tag.endswith("svg") and "nan" not in shown.lower()
 
 
 def test_a_line_that_was_not_measured_leaves_the_other() -> None:

@@ -263,3 +263,4 @@ def test_where_it_cannot_be_raised_the_text_says_how(monkeypatch: pytest.MonkeyP
 def test_a_system_without_such_limits_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
     raise_file_limit(10**9)
+    assert sys.modules["resource"] is None  # so it was not there to be asked
