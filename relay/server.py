@@ -19,7 +19,7 @@ from typing import Any
 
 from protocol.constants import DEFAULT_PORT
 from relay.batch import Batch, Outgoing
-from relay.beats import Beats, LoadMeter
+from relay.beats import Beats, EventWindow, LoadMeter
 from relay.capture.recorder import Recorder
 from relay.config import RelayConfig, documented_fields
 from relay.engine import Engine
@@ -85,6 +85,9 @@ class RelayServer:
         self._clock = clock
         self._beats = Beats(config.tick_rate, clock())
         self._load = LoadMeter(clock())
+        self._event_window = EventWindow(self._beats.period_s)
+        self._num_early = 0
+        """Datagrams sent between beats since the newest tick."""
         self._trouble_log = QuietLog(log, TRACEBACKS_PER_S)
         self._room_log = QuietLog(log, ROOM_LINES_PER_S)
         self._transport: Transport | None = None
@@ -172,18 +175,25 @@ class RelayServer:
         return self._beats.next_at
 
     @property
-    def wants_quick(self) -> bool:
-        """Whether what arrives should not wait for the next beat."""
-        return self.engine.wants_quick(self._clock()) and not self._load.is_busy
+    def event_window_s(self) -> float | None:
+        """Least time between drains while what arrives should not wait for the next beat; None while it may."""
+        return self._event_window.seconds(self._load.load) if self.engine.wants_quick(self._clock()) else None
 
     def batch_received(self, batch: Batch, now: float) -> None:
         """Give a batch to the engine, and send what it causes at once unless a tick follows or time is short."""
         self._guarded("receive", self.engine.receive, batch, now)
         if self._recorder is not None:
             self._captured(self._recorder.on_received, batch, now)
-        if self._transport is not None and not self._is_in_beat and not self._load.is_busy:
-            self._send(self._transport, self._guarded("flush", self.engine.flush, now))
-        self._load.add_work(self._clock() - now)
+        if self._is_in_beat:
+            self._load.add_work(self._clock() - now)
+            return
+        if self._transport is not None and not self._load.is_busy:
+            outgoing = self._guarded("flush", self.engine.flush, now)
+            self._send(self._transport, outgoing)
+            self._num_early += len(outgoing) if outgoing is not None else 0
+        took_s = self._clock() - now
+        self._load.add_work(took_s)
+        self._event_window.on_early(took_s)
 
     # --- beats
 
@@ -234,6 +244,8 @@ class RelayServer:
         if num_ticks:
             self._load.close_tick(end, end - began)
             self.engine.load_percent = self._load.percent
+            self._event_window.close_tick(self._num_early, self.engine.num_sessions)
+            self._num_early = 0
         self._log_events()
 
     def _send(self, transport: Transport, outgoing: Outgoing | None) -> None:

@@ -34,8 +34,8 @@ class Receiver(Protocol):
         """When the receiver will call `drain` itself, in monotonic seconds."""
 
     @property
-    def wants_quick(self) -> bool:
-        """Whether events flow, so that what arrives should not wait for the next beat."""
+    def event_window_s(self) -> float | None:
+        """While events flow, which should not wait for the next beat: least time between drains. None: they may."""
 
     def batch_received(self, batch: Batch, now: float) -> None:
         """Take all rows of `batch`; it is cleared afterwards. Must not raise."""
@@ -119,25 +119,19 @@ class Transport(ABC):
         self._is_planned = True
         now = self._clock()
         next_beat = self._receiver.next_beat
-        delay_s = self._moderation.delay_s(now, next_beat, self._receiver.wants_quick)
+        delay_s = self._moderation.delay_s(now, next_beat, self._receiver.event_window_s)
         if self._moderation.is_left_to_beat(now, delay_s, next_beat):
             return
         if delay_s <= 0.0:
-            self._timer = self._loop.call_soon(self._drain_early)
+            self._timer = self._loop.call_soon(self.drain)
         else:
-            self._timer = self._loop.call_later(delay_s, self._drain_early)
+            self._timer = self._loop.call_later(delay_s, self.drain)
 
     def _drain_soon(self) -> None:
         """Plan a drain for the next turn of the loop, whatever was planned: the batch fills up."""
         self._cancel_plan()
         self._is_planned = True
-        self._timer = self._loop.call_soon(self._drain_early)
-
-    def _drain_early(self) -> None:
-        """Drain between two beats."""
-        began = self._clock()
-        self.drain()
-        self._moderation.on_early_drain(self._clock() - began)
+        self._timer = self._loop.call_soon(self.drain)
 
     def _cancel_plan(self) -> None:
         self._is_planned = False

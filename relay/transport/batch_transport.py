@@ -94,7 +94,7 @@ class BatchTransport(Transport):
         While one drain after the other finds something, the next one's timer does: to begin and end watching costs
         20 us each (epoll_ctl, and another turn of the loop).
         """
-        watches = self._was_empty and self._moderation.needs_wakeup(self._receiver.wants_quick)
+        watches = self._was_empty and self._moderation.needs_wakeup(self._receiver.event_window_s)
         self._set_reader(watches)
         if not watches:
             self._plan_drain()

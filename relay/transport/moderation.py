@@ -5,23 +5,13 @@ receive pass costs about the same for 8 datagrams as for 80 (design trials, 64 p
 
 - **Only state flows:** it waits for the next beat of the server anyway, which drains the socket first. The socket does
   not wake the loop at all; a timer drains it earlier if it could be a quarter full by then.
-- **Quick** (a message, a signal or a join within the last second) **or nothing flowed until now:** the socket wakes
-  the loop, and drains are at least 4 ms apart, more if they take long: they may have a quarter of the time, so that a
-  relay with many players gathers more instead of running out of time. The first datagram after a pause is read at once.
+- **Events flow** (a message, a signal or a join within the last second) **or nothing flowed until now:** the socket
+  wakes the loop, and drains are at least a window apart that the receiver sets (`beats.EventWindow`). The first
+  datagram after a pause is read at once.
 
 Pure arithmetic: no clock, no socket. "Fill" is in whatever unit the transport's buffer has: bytes or rows.
 """
 
-QUICK_WINDOW_S = 0.004
-"""Least time between two drains while events flow: 250 wake-ups/s at most, and a delay that no player feels."""
-QUICK_SHARE = 0.25
-"""Share of the time that drains between beats may take; with a window of 4 ms, those of up to 1.3 ms (chosen)."""
-MAX_COST_S = 0.020
-"""What a drain counts at most: if the machine stood still, that says nothing about the next (chosen)."""
-COST_GAIN = 1 / 8
-COST_DECAY = 1 / 64
-"""Smoothing of what an early drain costs; and how much is taken off at every drain, so that after a time in which all
-was left to the beats early ones are tried again (chosen: about two seconds at 30 Hz)."""
 FILL_SHARE = 0.25
 """Share of the buffer that may fill before an early drain; the rest is for a burst that the estimate did not see."""
 MIN_SAMPLE_S = 0.005
@@ -39,14 +29,12 @@ class Moderation:
         self._last_drain = float("-inf")
         self._sample_start = now
         self._sample_fill = 0
-        self._early_drain_s = 0.0
         self.fill_per_s = 0.0
         """Rate at which the buffer fills, from the last sample."""
 
     def on_drained(self, now: float, fill: int) -> None:
         """Note a drain that found `fill` in the buffer."""
         self._last_drain = now
-        self._early_drain_s -= self._early_drain_s * COST_DECAY
         self._sample_fill += fill
         elapsed = now - self._sample_start
         if elapsed >= MIN_SAMPLE_S:
@@ -54,31 +42,22 @@ class Moderation:
             self._sample_start = now
             self._sample_fill = 0
 
-    def on_early_drain(self, took_s: float) -> None:
-        """Note how long a drain between beats took, with all that it caused."""
-        self._early_drain_s += (min(took_s, MAX_COST_S) - self._early_drain_s) * COST_GAIN
-
-    @property
-    def quick_window_s(self) -> float:
-        """Least time from the end of a drain to the next while events flow."""
-        return max(QUICK_WINDOW_S, self._early_drain_s * (1 / QUICK_SHARE - 1))
-
-    def needs_wakeup(self, quick: bool) -> bool:
+    def needs_wakeup(self, event_window_s: float | None) -> bool:
         """Tell whether the socket is to wake the loop; otherwise the server's beats read it."""
-        return quick or self.fill_per_s == 0.0
+        return event_window_s is not None or self.fill_per_s == 0.0
 
-    def delay_s(self, now: float, next_beat: float, quick: bool) -> float:
+    def delay_s(self, now: float, next_beat: float, event_window_s: float | None) -> float:
         """Tell how long the next drain waits.
 
         Args:
             now: Monotonic seconds.
             next_beat: When the server drains anyway.
-            quick: Events flow, or a join is under way.
+            event_window_s: Least time between two drains while events flow; None if none do.
         Returns: Seconds, 0 or more; never beyond `next_beat` unless that has passed.
         """
         to_beat = max(0.0, next_beat - now)
-        if self.needs_wakeup(quick):
-            return min(to_beat, max(0.0, self._last_drain + self.quick_window_s - now))
+        if self.needs_wakeup(event_window_s):
+            return min(to_beat, max(0.0, self._last_drain + (event_window_s or 0.0) - now))
         early = self._last_drain + self._early_fill / self.fill_per_s
         return min(to_beat, max(0.0, early - now))
 

@@ -15,6 +15,7 @@ import pytest
 from protocol.drops import DropReason
 from relay import server as server_module
 from relay.batch import Batch, Outgoing
+from relay.beats import LEAST_WINDOW_S
 from relay.config import RelayConfig
 from relay.server import RelayServer, on_stop_signals
 from relay.stats import Stats
@@ -37,6 +38,7 @@ class FakeEngine:
         self.stats = Stats()
         self.load_percent = 0
         self.quick = True
+        self.num_sessions = 0
 
     def wants_quick(self, now: float) -> bool:
         return self.quick
@@ -119,12 +121,12 @@ def test_a_busy_relay_gathers_everything_into_its_ticks() -> None:
         server, engine = new_server()
         await server.start()
         server._load.load = 0.9
-        assert not server.wants_quick
+        assert server.event_window_s is None
         server.batch_received(Batch(1), server._clock())
         assert engine.calls["receive"] == 1
         assert engine.calls["flush"] == 0
         server._load.load = 0.1
-        assert server.wants_quick
+        assert server.event_window_s == LEAST_WINDOW_S
         await server.stop()
 
     run_on("asyncio", main)
@@ -348,5 +350,5 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 
 def test_the_doubles_and_the_server_have_the_same_face() -> None:
-    assert {"next_beat", "wants_quick", "batch_received"} <= set(dir(RelayServer))
+    assert {"next_beat", "event_window_s", "batch_received"} <= set(dir(RelayServer))
     assert {"batch_received"} <= set(dir(RecordingReceiver))

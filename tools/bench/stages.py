@@ -156,7 +156,7 @@ class Rig:
 
     next_beat = 0.0
     """Always due: the rig drains by itself, the transport sets no timers."""
-    wants_quick = False
+    event_window_s = None
 
     def __init__(self, num_players: int, stages: str = "columns") -> None:
         """Build an engine with stages of that name, one of `relay.stages.STAGES`."""

@@ -24,7 +24,7 @@ class Parcel:
     """Datagrams whose time has come. Axis: n."""
 
     data: Bytes
-    """(n, ROW_BYTES)"""
+    """(n, ROW_BYTES); behind each datagram's end stands anything."""
     length: Ints
     due: npt.NDArray[np.float64]
     player: Ints
@@ -50,7 +50,8 @@ class Direction:
         which, due = self.links.carry(player, length, now)
         free = self._free(len(which))
         which, due = which[: len(free)], due[: len(free)]
-        self._data[free] = data[which]
+        width = int(length.max(initial=0))  # most rows are a quarter full: what is behind is not copied
+        self._data[free, :width] = data[which, :width]
         self._length[free], self._due[free] = length[which], due
         self._player[free], self._tag[free] = player[which], tag[which]
 
@@ -58,7 +59,11 @@ class Direction:
         """Take what is due, in order of arrival."""
         due = np.flatnonzero(self._due <= now)
         due = due[np.argsort(self._due[due], kind="stable")]
-        parcel = Parcel(self._data[due], self._length[due], self._due[due], self._player[due], self._tag[due])
+        length = self._length[due]
+        width = int(length.max(initial=0))
+        data = np.empty((len(due), ROW_BYTES), np.uint8)
+        data[:, :width] = self._data[due, :width]
+        parcel = Parcel(data, length, self._due[due], self._player[due], self._tag[due])
         self._due[due] = np.inf
         return parcel
 

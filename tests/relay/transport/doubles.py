@@ -37,7 +37,7 @@ class RecordingReceiver:
 
     def __init__(self, *, quick: bool = True, echo: bool = False) -> None:
         self.next_beat = float("inf")
-        self.wants_quick = quick
+        self.event_window_s: float | None = 0.004 if quick else None
         self.batches: list[list[tuple[bytes, bytes]]] = []
         self.lengths: list[int] = []
         self.transport: Transport | None = None

@@ -1,8 +1,9 @@
 """When a transport reads its socket."""
 
-from relay.transport.moderation import BEAT_SLACK_S, MIN_SAMPLE_S, QUICK_SHARE, QUICK_WINDOW_S, Moderation
+from relay.transport.moderation import BEAT_SLACK_S, MIN_SAMPLE_S, Moderation
 
 TICK = 1 / 30
+WINDOW = 0.004
 
 
 def flowing(*, fill_per_tick: int = 100, capacity: int = 100_000) -> tuple[Moderation, float]:
@@ -14,64 +15,36 @@ def flowing(*, fill_per_tick: int = 100, capacity: int = 100_000) -> tuple[Moder
 
 def test_the_first_datagram_after_a_pause_is_read_at_once() -> None:
     moderation = Moderation(1000, now=0.0)
-    assert moderation.needs_wakeup(quick=False)
-    assert moderation.delay_s(now=5.0, next_beat=5.0 + TICK, quick=False) == 0.0
+    assert moderation.needs_wakeup(None)
+    assert moderation.delay_s(now=5.0, next_beat=5.0 + TICK, event_window_s=None) == 0.0
 
 
 def test_while_only_state_flows_the_socket_does_not_wake_the_loop() -> None:
     moderation, now = flowing()
-    assert not moderation.needs_wakeup(quick=False)
-    delay_s = moderation.delay_s(now, next_beat=now + TICK, quick=False)
+    assert not moderation.needs_wakeup(None)
+    delay_s = moderation.delay_s(now, next_beat=now + TICK, event_window_s=None)
     assert moderation.is_left_to_beat(now, delay_s, now + TICK)
 
 
 def test_a_fast_flow_is_drained_before_a_quarter_of_the_buffer_is_full() -> None:
     moderation, now = flowing(fill_per_tick=100_000, capacity=100_000)
-    delay_s = moderation.delay_s(now, next_beat=now + TICK, quick=False)
+    delay_s = moderation.delay_s(now, next_beat=now + TICK, event_window_s=None)
     assert abs(delay_s - TICK / 4) < 1e-9
     assert not moderation.is_left_to_beat(now, delay_s, now + TICK)
 
 
-def test_events_bring_drains_four_ms_apart() -> None:
+def test_events_bring_drains_a_window_apart() -> None:
     moderation, now = flowing()
-    assert moderation.needs_wakeup(quick=True)
-    assert abs(moderation.delay_s(now, now + TICK, quick=True) - QUICK_WINDOW_S) < 1e-9
-    assert abs(moderation.delay_s(now + 0.003, now + TICK, quick=True) - 0.001) < 1e-9
-    assert moderation.delay_s(now + 0.005, now + TICK, quick=True) == 0.0
-
-
-def test_drains_that_take_long_are_further_apart_so_that_they_have_a_quarter_of_the_time() -> None:
-    moderation, now = flowing()
-    for _ in range(100):
-        moderation.on_early_drain(0.0005)
-    assert moderation.quick_window_s == QUICK_WINDOW_S
-    for _ in range(100):
-        moderation.on_early_drain(0.003)
-    rest_s = moderation.delay_s(now, now + TICK, quick=True)
-    assert abs(0.003 / (0.003 + rest_s) - QUICK_SHARE) < 0.01
-
-
-def test_a_machine_that_stood_still_does_not_hold_messages_up_for_seconds() -> None:
-    moderation, now = flowing()
-    moderation.on_early_drain(1.0)
-    assert moderation.delay_s(now, now + TICK, quick=True) < 0.008
-
-
-def test_after_a_while_without_early_drains_they_are_tried_again() -> None:
-    moderation, now = flowing()
-    for _ in range(100):
-        moderation.on_early_drain(0.020)
-    assert moderation.delay_s(now, now + TICK, quick=True) == TICK
-    for _ in range(300):
-        now += TICK
-        moderation.on_drained(now, 100)
-    assert moderation.quick_window_s == QUICK_WINDOW_S
+    assert moderation.needs_wakeup(WINDOW)
+    assert abs(moderation.delay_s(now, now + TICK, event_window_s=WINDOW) - WINDOW) < 1e-9
+    assert abs(moderation.delay_s(now + 0.003, now + TICK, event_window_s=WINDOW) - 0.001) < 1e-9
+    assert moderation.delay_s(now + 0.005, now + TICK, event_window_s=WINDOW) == 0.0
 
 
 def test_no_drain_is_planned_beyond_the_beat() -> None:
     moderation, now = flowing()
-    assert abs(moderation.delay_s(now, next_beat=now + 0.002, quick=True) - 0.002) < 1e-9
-    assert moderation.delay_s(now, next_beat=now - 1.0, quick=True) == 0.0
+    assert abs(moderation.delay_s(now, next_beat=now + 0.002, event_window_s=WINDOW) - 0.002) < 1e-9
+    assert moderation.delay_s(now, next_beat=now - 1.0, event_window_s=WINDOW) == 0.0
 
 
 def test_a_drain_within_the_slack_of_a_beat_is_left_to_it() -> None:
@@ -84,9 +57,9 @@ def test_two_drains_a_moment_apart_do_not_look_like_silence() -> None:
     # An early drain just before the beat's own left nothing for that one to find; it is no pause of the players.
     moderation, now = flowing()
     moderation.on_drained(now + MIN_SAMPLE_S / 2, 0)
-    assert not moderation.needs_wakeup(quick=False)
+    assert not moderation.needs_wakeup(None)
     moderation.on_drained(now + MIN_SAMPLE_S * 2, 0)
-    assert moderation.needs_wakeup(quick=False)
+    assert moderation.needs_wakeup(None)
 
 
 def test_fill_of_drains_a_moment_apart_is_added_up() -> None:

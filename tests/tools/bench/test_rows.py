@@ -48,11 +48,11 @@ def test_a_full_run_has_the_promised_shapes() -> None:
     assert any(spec.players == 8000 and spec.tick_rate == spec.state_rate == 10 for spec in batch)
     assert any(spec.per_room == 2 and spec.num_rooms == 1000 for spec in batch)
     assert any(spec.per_room == 64 and spec.num_rooms == 1 for spec in batch)
-    assert {spec.players for spec in batch if spec.messages == 5} == {1000, 4000}
+    assert {spec.players for spec in batch if spec.messages == 5} == {1000, 3000}
     drop_in = [spec for spec in batch if (spec.signals, spec.messages, spec.payload_bytes) == (30, 2, 64)]
-    assert {(spec.players, spec.state_rate, spec.aim) for spec in drop_in} == {(1000, 0, "others"), (4000, 0, "others")}
+    assert {(spec.players, spec.state_rate, spec.aim) for spec in drop_in} == {(1000, 0, "others"), (2000, 0, "others")}
     (stormy,) = [spec for spec in batch if spec.weather]
-    assert stormy.players == 4000 and stormy.floor() in default_specs()
+    assert stormy.players == 1000 and stormy.floor() in full_specs()
     assert any(spec.joins_per_s == 2000 for spec in batch)
     same = {(name, 2000) for name in (Name.FLOOR, Name.COMPILED, Name.BATCH, Name.UVLOOP)}
     assert same <= {(spec.name, spec.players) for spec in full_specs()}
