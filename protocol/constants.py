@@ -33,6 +33,8 @@ SECRET_BYTES = 16
 RESET_TOKEN_BYTES = 16
 PROOF_BYTES = 16
 ROOM_KEY_BYTES = 32
+IDENTITY_BYTES = 16
+"""Random, made once per installation and profile: what a ban remembers of a player."""
 CODE_BYTES = 16
 """Room codes are 1..16 of A-Z, 0-9 and '-', zero padded."""
 NAME_BYTES = 32
@@ -87,6 +89,21 @@ MESSAGE_WINDOW = 32
 PART_MORE = 0x8000
 """Bit of an entry's `part`: more fragments of this message follow. The low 15 bits number the fragment from 0."""
 
+MAX_KEY_BYTES = 32
+"""Property keys are 1..32 bytes of UTF-8 without control characters."""
+MAX_VALUE_BYTES = 200
+"""Longest value of a property: with key and header around it, a few fit one entry (chosen)."""
+MAX_ROOM_PROPERTIES = 64
+MAX_PLAYER_PROPERTIES = 16
+MAX_ROOM_PROPERTY_BYTES = 4096
+MAX_PLAYER_PROPERTY_BYTES = 1024
+"""Keys and values of one owner together. A joiner is told them all: 64 players are 68 kB then (chosen)."""
+MAX_KEPT_MESSAGES = 128
+MAX_KEPT_BYTES = 64 * 1024
+"""Payload of the messages that a room keeps for those who join later, for the same reason (chosen)."""
+MAX_BANS = 256
+"""Players that a room remembers as banned; the oldest is forgotten for one more (chosen)."""
+
 AGE_STEP_MS = 2
 """Unit of a state's age: 255 steps are 510 ms, twice the longest interpolation delay games use (chosen)."""
 AGE_MAX = 255
@@ -140,7 +157,7 @@ class AckFlag(IntFlag):
 
 
 class JoinMode(IntEnum):
-    """What JOIN asks for. RESUME and QUICK have numbers only: this revision refuses them as unsupported."""
+    """What JOIN asks for. QUICK has a number only: this revision refuses it as unsupported."""
 
     CREATE = 1
     JOIN = 2
@@ -157,8 +174,9 @@ class Option(IntEnum):
     MAX_STATE_BYTES = 3
     ROOM_KEY = 4
     PROOF = 5
-    TOKEN = 6
+    IDENTITY = 6
     RESUME = 7
+    ROOM_FLAGS = 8
 
 
 class Refusal(IntEnum):
@@ -176,6 +194,9 @@ class Refusal(IntEnum):
     TOO_MANY_SESSIONS = 10
     UNSUPPORTED = 11
     SHUTTING_DOWN = 12
+    CANNOT_RESUME = 13
+    BANNED = 14
+    ROOM_LOCKED = 15
 
 
 class ByeReason(IntEnum):
@@ -190,6 +211,7 @@ class ByeReason(IntEnum):
     RESET = 7
     ROOM_CLOSED = 8
     PROTOCOL = 9
+    BANNED = 10
 
 
 class Target(IntEnum):
@@ -202,17 +224,94 @@ class Target(IntEnum):
 
 
 class EntryKind(IntEnum):
-    """Kinds of log entries. 1..127 may be written by players, 128..255 by the server only."""
+    """Kinds of log entries. 1..111 are the game's, 112..127 requests (never entries), 128..255 the server's only."""
 
     MESSAGE = 1
     PLAYER_JOINED = 128
     PLAYER_LEFT = 129
     HOST_CHANGED = 130
     ROSTER = 131
+    PLAYER_AWAY = 132
+    PLAYER_BACK = 133
+    PROPERTY_CHANGED = 134
+    PROPERTIES = 135
+    ENTITY_OWNER = 136
+    OWNERS = 137
+    ROOM_LOCKED = 138
+    REQUEST_REFUSED = 139
+    ROOM_READY = 140
 
 
 MAX_PLAYER_KIND = 127
-"""Highest entry kind that a player may write; 0 is not a kind."""
+"""Highest kind of a message or signal that a player may send; 0 is not a kind."""
+
+
+class RequestKind(IntEnum):
+    """Kinds of messages that ask the server for something; they are not passed on (SPEC 9)."""
+
+    SET_PROPERTY = 112
+    GIVE_ENTITY = 113
+    CLEAR_KEPT = 114
+    HAND_OVER_HOST = 115
+    KICK = 116
+    BAN = 117
+    LOCK = 118
+
+
+FIRST_REQUEST_KIND = 112
+"""Kinds from here to MAX_PLAYER_KIND are requests; those that no RequestKind has are refused as UNKNOWN."""
+
+
+class RequestRefusal(IntEnum):
+    """Why the server did not do what a message of a RequestKind asked for."""
+
+    UNKNOWN = 1
+    MALFORMED = 2
+    NOT_HOST = 3
+    NOT_OWNER = 4
+    NO_SUCH_PLAYER = 5
+    CHANGED = 6
+    TOO_MANY = 7
+    NOT_KEPT = 8
+
+
+class MessageFlag(IntFlag):
+    """Bits of a message's `flags`, up and down."""
+
+    KEEP = 1
+    OUTLIVES_SENDER = 2
+    KEPT = 4
+
+
+class RoomFlag(IntFlag):
+    """Bits of the room option ROOM_FLAGS."""
+
+    ANYONE_SETS = 1
+
+
+class BanFlag(IntFlag):
+    """Bits of a BAN request's `flags`."""
+
+    ADDRESS = 1
+
+
+class PropertyType(IntEnum):
+    """Types of a property's value."""
+
+    NONE = 0
+    BOOL = 1
+    INT = 2
+    FLOAT = 3
+    TEXT = 4
+    BYTES = 5
+
+
+class Resumed(IntEnum):
+    """What WELCOME says of a resume."""
+
+    NO = 0
+    CONTINUED = 1
+    AFRESH = 2
 
 
 class SignalFlag(IntFlag):

@@ -33,6 +33,12 @@ def join_proof(key: bytes, cookie: bytes, nonce: int) -> bytes:
     return hmac.digest(key, message, hashlib.sha256)[:PROOF_BYTES]
 
 
+def resume_proof(secret: bytes, cookie: bytes, nonce: int, session: int) -> bytes:
+    """Prove possession of a session's secret to the server that issued `cookie`. 16 bytes."""
+    message = b"resume" + cookie + nonce.to_bytes(8, "little") + session.to_bytes(8, "little")
+    return hmac.digest(secret, message, hashlib.sha256)[:PROOF_BYTES]
+
+
 def path_proof(secret: bytes, challenge: int, session: int) -> bytes:
     """Prove possession of a session's secret for one path challenge. 16 bytes."""
     message = b"path" + challenge.to_bytes(8, "little") + session.to_bytes(8, "little")

@@ -36,7 +36,9 @@ from protocol.constants import (
     RESET_TOKEN_BYTES,
     SECRET_BYTES,
     DataSection,
+    EntryKind,
     Kind,
+    RequestKind,
     UpdateSection,
 )
 
@@ -120,6 +122,14 @@ JOIN = Struct(
     Terminated,
 )
 
+RESUME_OPTION = Struct(
+    "session" / Int64ul,
+    "log_index" / Int32ul,
+    "proof" / Bytes(PROOF_BYTES),
+    Terminated,
+)
+"""Value of JOIN's option RESUME."""
+
 WELCOME_FIELDS = Struct(
     "kind" / Int8ul,
     "shard" / Int8ul,
@@ -145,6 +155,9 @@ WELCOME_FIELDS = Struct(
     "messages_per_s" / Int16ul,
     "signals_per_s" / Int16ul,
     "bytes_per_s" / Int32ul,
+    "grace_s" / Int16ul,
+    "resumed" / Int8ul,
+    "room_flags" / Int8ul,
 )
 WELCOME = Struct("fields" / WELCOME_FIELDS, "options" / GreedyRange(OPTION), Terminated)
 
@@ -339,14 +352,72 @@ UPDATE = Struct("header" / UPDATE_HEADER, "sections" / _sections(UPDATE_SECTION_
 
 # --- Payloads of the entries that the server writes
 
+TEXT = Prefixed(Int8ul, GreedyBytes)
+"""Bytes behind their length."""
+
 PLAYER_JOINED_PAYLOAD = Struct("player_id" / Int16ul, "name" / GreedyBytes)
 PLAYER_LEFT_PAYLOAD = Struct("player_id" / Int16ul, "reason" / Int8ul, Terminated)
 HOST_CHANGED_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
-ROSTER_PAYLOAD = Struct(
-    "host" / Int16ul,
-    "members" / GreedyRange(Struct("player_id" / Int16ul, "name" / Prefixed(Int8ul, GreedyBytes))),
-    Terminated,
+ROSTER_MEMBER = Struct("player_id" / Int16ul, "is_away" / Int8ul, "name" / TEXT)
+ROSTER_PAYLOAD = Struct("host" / Int16ul, "members" / GreedyRange(ROSTER_MEMBER), Terminated)
+PLAYER_AWAY_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
+PLAYER_BACK_PAYLOAD = Struct("player_id" / Int16ul, "is_afresh" / Int8ul, Terminated)
+PROPERTY_CHANGED_PAYLOAD = Struct(
+    "player_id" / Int16ul, "owner" / Int16ul, "key" / TEXT, "type" / Int8ul, "value" / GreedyBytes
 )
+PROPERTY = Struct("version" / Int32ul, "owner" / Int16ul, "key" / TEXT, "type" / Int8ul, "value" / TEXT)
+PROPERTIES_PAYLOAD = Struct("properties" / GreedyRange(PROPERTY), Terminated)
+ENTITY_OWNER_PAYLOAD = Struct("entity_id" / Int16ul, "owner" / Int16ul, Terminated)
+OWNER = Struct("entity_id" / Int16ul, "owner" / Int16ul)
+OWNERS_PAYLOAD = Struct("owners" / GreedyRange(OWNER), Terminated)
+ROOM_LOCKED_PAYLOAD = Struct("is_locked" / Int8ul, Terminated)
+REQUEST_REFUSED_PAYLOAD = Struct("message_id" / Int16ul, "request" / Int8ul, "reason" / Int8ul, Terminated)
+ROOM_READY_PAYLOAD = Struct("is_locked" / Int8ul, "pages" / GreedyBytes)
+
+ENTRY_PAYLOADS: dict[EntryKind, Construct] = {
+    EntryKind.PLAYER_JOINED: PLAYER_JOINED_PAYLOAD,
+    EntryKind.PLAYER_LEFT: PLAYER_LEFT_PAYLOAD,
+    EntryKind.HOST_CHANGED: HOST_CHANGED_PAYLOAD,
+    EntryKind.ROSTER: ROSTER_PAYLOAD,
+    EntryKind.PLAYER_AWAY: PLAYER_AWAY_PAYLOAD,
+    EntryKind.PLAYER_BACK: PLAYER_BACK_PAYLOAD,
+    EntryKind.PROPERTY_CHANGED: PROPERTY_CHANGED_PAYLOAD,
+    EntryKind.PROPERTIES: PROPERTIES_PAYLOAD,
+    EntryKind.ENTITY_OWNER: ENTITY_OWNER_PAYLOAD,
+    EntryKind.OWNERS: OWNERS_PAYLOAD,
+    EntryKind.ROOM_LOCKED: ROOM_LOCKED_PAYLOAD,
+    EntryKind.REQUEST_REFUSED: REQUEST_REFUSED_PAYLOAD,
+    EntryKind.ROOM_READY: ROOM_READY_PAYLOAD,
+}
+"""Payload of every kind of entry that the server writes."""
+
+# --- Payloads of the messages that ask the server for something
+
+SET_PROPERTY_PAYLOAD = Struct(
+    "owner" / Int16ul,
+    "is_conditional" / Int8ul,
+    "version" / Int32ul,
+    "key" / TEXT,
+    "type" / Int8ul,
+    "value" / GreedyBytes,
+)
+GIVE_ENTITY_PAYLOAD = Struct("entity_id" / Int16ul, "owner" / Int16ul, Terminated)
+CLEAR_KEPT_PAYLOAD = Struct("log_index" / Int32ul, Terminated)
+HAND_OVER_HOST_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
+KICK_PAYLOAD = Struct("player_id" / Int16ul, "text" / GreedyBytes)
+BAN_PAYLOAD = Struct("player_id" / Int16ul, "flags" / Int8ul, "text" / GreedyBytes)
+LOCK_PAYLOAD = Struct("is_locked" / Int8ul, Terminated)
+
+REQUEST_PAYLOADS: dict[RequestKind, Construct] = {
+    RequestKind.SET_PROPERTY: SET_PROPERTY_PAYLOAD,
+    RequestKind.GIVE_ENTITY: GIVE_ENTITY_PAYLOAD,
+    RequestKind.CLEAR_KEPT: CLEAR_KEPT_PAYLOAD,
+    RequestKind.HAND_OVER_HOST: HAND_OVER_HOST_PAYLOAD,
+    RequestKind.KICK: KICK_PAYLOAD,
+    RequestKind.BAN: BAN_PAYLOAD,
+    RequestKind.LOCK: LOCK_PAYLOAD,
+}
+"""Payload of every request."""
 
 DATAGRAMS: dict[Kind, Construct] = {
     Kind.HELLO: HELLO,

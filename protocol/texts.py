@@ -4,7 +4,7 @@ A relay sends these as the `text` of REFUSE and BYE; a client shows them as they
 All are ASCII, short enough for one line on a small screen, and say what to do where a player can do something.
 """
 
-from protocol.constants import ByeReason, Refusal
+from protocol.constants import ByeReason, Refusal, RequestRefusal
 
 REFUSAL_TEXTS: dict[Refusal, str] = {
     Refusal.VERSION: "This game and the server speak different versions. Update the older one.",
@@ -19,6 +19,9 @@ REFUSAL_TEXTS: dict[Refusal, str] = {
     Refusal.TOO_MANY_SESSIONS: "Too many players are connected from your network. Try again later.",
     Refusal.UNSUPPORTED: "The server does not support this yet.",
     Refusal.SHUTTING_DOWN: "The server is shutting down. Try again later.",
+    Refusal.CANNOT_RESUME: "Your place in this room is no longer kept. Join again.",
+    Refusal.BANNED: "You are banned from this room.",
+    Refusal.ROOM_LOCKED: "This room is locked. Nobody can join until its host opens it.",
 }
 """One text per reason. VERSION has one for when the ranges are not known; a relay sends `version_text` instead."""
 
@@ -32,8 +35,21 @@ BYE_TEXTS: dict[ByeReason, str] = {
     ByeReason.RESET: "The server was restarted. Join again.",
     ByeReason.ROOM_CLOSED: "The room was closed.",
     ByeReason.PROTOCOL: "The game and the server did not understand each other.",
+    ByeReason.BANNED: "You were banned from the room.",
 }
 """One text per reason, for BYE and for what a client tells its game."""
+
+REQUEST_TEXTS: dict[RequestRefusal, str] = {
+    RequestRefusal.UNKNOWN: "The server does not know this request. It may be older than the game.",
+    RequestRefusal.MALFORMED: "The game sent a request that the server cannot read.",
+    RequestRefusal.NOT_HOST: "Only the host of the room may do that.",
+    RequestRefusal.NOT_OWNER: "This belongs to another player.",
+    RequestRefusal.NO_SUCH_PLAYER: "This player is not in the room.",
+    RequestRefusal.CHANGED: "Somebody else has changed this first.",
+    RequestRefusal.TOO_MANY: "The room cannot hold more of these.",
+    RequestRefusal.NOT_KEPT: "There is no kept message of yours with this number.",
+}
+"""One text per reason, for what a client tells its game."""
 
 
 def version_text(client_min: int, client_max: int, server_min: int, server_max: int) -> str:

@@ -16,6 +16,8 @@ _FAMILY = 10
 _PORT = struct.Struct(">H")
 _SCOPE = struct.Struct("=I")
 _MAPPED = bytes(10) + b"\xff\xff"
+_LOOPBACK_V4 = _MAPPED + b"\x7f"
+_LOOPBACK_V6 = bytes(15) + b"\x01"
 
 
 def pack_address(host: str, port: int, scope: int = 0) -> bytes:
@@ -52,3 +54,9 @@ def host_of(address: bytes) -> bytes:
     """
     host = address[8:24]
     return host if host[:12] == _MAPPED else host[:8]
+
+
+def is_loopback(address: bytes) -> bool:
+    """Tell whether an address is of this machine: what counts players by their host does not count there."""
+    host = address[8:24]
+    return host.startswith(_LOOPBACK_V4) or host == _LOOPBACK_V6

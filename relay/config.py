@@ -28,7 +28,9 @@ class RelayConfig:
     max_sessions_per_host: int = 64
     """Sessions of one IPv4 address or IPv6 /64, 1 ... 100,000: a school class behind one NAT. Loopback is exempt."""
     timeout_s: float = 10.0
-    """Silence after which a session ends, 2 ... 65 s. Generous: a Godot client reads nothing while it loads a scene."""
+    """Silence after which a connection is lost, 2 ... 65 s. Generous: a Godot client reads nothing while it loads a scene."""
+    grace_s: float = 60.0
+    """How long the place of a player is kept whose connection is lost, 0 ... 3,600 s; 0 = it leaves at once."""
     keepalive_s: float = 1.0
     """Longest silence of either side, 0.1 ... timeout_s / 2. Far below the 30 s after which a NAT forgets."""
     datagrams_per_s: int = 300
@@ -68,6 +70,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "default_room_players": (1, MAX_PLAYERS_PER_ROOM),
     "max_sessions_per_host": (1, 100_000),
     "timeout_s": (2, 65),
+    "grace_s": (0, 3_600),
     "keepalive_s": (0.1, 32.5),
     "datagrams_per_s": (10, 65_535),
     "bytes_per_s": (1_200, 2**31),

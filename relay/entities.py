@@ -126,14 +126,35 @@ class Entities:
         self.seats.clear(first, pages)
         return first
 
-    def leave_seat(self, rooms: Rooms, room: Room, session: int, player_id: int, stamp: int) -> None:
-        """Remove every entity that a leaving player owns, stamped with the tick of the next snapshot."""
+    def leave_seat(self, rooms: Rooms, room: Room, session: int, stamp: int) -> list[int]:
+        """Remove every entity that a leaving player owns, stamped with the tick of the next snapshot.
+
+        Returns: the ids of all that it owned, alive or not; nobody owns them now.
+        """
         first = int(rooms.table.entities_first[room.row])
         owned = places(self.table.owner[first : first + rooms.table.num_entities[room.row]] == session)
         rows = first + owned
         self.table.owner[rows] = NO_OWNER
         alive = rows[self.table.length[rows] > 0]
         self.remove_rows(rooms, np.full(len(alive), room.row), alive, stamp)
+        return owned.tolist()
+
+    def renew_seat(self, rooms: Rooms, room: Room, session: int, player_id: int) -> None:
+        """Begin anew what depends on a session's sequence numbers: it is sent every page, and may write at once."""
+        pages = int(rooms.table.num_pages[room.row])
+        self.seats.clear(int(rooms.table.seats_first[room.row]) + player_id * pages, pages)
+        first = int(rooms.table.entities_first[room.row])
+        owned = self.table.owner[first : first + int(rooms.table.num_entities[room.row])] == session
+        self.table.write_seq[first + places(owned)] = 0
+
+    def owner_of(self, rooms: Rooms, room: Room, entity_id: int) -> int:
+        """Return the session row of an entity's owner, NO_OWNER if nobody is."""
+        return int(self.table.owner[int(rooms.table.entities_first[room.row]) + entity_id])
+
+    def give(self, rooms: Rooms, room: Room, entity_id: int, session: int, newest_seq: int) -> None:
+        """Make a session an entity's owner. What it sent up to `newest_seq` was not yet its own to write."""
+        row = int(rooms.table.entities_first[room.row]) + entity_id
+        self.table.owner[row], self.table.write_seq[row] = session, newest_seq
 
     def remove_rows(self, rooms: Rooms, room_rows: Ints, rows: Ints, stamp: int) -> None:
         """Remove living entities: room_rows and rows are (n,)."""

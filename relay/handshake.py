@@ -9,9 +9,12 @@ import hmac
 from dataclasses import dataclass
 from typing import Any
 
-from protocol import codec, dtypes
+from construct import ConstructError
+
+from protocol import codec, dtypes, schemas
 from protocol.constants import (
     HELLO_BYTES,
+    IDENTITY_BYTES,
     MAGIC,
     MAX_ENTITIES_PER_PLAYER,
     MAX_ENTITY_IDS,
@@ -29,6 +32,7 @@ from protocol.constants import (
     Kind,
     Option,
     Refusal,
+    RoomFlag,
 )
 from protocol.drops import DropReason
 from protocol.proofs import join_proof
@@ -56,6 +60,22 @@ class JoinRequest:
     options: RoomOptions
     proof: bytes
     cookie: bytes
+    identity: bytes
+    """16 bytes, or b""."""
+
+
+@dataclass(frozen=True)
+class ResumeRequest:
+    """A JOIN of a player who was here, whose cookie was good and whose fields are in order."""
+
+    nonce: int
+    code: bytes
+    cookie: bytes
+    session: int
+    """The session that it had."""
+    log_index: int
+    """All up to here it has been told, 0: nothing."""
+    proof: bytes
 
 
 @dataclass(frozen=True)
@@ -171,6 +191,17 @@ def answer_ping(data: bytes, config: RelayConfig, load_percent: int, players: in
     )
 
 
+def check_resume(value: Any) -> ResumeRequest | Refused:
+    """Check what a JOIN of mode RESUME with a good cookie says, whatever sessions there are."""
+    fields = value.fields
+    try:
+        option = schemas.RESUME_OPTION.parse(codec.options_of(value).get(Option.RESUME, b""))
+    except ConstructError:
+        return Refused(Refusal.BAD_OPTIONS)
+    code = fields.code.rstrip(b"\0")
+    return ResumeRequest(fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof)
+
+
 def check_join(value: Any, config: RelayConfig) -> JoinRequest | Refused:
     """Check what a JOIN with a good cookie asks for, whatever rooms there are.
 
@@ -188,13 +219,21 @@ def check_join(value: Any, config: RelayConfig) -> JoinRequest | Refused:
     if not is_code(code) and not (fields.mode == JoinMode.CREATE and not code):
         return Refused(Refusal.BAD_CODE)
     options = codec.options_of(value)
-    if Option.TOKEN in options:
-        return Refused(Refusal.UNSUPPORTED)
+    identity = options.get(Option.IDENTITY, b"")
+    if len(identity) not in (0, IDENTITY_BYTES):
+        return Refused(Refusal.BAD_OPTIONS)
     room_options = read_room_options(options, config)
     if isinstance(room_options, Refused):
         return room_options
     return JoinRequest(
-        fields.nonce, JoinMode(fields.mode), code, name, room_options, options.get(Option.PROOF, b""), fields.cookie
+        fields.nonce,
+        JoinMode(fields.mode),
+        code,
+        name,
+        room_options,
+        options.get(Option.PROOF, b""),
+        fields.cookie,
+        identity,
     )
 
 
@@ -227,9 +266,16 @@ def read_room_options(options: dict[int, bytes], config: RelayConfig) -> RoomOpt
     key_bytes = options.get(Option.ROOM_KEY, b"")
     if len(key_bytes) not in (0, ROOM_KEY_BYTES):
         return Refused(Refusal.BAD_OPTIONS)
+    flags = options.get(Option.ROOM_FLAGS, b"\0")
+    if len(flags) != 1:
+        return Refused(Refusal.BAD_OPTIONS)
     players, per_player, state_bytes = values
     chosen = RoomOptions(
-        max_players=players, entities_per_player=per_player, max_state_bytes=state_bytes, room_key=key_bytes
+        max_players=players,
+        entities_per_player=per_player,
+        max_state_bytes=state_bytes,
+        room_key=key_bytes,
+        flags=RoomFlag(flags[0] & RoomFlag.ANYONE_SETS),
     )
     if chosen.slots * per_player > MAX_ENTITY_IDS:
         return Refused(Refusal.BAD_OPTIONS, f"{players} players with {per_player} entities each are too many.")

@@ -16,13 +16,15 @@ from protocol.constants import (
     COOKIE_BYTES,
     MAX_TEXT_BYTES,
     ByeReason,
+    JoinMode,
     Kind,
     Refusal,
+    Resumed,
 )
 from protocol.drops import DropReason
 from protocol.proofs import path_proof
 from protocol.texts import BYE_TEXTS
-from relay.addresses import host_of
+from relay.addresses import host_of, is_loopback
 from relay.handshake import (
     COOKIE_MEMORY_S,
     FEATURES,
@@ -33,8 +35,10 @@ from relay.handshake import (
     build_challenge,
     build_refuse,
     check_join,
+    check_resume,
 )
-from relay.membership import is_loopback, join
+from relay.membership import join
+from relay.presence import resume
 from relay.world import World
 
 GREETINGS_PER_S = 2000
@@ -174,7 +178,7 @@ class Lobby:
         if nonce in self._nonces:
             self._welcome_again(nonce, address, now)
             return
-        outcome = self._join(value, address, now)
+        outcome = self._seat(value, address, now)
         if isinstance(outcome, Refused):
             self._world.stats.count(f"refused_{outcome.reason.name.lower()}")
             self._answer(address, build_refuse(nonce, outcome))
@@ -182,7 +186,7 @@ class Lobby:
         self._nonces[nonce] = int(self._world.sessions.table.id[outcome])
         self._answer(address, self.build_welcome(outcome))
 
-    def _join(self, value: Container[Any], address: bytes, now: float) -> int | Refused:
+    def _seat(self, value: Container[Any], address: bytes, now: float) -> int | Refused:
         """Seat the player, or say why not."""
         if self.closing:
             return Refused(Refusal.SHUTTING_DOWN)
@@ -193,10 +197,26 @@ class Lobby:
         most = ATTEMPTS_PER_SEAT * self._world.config.max_sessions_per_host
         if self._attempts[host] >= most and not is_loopback(address):
             return Refused(Refusal.TOO_MANY_SESSIONS)
+        if value.fields.mode == JoinMode.RESUME:
+            return self._resume(value, address, now)
         request = check_join(value, self._world.config)
         if isinstance(request, Refused):
             return request
         return join(self._world, request, address, now)
+
+    def _resume(self, value: Container[Any], address: bytes, now: float) -> int | Refused:
+        """Give a player who was here a new session, or say why not."""
+        request = check_resume(value)
+        if isinstance(request, Refused):
+            return request
+        back = resume(self._world, request, address, now)
+        if isinstance(back, Refused):
+            return back
+        self._remember_attempt(back.former_nonce, back.former_host, now)
+        if not back.was_away and back.former_address != address:
+            bye = self.build_bye(back.row, back.former_id, ByeReason.REPLACED)
+            self._say_bye(back.former_address, bye, now)
+        return back.row
 
     def _welcome_again(self, nonce: int, address: bytes, now: float) -> None:
         """Answer a repeated JOIN. Until the session's first DATA its address is that of the newest JOIN.
@@ -245,6 +265,9 @@ class Lobby:
             "messages_per_s": config.messages_per_s,
             "signals_per_s": config.signals_per_s,
             "bytes_per_s": config.bytes_per_s,
+            "grace_s": int(config.grace_s),
+            "resumed": world.resumed.get(row, Resumed.NO),
+            "room_flags": room.options.flags,
         }
         return codec.encode(Kind.WELCOME, fields=fields, options=[])
 
@@ -290,31 +313,36 @@ class Lobby:
         token = self._cookies.reset_token(session_id)
         self._answer(address, codec.encode(Kind.RESET, shard=shard, session=session_id, reset_token=token))
 
-    def on_session_ended(self, row: int, reason: ByeReason, now: float) -> None:
+    def on_session_ended(self, row: int, reason: ByeReason, now: float, text: str = "") -> None:
         """Say BYE to a session that is about to be closed, and remember its nonce a while."""
         sessions = self._world.sessions
-        host = self._world.counted_host[row]
-        self._ended.append((now + COOKIE_MEMORY_S, sessions.nonce[row], host))
+        self._remember_attempt(sessions.nonce[row], self._world.counted_host[row], now)
+        if reason != ByeReason.LEFT:
+            address = sessions.table.address[row].tobytes()
+            self._say_bye(address, self.build_bye(row, int(sessions.table.id[row]), reason, text), now)
+
+    def _remember_attempt(self, nonce: int, host: bytes, now: float) -> None:
+        """Remember the nonce of a session that ended for as long as a JOIN with it could be taken."""
+        self._ended.append((now + COOKIE_MEMORY_S, nonce, host))
         self._attempts[host] += 1
-        if reason == ByeReason.LEFT:
-            return
-        address = sessions.table.address[row].tobytes()
-        bye = self.build_bye(row, reason)
+
+    def _say_bye(self, address: bytes, bye: bytes, now: float) -> None:
+        """Send BYE now and twice more."""
         self._answer(address, bye)
         if len(self._byes) < MAX_BYES:
             self._byes.append((now + BYE_AGAIN_S, BYE_COPIES - 1, address, bye))
         else:
             self._world.stats.count("byes_not_repeated")
 
-    def build_bye(self, row: int, reason: ByeReason) -> bytes:
-        """Build BYE for a session."""
-        table = self._world.sessions.table
+    def build_bye(self, row: int, session_id: int, reason: ByeReason, text: str = "") -> bytes:
+        """Build BYE for a session that has or had a row, with a text of its own or the usual one."""
+        room = self._world.sessions.table.room[row]
         return codec.encode(
             Kind.BYE,
-            shard=int(self._world.rooms.table.shard[table.room[row]]),
-            session=int(table.id[row]),
+            shard=int(self._world.rooms.table.shard[room]),
+            session=session_id,
             reason=reason,
-            text=codec.text_bytes(BYE_TEXTS[reason], MAX_TEXT_BYTES),
+            text=codec.text_bytes(text or BYE_TEXTS[reason], MAX_TEXT_BYTES),
         )
 
     def forget_ended(self, now: float) -> None:

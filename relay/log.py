@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol import dtypes
-from protocol.constants import MAX_FRAGMENT_BYTES, NO_PLAYER, PART_MORE, EntryKind
+from protocol.constants import MAX_FRAGMENT_BYTES, NO_PLAYER, PART_MORE
 from relay.audience import EVERYBODY, WORDS, Audience
 from relay.columns import Bools, Bytes, Columns, Ints, Slabs, copy_runs, expand, places, rank_in_run, run_ends, windows
 from relay.rooms import Room, Rooms
@@ -185,16 +185,32 @@ class Log:
         return table.log_first[room_row] + (index & (table.log_capacity[room_row] - 1))
 
     def append_own(
-        self, rooms: Rooms, room_row: int, kind: EntryKind, payload: bytes, audience: Audience = EVERYBODY
+        self,
+        rooms: Rooms,
+        room_row: int,
+        kind: int,
+        payload: bytes,
+        audience: Audience = EVERYBODY,
+        *,
+        owner: int = NO_SESSION,
+        sender: int = NO_PLAYER,
+        flags: int = 0,
+        channel: int = 0,
     ) -> int:
-        """Append one entry of the server's. `audience` (WORDS,). Returns its index."""
+        """Append one entry of the server's, or a copy of a message that it kept.
+
+        Args:
+            kind: An `EntryKind`, or that of the message.
+            audience: (WORDS,).
+            owner: Session row whose credit it counts for; the caller adds it to `unread_bytes`.
+        Returns: its index.
+        """
         header = np.zeros(1, dtypes.ENTRY_HEADER_DTYPE)
-        header["kind"], header["sender"] = kind, NO_PLAYER
+        header["kind"], header["sender"], header["flags"], header["channel"] = kind, sender, flags, channel
         row, nothing = np.array([room_row]), np.zeros(1, np.int64)
         source = np.frombuffer(payload, np.uint8)
-        owner = np.full(1, NO_SESSION)
         index = self.append(
-            rooms, row, header, owner, nothing, audience[None, :], source, nothing, np.array([len(payload)])
+            rooms, row, header, np.full(1, owner), nothing, audience[None, :], source, nothing, np.array([len(payload)])
         )
         return int(index[0])
 

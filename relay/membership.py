@@ -7,29 +7,25 @@ everything else.
 import numpy as np
 
 from protocol import schemas
-from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal
-from relay.addresses import host_of
+from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, MessageFlag, Refusal
+from relay.addresses import host_of, is_loopback
 from relay.audience import only
+from relay.entities import NO_OWNER
 from relay.handshake import JoinRequest, Refused, proof_is_right
+from relay.log import MAX_ENTRY_BYTES
 from relay.messages import grant_credit
 from relay.rooms import Room, RoomOptions, make_up_code
 from relay.world import Event, World
 
-ROSTER_BYTES = 1000
-"""A roster entry lists as many members as fit this: it stays below one fragment of 1,024 bytes."""
+LIST_BYTES = 1000
+"""An entry that lists something for a joiner lists as much as fits this: it stays below one fragment of 1,024 bytes."""
+_MEMBER_BYTES, _PROPERTY_BYTES, _OWNER_BYTES, _FEW_ENTRIES = 48, 256, 8, 8
+"""What of the log telling a joiner takes at most: per member, property and entity handed over, and entries beside."""
 MAX_CANDIDATES = 4
 """Player ids looked at for a join: those that rest longest. If these are not free, others are hardly."""
 REST_S = 20.0
 """After this a player id is given out again whatever members have acknowledged: who has not by now is ended as too slow
 or only claims not to have, and must not keep a room from filling up."""
-_LOOPBACK_V4 = bytes(10) + b"\xff\xff\x7f"
-_LOOPBACK_V6 = bytes(15) + b"\x01"
-
-
-def is_loopback(address: bytes) -> bool:
-    """Tell whether an address is of this machine: the cap of sessions per host does not count there."""
-    host = address[8:24]
-    return host[:13] == _LOOPBACK_V4 or host == _LOOPBACK_V6
 
 
 def join(world: World, request: JoinRequest, address: bytes, now: float) -> int | Refused:
@@ -40,22 +36,21 @@ def join(world: World, request: JoinRequest, address: bytes, now: float) -> int 
     host = host_of(address)
     if world.hosts.get(host, 0) >= config.max_sessions_per_host and not is_loopback(address):
         return Refused(Refusal.TOO_MANY_SESSIONS)
-    found = _find_room(world, request)
+    found = _find_room(world, request, address)
     if isinstance(found, Refused):
         return found
     player_id = _free_player_id(world, found)
     if player_id is None:
         return Refused(Refusal.ROOM_FULL)
-    session = world.sessions.open(address, request.name, request.nonce, now)
-    world.hosts[host] = world.hosts.get(host, 0) + 1
-    world.counted_host[session] = host
+    session = world.sessions.open(address, request.name, request.nonce, now, request.identity)
+    count_host(world, session, host)
     world.budgets.fill(world.sessions.table, session, now)
     _seat(world, found, session, player_id)
     world.stats.count("joins")
     return session
 
 
-def _find_room(world: World, request: JoinRequest) -> Room | Refused:
+def _find_room(world: World, request: JoinRequest, address: bytes) -> Room | Refused:
     """Find or open the room; nothing has changed if this refuses."""
     room = world.rooms.by_code.get(request.code) if request.code else None
     if room is None:
@@ -64,10 +59,16 @@ def _find_room(world: World, request: JoinRequest) -> Room | Refused:
         return _open_room(world, request.code, request.options)
     if request.mode == JoinMode.CREATE:
         return Refused(Refusal.ROOM_EXISTS)
+    if room.belongings.bans.hold(request.identity, address):
+        return Refused(Refusal.BANNED)
     if not proof_is_right(request, room.options.room_key):
         return Refused(Refusal.WRONG_PASSWORD)
+    if room.belongings.is_locked:
+        return Refused(Refusal.ROOM_LOCKED)
     if len(room.joined) >= room.options.max_players:
         return Refused(Refusal.ROOM_FULL)
+    if _size_of_welcome(world, room) > world.log.arena.free_bytes():
+        return Refused(Refusal.SERVER_FULL)
     return room
 
 
@@ -102,14 +103,14 @@ def _free_player_id(world: World, room: Room) -> int | None:
 def _is_forgotten(world: World, room: Room, player_id: int) -> bool:
     """Tell whether every member has read that this id's last player left, and knows that its entities are gone."""
     slot = room.slots[player_id]
+    rooms, entities, table = world.rooms, world.entities, world.sessions.table
+    rows = entities.rows_of_player(rooms, room, player_id)
+    if entities.table.length[rows].any():  # handed over to somebody who is here
+        return False
     if not slot.left_index or world.tick - slot.left_tick > REST_S * world.config.tick_rate:
         return True
-    rooms, entities, table = world.rooms, world.entities, world.sessions.table
     members = rooms.members_of(room.row)
     if len(members) and int(table.log_effective[members].min()) < slot.left_index:
-        return False
-    rows = entities.rows_of_player(rooms, room, player_id)
-    if entities.table.length[rows].any():
         return False
     removed = entities.table.removed_tick[rows]
     page = (rows - rooms.table.entities_first[room.row]) // rooms.table.page_ids[room.row]
@@ -126,35 +127,104 @@ def _seat(world: World, room: Room, session: int, player_id: int) -> None:
     table.log_seen[session] = head
     table.entry_charge[session] = rooms.table.entry_charge[room.row]
     table.pages_first[session] = world.entities.take_seat(rooms, room, session, player_id)
+    slots = room.options.slots
+    room.belongings.owners = {
+        entity_id: owner for entity_id, owner in room.belongings.owners.items() if entity_id % slots != player_id
+    }
     members = list(room.joined)
     rooms.add_member(room, session, player_id)
     grant_credit(table, np.array([session]))
-    for payload in _roster(world, members):
-        world.log.append_own(rooms, room.row, EntryKind.ROSTER, payload, only(player_id))
+    tell_room(world, room, session, members)
     joined = schemas.PLAYER_JOINED_PAYLOAD.build(
         {"player_id": player_id, "name": world.sessions.name[session].encode()}
     )
     world.log.append_own(rooms, room.row, EntryKind.PLAYER_JOINED, joined)
-    if not members:
-        tell_host(world, room)
+    choose_host(world, room)
+    tell_ready(world, room, session)
 
 
-def _roster(world: World, members: list[int]) -> list[bytes]:
+def tell_room(world: World, room: Room, session: int, members: list[int]) -> None:
+    """Tell a player alone what a joiner must know: members, properties, who owns what, kept messages (SPEC 9)."""
+    audience = only(int(world.sessions.table.player_id[session]))
+    for kind, payloads in (
+        (EntryKind.ROSTER, _roster(world, room, members)),
+        (EntryKind.PROPERTIES, _properties(room)),
+        (EntryKind.OWNERS, _owners(room)),
+    ):
+        for payload in payloads:
+            world.log.append_own(world.rooms, room.row, kind, payload, audience)
+    for kept in room.belongings.kept.by_index.values():
+        world.log.append_own(
+            world.rooms, room.row, kept.kind, kept.payload, audience,
+            sender=kept.sender, flags=kept.flags | MessageFlag.KEPT, channel=kept.channel,
+        )  # fmt: skip
+
+
+def tell_ready(world: World, room: Room, session: int) -> None:
+    """Tell a player alone that it has been told all, and which pages of the table it waits for."""
+    rooms, pages = world.rooms.table, world.entities.pages
+    first, count = int(rooms.pages_first[room.row]), int(rooms.num_pages[room.row])
+    holds = np.packbits(pages.changed_tick[first : first + count] > 0, bitorder="little")
+    payload = schemas.ROOM_READY_PAYLOAD.build({"is_locked": room.belongings.is_locked, "pages": holds.tobytes()})
+    audience = only(int(world.sessions.table.player_id[session]))
+    world.log.append_own(world.rooms, room.row, EntryKind.ROOM_READY, payload, audience)
+
+
+def _size_of_welcome(world: World, room: Room) -> int:
+    """Bound the bytes of log that telling a joiner takes."""
+    known = room.belongings
+    num_properties = sum(len(of_owner) for of_owner in known.properties.by_owner.values())
+    of_lists = len(room.joined) * _MEMBER_BYTES + num_properties * _PROPERTY_BYTES + len(known.owners) * _OWNER_BYTES
+    return of_lists + sum(MAX_ENTRY_BYTES for _ in known.kept.by_index) + _FEW_ENTRIES * MAX_ENTRY_BYTES
+
+
+def _chunks(records: list[bytes]) -> list[bytes]:
+    """Join records into payloads of at most LIST_BYTES each."""
+    chunks: list[bytes] = []
+    for record in records:
+        if chunks and len(chunks[-1]) + len(record) <= LIST_BYTES:
+            chunks[-1] += record
+        else:
+            chunks.append(record)
+    return chunks
+
+
+def _properties(room: Room) -> list[bytes]:
+    """Build the PROPERTIES entries: all properties of the room and of its players."""
+    by_owner = room.belongings.properties.by_owner
+    return _chunks(
+        [
+            schemas.PROPERTY.build(
+                {"version": one.version, "owner": owner, "key": key, "type": one.type, "value": one.value}
+            )
+            for owner, of_owner in by_owner.items()
+            for key, one in of_owner.items()
+        ]
+    )
+
+
+def _owners(room: Room) -> list[bytes]:
+    """Build the OWNERS entries: all entities that were handed over."""
+    owners = room.belongings.owners
+    return _chunks([schemas.OWNER.build({"entity_id": entity_id, "owner": owners[entity_id]}) for entity_id in owners])
+
+
+def _roster(world: World, room: Room, members: list[int]) -> list[bytes]:
     """Build the roster entries that a joining player gets; none for an empty room."""
-    payloads: list[bytes] = []
-    batch: list[dict[str, object]] = []
-    size = 0
-    host = int(world.sessions.table.player_id[members[0]]) if members else NO_PLAYER
-    for session in members:
-        name = world.sessions.name[session].encode()
-        if size + 3 + len(name) > ROSTER_BYTES:
-            payloads.append(schemas.ROSTER_PAYLOAD.build({"host": host, "members": batch}))
-            batch, size = [], 0
-        batch.append({"player_id": int(world.sessions.table.player_id[session]), "name": name})
-        size += 3 + len(name)
-    if batch:
-        payloads.append(schemas.ROSTER_PAYLOAD.build({"host": host, "members": batch}))
-    return payloads
+    sessions = world.sessions
+    host = int(sessions.table.player_id[room.host]) if room.host is not None else NO_PLAYER
+    head = host.to_bytes(2, "little")
+    records = [
+        schemas.ROSTER_MEMBER.build(
+            {
+                "player_id": int(sessions.table.player_id[session]),
+                "is_away": session in world.away,
+                "name": sessions.name[session].encode(),
+            }
+        )
+        for session in members
+    ]
+    return [head + chunk for chunk in _chunks(records)]
 
 
 def tell_host(world: World, room: Room) -> None:
@@ -164,30 +234,77 @@ def tell_host(world: World, room: Room) -> None:
     world.log.append_own(world.rooms, room.row, EntryKind.HOST_CHANGED, payload)
 
 
+def choose_host(world: World, room: Room) -> None:
+    """See to it that the host is somebody who is here: the longest present who is not away.
+
+    If nobody is here, the first who is back will be.
+    """
+    if room.host is not None and room.host not in world.away:
+        return
+    here = [session for session in room.joined if session not in world.away]
+    if here:
+        make_host(world, room, here[0])
+
+
+def make_host(world: World, room: Room, session: int) -> None:
+    """Make a player the host, and give it what is the host's."""
+    room.host = session
+    newest_seq = int(world.sessions.table.recv_newest[session])
+    for entity_id, owner in room.belongings.owners.items():
+        if owner == NO_PLAYER:
+            world.entities.give(world.rooms, room, entity_id, session, newest_seq)
+    tell_host(world, room)
+
+
 def leave(world: World, session: int, reason: ByeReason) -> None:
     """End a session: its entities are removed in the next snapshot, the room is told, an empty room closes."""
     table, rooms = world.sessions.table, world.rooms
     room = rooms.by_row[int(table.room[session])]
     player_id = int(table.player_id[session])
-    was_host = room.host == session
     rooms.remove_member(room, session, player_id)
-    world.entities.leave_seat(rooms, room, session, player_id, world.stamp)
+    _give_back_entities(world, room, session, player_id)
+    world.away.pop(session, None)
+    world.lost_log.discard(session)
     world.log.disown(rooms, room.row, session)
     world.intake.forget(session)
     payload = schemas.PLAYER_LEFT_PAYLOAD.build({"player_id": player_id, "reason": reason})
     index = world.log.append_own(rooms, room.row, EntryKind.PLAYER_LEFT, payload)
     room.slots[player_id].left_index, room.slots[player_id].left_tick = index, world.tick
-    _uncount_host(world, session)
+    room.belongings.properties.forget(player_id)
+    room.belongings.kept.on_left(player_id)
+    uncount_host(world, session)
     world.sessions.close(session)
     world.stats.count("leaves")
     world.stats.count(f"left_{reason.name.lower()}")
     if not room.joined:
         _close_room(world, room)
-    elif was_host:
-        tell_host(world, room)
+    else:
+        if room.host == session:
+            room.host = None
+        choose_host(world, room)
 
 
-def _uncount_host(world: World, session: int) -> None:
+def _give_back_entities(world: World, room: Room, session: int, player_id: int) -> None:
+    """Remove what a leaving player owns; but what is the host's stays, and what was handed over to it falls back."""
+    owners, rooms, entities = room.belongings.owners, world.rooms, world.entities
+    for entity_id, owner in owners.items():
+        if owner == NO_PLAYER and room.host == session:
+            entities.give(rooms, room, entity_id, NO_OWNER, 0)
+    for entity_id in entities.leave_seat(rooms, room, session, world.stamp):
+        if owners.get(entity_id) == player_id:
+            del owners[entity_id]
+            creator = room.slots[entity_id % room.options.slots].session
+            if creator is not None:
+                entities.give(rooms, room, entity_id, creator, int(world.sessions.table.recv_newest[creator]))
+
+
+def count_host(world: World, session: int, host: bytes) -> None:
+    """Count a session under its host's cap."""
+    world.hosts[host] = world.hosts.get(host, 0) + 1
+    world.counted_host[session] = host
+
+
+def uncount_host(world: World, session: int) -> None:
     """Give a session's place under its host's cap back."""
     host = world.counted_host.pop(session)
     world.hosts[host] -= 1

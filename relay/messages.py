@@ -10,17 +10,28 @@ else's entries wait for a fragment that was lost.
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from protocol import dtypes
-from protocol.constants import MAX_FRAGMENT_BYTES, MAX_MESSAGE_BYTES, MESSAGE_WINDOW, PART_MORE, DataSection
+from protocol.constants import (
+    FIRST_REQUEST_KIND,
+    MAX_FRAGMENT_BYTES,
+    MAX_MESSAGE_BYTES,
+    MESSAGE_WINDOW,
+    PART_MORE,
+    DataSection,
+    MessageFlag,
+    Target,
+)
 from protocol.drops import DropReason
 from protocol.sequence import extend_array
 from relay.audience import WORDS, Audience, read_audiences
+from relay.belongings import Kept
 from relay.budgets import Budget, Budgets
-from relay.columns import Bools, Bytes, Columns, Ints, RowPool, before, rank_in_run, run_ends, run_starts
+from relay.columns import Bools, Bytes, Columns, Ints, RowPool, before, places, rank_in_run, run_ends, run_starts
 from relay.ingress import Received, Records, payload_bytes, read_section_headers
 from relay.log import CREDIT_BYTES, Log
 from relay.rooms import Rooms
@@ -36,6 +47,9 @@ of the largest size would; and it is not worth the round trip that waiting costs
 LAST_WAITS_S = 1.0
 """How long the last fragment of a large message waits at most (chosen: a member with a slow line delays no longer)."""
 _HEADER_DTYPE = dtypes.MESSAGE_HEADER_DTYPE
+_KEEP = int(MessageFlag.KEEP)
+_FLAGS_UP = int(MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER)
+"""Flags that a sender may set."""
 
 
 @dataclass
@@ -83,8 +97,21 @@ class HeldTable(Columns):
     payload: npt.NDArray[np.uint8]
 
 
+class RequestHandler(Protocol):
+    """Who does what messages ask for: `requests.Requests`."""
+
+    def handle(self, session: int, message_id: int, kind: int, payload: bytes) -> None:
+        """Do what a message asks for."""
+
+    def keep(self, session: int, message_id: int, index: int, message: Kept, is_whole_to_all: bool) -> None:
+        """Keep a message that was just appended."""
+
+
 class MessageIntake:
     """Takes MESSAGE sections into the logs."""
+
+    requests: RequestHandler
+    """Set by the engine."""
 
     def __init__(self) -> None:
         self.held = HeldTable(16)
@@ -115,7 +142,7 @@ class MessageIntake:
         stats.count_drop(DropReason.OVER_MESSAGE_RATE, len(messages.session) - len(fresh.session))
         in_order = _in_order(fresh, sessions.table)
         self._hold(fresh.take(~in_order), sessions.table, stats)
-        too_long = append(fresh.take(in_order), sessions.table, rooms, log)
+        too_long = self._append(fresh.take(in_order), sessions.table, rooms, log)
         filled = np.unique(fresh.session[sessions.table.message_held[fresh.session] > 0])
         if not len(filled):
             return too_long
@@ -136,8 +163,44 @@ class MessageIntake:
 
     def _append_held(self, sessions: Ints, table: SessionTable, rooms: Rooms, log: Log, now: float) -> Ints:
         """Append what is held for these sessions and is next. Returns rows of sessions that must end."""
-        too_long = append(self._unhold(sessions, table, log.arena.free_bytes(), now), table, rooms, log)
+        too_long = self._append(self._unhold(sessions, table, log.arena.free_bytes(), now), table, rooms, log)
         self._report(sessions, table)
+        return too_long
+
+    def _append(self, messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> Ints:
+        """Append messages in order, and do in their turn what requests among them ask for. Returns as `append`."""
+        special = (messages.header["kind"] >= FIRST_REQUEST_KIND) | (messages.header["flags"] & _KEEP != 0)
+        if not special.any():
+            return append(messages, table, rooms, log)
+        too_long = []
+        done = 0
+        for at in [*places(special).tolist(), len(special)]:
+            too_long.append(append(messages.take(np.arange(done, at)), table, rooms, log))
+            if at < len(special):
+                too_long.append(self._append_special(messages.take(np.arange(at, at + 1)), table, rooms, log))
+            done = at + 1
+        return np.concatenate(too_long)
+
+    def _append_special(self, message: Messages, table: SessionTable, rooms: Rooms, log: Log) -> Ints:
+        """Do what one request asks for, or append one message that is to be kept. Returns as `append`."""
+        session, header = int(message.session[0]), message.header[0]
+        is_whole = not header["more"] and table.unfinished_parts[session] == 0
+        at = int(message.payload_at[0])
+        payload = message.source[at : at + int(message.payload_length[0])].tobytes()
+        message_id, room = int(message.message_id[0]), int(table.room[session])
+        if header["kind"] >= FIRST_REQUEST_KIND and is_whole:
+            table.message_accepted[session] = message_id
+            self.requests.handle(session, message_id, int(header["kind"]), payload)
+            table.message_index[session] = rooms.table.log_head[room]
+            return message.session[:0]
+        too_long = append(message, table, rooms, log)
+        if not header["more"] and not len(too_long):
+            kept = Kept(
+                int(table.player_id[session]), int(header["kind"]), int(header["flags"]), int(header["channel"]), payload
+            )
+            is_to_all = header["target"] == int(Target.ALL)
+            index = int(rooms.table.log_head[room])
+            self.requests.keep(session, message_id, index, kept, bool(is_whole and is_to_all))
         return too_long
 
     def _read(self, received: Received, sessions: Sessions, stats: Stats) -> Messages:
@@ -283,8 +346,9 @@ def append(messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> I
     index = rooms.table.log_head[room] + 1 + rank_in_run(room)
     first, audience = _audience_of_message(messages, index, begins, table)
     header = np.zeros(len(session), dtypes.ENTRY_HEADER_DTYPE)
-    for name in ("kind", "flags", "channel"):
+    for name in ("kind", "channel"):
         header[name] = messages.header[name]
+    header["flags"] = messages.header["flags"] & _FLAGS_UP
     header["sender"] = table.player_id[session]
     header["part"] = part | np.where(more, PART_MORE, 0)
     log.append(

@@ -1,14 +1,16 @@
 """The room table: codes, members, hosts, and where in the other tables a room's slabs begin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.constants import (
     CODE_ALPHABET,
     CODE_BYTES,
     CODE_LETTERS,
     MADE_UP_CODE_LENGTH,
+    RoomFlag,
 )
 from protocol.proofs import shard_of
+from relay.belongings import Belongings
 from relay.columns import Bools, Bytes, Columns, Ints, RowPool, Slabs
 from relay.sessions import Random
 
@@ -22,6 +24,7 @@ class RoomOptions:
     max_state_bytes: int
     room_key: bytes = b""
     """32 bytes, or empty: no password."""
+    flags: RoomFlag = RoomFlag(0)
 
     @property
     def slots(self) -> int:
@@ -101,12 +104,10 @@ class Room:
     options: RoomOptions
     slots: list[Slot]
     joined: list[int]
-    """Session rows, longest present first: the host is the first."""
-
-    @property
-    def host(self) -> int | None:
-        """Session row of the host, None in an empty room."""
-        return self.joined[0] if self.joined else None
+    """Session rows, longest present first."""
+    host: int | None = None
+    """Session row of the host, None in an empty room."""
+    belongings: Belongings = field(default_factory=Belongings)
 
 
 class Rooms:

@@ -17,6 +17,14 @@ ROW_BITS = 20
 """Low bits of a session id that are its row: a million sessions; 44 random bits are left."""
 NUM_BUDGETS = 4
 """Token buckets of a session, see `budgets`."""
+MAX_FORMER = 4
+"""Ids and secrets of a session that was resumed again and again without a word from it (chosen)."""
+KEPT_COLUMNS = (
+    "room", "player_id", "tokens", "tokens_at", "message_accepted", "message_permitted", "message_index", "message_held",
+    "message_bits", "unfinished_parts", "unfinished_first", "unfinished_audience", "entry_charge", "unread_bytes",
+    "log_start", "log_cursor", "log_bits", "log_effective", "log_seen", "log_mark", "pages_first",
+)  # fmt: skip
+"""Columns of SessionTable that belong to the player, not to its connection: a resume keeps them."""
 
 
 class Random(Protocol):
@@ -162,6 +170,12 @@ class Sessions:
         """Row -> the player's name."""
         self.nonce: dict[int, int] = {}
         """Row -> nonce of the JOIN that made it."""
+        self.identity: dict[int, bytes] = {}
+        """Row -> the identity given in JOIN, b"" if none was."""
+        self._former: dict[int, int] = {}
+        """Former session id -> row that was resumed, until the new session's first DATA is known to have come."""
+        self._former_secrets: dict[int, dict[int, bytes]] = {}
+        """Row -> former session id -> secret, newest last."""
         self._live: Ints | None = None
 
     def __len__(self) -> int:
@@ -175,9 +189,52 @@ class Sessions:
             self._live = places(self.table.id[: self._pool.used] != 0)
         return self._live
 
-    def open(self, address: bytes, name: str, nonce: int, now: float) -> int:
+    def open(self, address: bytes, name: str, nonce: int, now: float, identity: bytes = b"") -> int:
         """Make a session for a proven address. Returns its row; id and secret are new random bits."""
         row = self._pool.take()
+        self.name[row], self.identity[row] = name, identity
+        self._begin(row, address, nonce, now)
+        return row
+
+    def renew(self, row: int, address: bytes, nonce: int, now: float) -> None:
+        """Begin a player's connection anew, from another address: new id and secret, all else of it as at first.
+
+        What is kept for the player stays; the caller decides about its log. The former id and secret are remembered.
+        """
+        table = self.table
+        self._forget_former_if_heard(row)
+        former_id = int(table.id[row])
+        secrets = self._former_secrets.setdefault(row, {})
+        secrets[former_id] = self.secret[row]
+        self._former[former_id] = row
+        if len(secrets) > MAX_FORMER:
+            oldest = next(iter(secrets))
+            del secrets[oldest], self._former[oldest]
+        kept = {name: getattr(table, name)[row].copy() for name in KEPT_COLUMNS}
+        table.clear(row, 1)
+        for name, value in kept.items():
+            getattr(table, name)[row] = value
+        self._begin(row, address, nonce, now)
+
+    def find_former(self, session_id: int) -> tuple[int | None, bytes]:
+        """Return row and secret of a session that was resumed, as long as nothing came from the new one."""
+        row = self._former.get(session_id)
+        if row is None:
+            return None, b""
+        self._forget_former_if_heard(row)
+        secret = self._former_secrets.get(row, {}).get(session_id)
+        return (row, secret) if secret is not None else (None, b"")
+
+    def _forget_former_if_heard(self, row: int) -> None:
+        if self.table.recv_newest[row] > 0:
+            self._forget_former(row)
+
+    def _forget_former(self, row: int) -> None:
+        for session_id in self._former_secrets.pop(row, {}):
+            del self._former[session_id]
+
+    def _begin(self, row: int, address: bytes, nonce: int, now: float) -> None:
+        """Fill in what every connection begins with."""
         table = self.table
         table.id[row] = self._rng.getrandbits(64 - ROW_BITS) << ROW_BITS | row
         if table.id[row] >> np.uint64(ROW_BITS) == 0:  # an id of 0 would mean a free row
@@ -189,10 +246,8 @@ class Sessions:
         table.tick_interval[row] = 1
         table.challenged_at[row] = table.send_tokens_at[row] = -np.inf
         self.secret[row] = self._rng.getrandbits(128).to_bytes(16, "little")
-        self.name[row] = name
         self.nonce[row] = nonce
         self._live = None
-        return row
 
     def set_address(self, row: int, address: bytes) -> None:
         """Let a session's datagrams go to another address, which the caller has seen proven."""
@@ -202,7 +257,8 @@ class Sessions:
         """Forget a session."""
         self.table.id[row] = 0
         self._live = None
-        del self.secret[row], self.name[row], self.nonce[row]
+        self._forget_former(row)
+        del self.secret[row], self.name[row], self.nonce[row], self.identity[row]
         self._pool.give(row)
 
     def find(self, session_id: int) -> int | None:

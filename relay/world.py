@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from protocol.constants import Resumed
 from relay.budgets import Budgets
 from relay.config import RelayConfig
 from relay.entities import Entities
@@ -44,6 +45,12 @@ class World:
     """Sessions per host, see `addresses.host_of`."""
     counted_host: dict[int, bytes] = field(default_factory=dict)
     """Session row -> host it is counted under: that of its JOIN, wherever it roams later."""
+    away: dict[int, float] = field(default_factory=dict)
+    """Session row -> since when the player is away."""
+    lost_log: set[int] = field(default_factory=set)
+    """Rows of players who are away and for whom no log entries are kept any more."""
+    resumed: dict[int, Resumed] = field(default_factory=dict)
+    """Row -> what WELCOME says of a resume; only of sessions that were resumed."""
     events: list[Event] = field(default_factory=list)
     """For the server's log. Whoever runs the engine empties it."""
 

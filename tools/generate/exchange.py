@@ -100,6 +100,9 @@ def _welcome(shard: int) -> bytes:
         "messages_per_s": 200,
         "signals_per_s": 300,
         "bytes_per_s": 200_000,
+        "grace_s": 60,
+        "resumed": 0,
+        "room_flags": 0,
     }
     return codec.encode(Kind.WELCOME, fields=fields, options=[])
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from construct import Bytes, Construct, FormatField, GreedyBytes, Prefixed, Renamed, Struct, Terminated
 
 from protocol import codec, constants, schemas
-from protocol.constants import ByeReason, Refusal, Target
+from protocol.constants import ByeReason, Refusal, RequestRefusal, Target
 from protocol.drops import DropReason
-from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS
+from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS, REQUEST_TEXTS
 
 PATH = "tools/godot/addons/tickrelay/generated_wire.gd"
 
@@ -43,6 +43,19 @@ SCHEMAS = [
     "PLAYER_JOINED_PAYLOAD",
     "PLAYER_LEFT_PAYLOAD",
     "HOST_CHANGED_PAYLOAD",
+    "PLAYER_AWAY_PAYLOAD",
+    "PLAYER_BACK_PAYLOAD",
+    "ENTITY_OWNER_PAYLOAD",
+    "ROOM_LOCKED_PAYLOAD",
+    "REQUEST_REFUSED_PAYLOAD",
+    "ROOM_READY_PAYLOAD",
+    "RESUME_OPTION",
+    "GIVE_ENTITY_PAYLOAD",
+    "CLEAR_KEPT_PAYLOAD",
+    "HAND_OVER_HOST_PAYLOAD",
+    "KICK_PAYLOAD",
+    "BAN_PAYLOAD",
+    "LOCK_PAYLOAD",
 ]
 """Each becomes a class: Relay and the schema's name in PascalCase. GDScript has one space for names of classes, and a
 game may have its own Challenge."""
@@ -53,6 +66,7 @@ HOT = {"SECTION_HEADER", "PAGE_HEADER", "GROUP_HEADER"}
 _HELP = {
     Refusal: dict(REFUSAL_TEXTS),
     ByeReason: dict(BYE_TEXTS),
+    RequestRefusal: dict(REQUEST_TEXTS),
     Target: {
         Target.ALL: "Everybody, us too.",
         Target.ALL_BUT: "Everybody but one player.",
@@ -114,7 +128,11 @@ def _constants() -> str:
         lines.append(f"const {name} := " + (f'"{value}"' if isinstance(value, str) else repr(value)))
     lines.append("## CRC-32 of all layouts: differs between builds whose wire differs (SPEC 3).")
     lines.append(f"const FINGERPRINT := {codec.FINGERPRINT}")
-    for name, texts in (("REFUSAL_TEXTS", REFUSAL_TEXTS), ("BYE_TEXTS", BYE_TEXTS)):
+    for name, texts in (
+        ("REFUSAL_TEXTS", REFUSAL_TEXTS),
+        ("BYE_TEXTS", BYE_TEXTS),
+        ("REQUEST_TEXTS", REQUEST_TEXTS),
+    ):
         lines.append(f"const {name} := {{")
         lines += [f'\t{int(reason)}: "{text}",' for reason, text in texts.items()]
         lines.append("}")

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from construct import Bytes, Construct, FormatField, GreedyBytes, Prefixed, Renamed, Struct, Terminated
 
 from protocol import caps, schemas
-from protocol.constants import ByeReason, Kind, Refusal
-from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS
+from protocol.constants import ByeReason, Kind, Refusal, RequestRefusal
+from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS, REQUEST_TEXTS
 from relay.config import documented_fields, field_docs
 from tools.generate.exchange import build_exchange
 
@@ -108,6 +108,11 @@ def _refusals() -> str:
     return table(("reason", "name", "text"), rows)
 
 
+def _request_refusals() -> str:
+    rows = [(int(reason), f"`{reason.name}`", REQUEST_TEXTS[reason]) for reason in RequestRefusal]
+    return table(("reason", "name", "text"), rows)
+
+
 def _bye_reasons() -> str:
     rows = [(int(reason), f"`{reason.name}`", BYE_TEXTS[reason]) for reason in ByeReason]
     return table(("reason", "name", "text"), rows)
@@ -137,6 +142,7 @@ _BLOCKS = {
     "kinds": _kinds,
     "refusals": _refusals,
     "bye reasons": _bye_reasons,
+    "request refusals": _request_refusals,
     "caps": _caps,
     "settings": _settings,
     "exchange": build_exchange,

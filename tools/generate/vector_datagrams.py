@@ -101,6 +101,9 @@ def _welcome(options: list[tuple[int, bytes]], **fields: Any) -> dict[str, Any]:
         "messages_per_s": 200,
         "signals_per_s": 300,
         "bytes_per_s": 200_000,
+        "grace_s": 60,
+        "resumed": 0,
+        "room_flags": 0,
     }
     return {"fields": value | fields, "options": [{"key": key, "value": data} for key, data in options]}
 

@@ -113,6 +113,7 @@ local names = {
 		[7] = "RESET",
 		[8] = "ROOM_CLOSED",
 		[9] = "PROTOCOL",
+		[10] = "BANNED",
 	},
 	DataSection = {
 		[1] = "STATE",
@@ -126,6 +127,15 @@ local names = {
 		[129] = "PLAYER_LEFT",
 		[130] = "HOST_CHANGED",
 		[131] = "ROSTER",
+		[132] = "PLAYER_AWAY",
+		[133] = "PLAYER_BACK",
+		[134] = "PROPERTY_CHANGED",
+		[135] = "PROPERTIES",
+		[136] = "ENTITY_OWNER",
+		[137] = "OWNERS",
+		[138] = "ROOM_LOCKED",
+		[139] = "REQUEST_REFUSED",
+		[140] = "ROOM_READY",
 	},
 	JoinMode = {
 		[1] = "CREATE",
@@ -156,8 +166,9 @@ local names = {
 		[3] = "MAX_STATE_BYTES",
 		[4] = "ROOM_KEY",
 		[5] = "PROOF",
-		[6] = "TOKEN",
+		[6] = "IDENTITY",
 		[7] = "RESUME",
+		[8] = "ROOM_FLAGS",
 	},
 	Refusal = {
 		[1] = "VERSION",
@@ -172,6 +183,9 @@ local names = {
 		[10] = "TOO_MANY_SESSIONS",
 		[11] = "UNSUPPORTED",
 		[12] = "SHUTTING_DOWN",
+		[13] = "CANNOT_RESUME",
+		[14] = "BANNED",
+		[15] = "ROOM_LOCKED",
 	},
 	StateEncoding = {
 		[0] = "WHOLE",
@@ -221,9 +235,62 @@ local PAYLOADS = {
 		{ "host", number(2, "update.log_range.entries.roster.host") },
 		{ "members", range("members", struct({
 			{ "player_id", number(2, "update.log_range.entries.roster.members.player_id") },
+			{ "is_away", number(1, "update.log_range.entries.roster.members.is_away") },
 			{ "name", prefixed(1, "update.log_range.entries.roster.members.name.length", text(REST, "update.log_range.entries.roster.members.name")) },
 		})) },
 		"end",
+	})),
+	[132] = branch("update.log_range.entries.player_away", struct({
+		{ "player_id", number(2, "update.log_range.entries.player_away.player_id") },
+		"end",
+	})),
+	[133] = branch("update.log_range.entries.player_back", struct({
+		{ "player_id", number(2, "update.log_range.entries.player_back.player_id") },
+		{ "is_afresh", number(1, "update.log_range.entries.player_back.is_afresh") },
+		"end",
+	})),
+	[134] = branch("update.log_range.entries.property_changed", struct({
+		{ "player_id", number(2, "update.log_range.entries.property_changed.player_id") },
+		{ "owner", number(2, "update.log_range.entries.property_changed.owner") },
+		{ "key", prefixed(1, "update.log_range.entries.property_changed.key.length", bytes(REST, "update.log_range.entries.property_changed.key")) },
+		{ "type", number(1, "update.log_range.entries.property_changed.type") },
+		{ "value", bytes(REST, "update.log_range.entries.property_changed.value") },
+	})),
+	[135] = branch("update.log_range.entries.properties", struct({
+		{ "properties", range("properties", struct({
+			{ "version", number(4, "update.log_range.entries.properties.properties.version") },
+			{ "owner", number(2, "update.log_range.entries.properties.properties.owner") },
+			{ "key", prefixed(1, "update.log_range.entries.properties.properties.key.length", bytes(REST, "update.log_range.entries.properties.properties.key")) },
+			{ "type", number(1, "update.log_range.entries.properties.properties.type") },
+			{ "value", prefixed(1, "update.log_range.entries.properties.properties.value.length", bytes(REST, "update.log_range.entries.properties.properties.value")) },
+		})) },
+		"end",
+	})),
+	[136] = branch("update.log_range.entries.entity_owner", struct({
+		{ "entity_id", number(2, "update.log_range.entries.entity_owner.entity_id") },
+		{ "owner", number(2, "update.log_range.entries.entity_owner.owner") },
+		"end",
+	})),
+	[137] = branch("update.log_range.entries.owners", struct({
+		{ "owners", range("owners", struct({
+			{ "entity_id", number(2, "update.log_range.entries.owners.owners.entity_id") },
+			{ "owner", number(2, "update.log_range.entries.owners.owners.owner") },
+		})) },
+		"end",
+	})),
+	[138] = branch("update.log_range.entries.room_locked", struct({
+		{ "is_locked", number(1, "update.log_range.entries.room_locked.is_locked") },
+		"end",
+	})),
+	[139] = branch("update.log_range.entries.request_refused", struct({
+		{ "message_id", number(2, "update.log_range.entries.request_refused.message_id") },
+		{ "request", number(1, "update.log_range.entries.request_refused.request") },
+		{ "reason", number(1, "update.log_range.entries.request_refused.reason") },
+		"end",
+	})),
+	[140] = branch("update.log_range.entries.room_ready", struct({
+		{ "is_locked", number(1, "update.log_range.entries.room_ready.is_locked") },
+		{ "pages", bytes(REST, "update.log_range.entries.room_ready.pages") },
 	})),
 }
 
@@ -319,6 +386,9 @@ local KINDS = {
 				{ "messages_per_s", number(2, "welcome.messages_per_s") },
 				{ "signals_per_s", number(2, "welcome.signals_per_s") },
 				{ "bytes_per_s", number(4, "welcome.bytes_per_s") },
+				{ "grace_s", number(2, "welcome.grace_s") },
+				{ "resumed", number(1, "welcome.resumed") },
+				{ "room_flags", number(1, "welcome.room_flags") },
 			}) },
 			{ "options", range("options", struct({
 				{ "key", number(1, "welcome.options.key") },

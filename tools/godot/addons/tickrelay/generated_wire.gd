@@ -9,6 +9,9 @@ extends RefCounted
 enum AckFlag {
 	NOTHING_RECEIVED = 1,
 }
+enum BanFlag {
+	ADDRESS = 1,
+}
 enum ByeReason {
 	## Left the room.
 	LEFT = 1,
@@ -28,6 +31,8 @@ enum ByeReason {
 	ROOM_CLOSED = 8,
 	## The game and the server did not understand each other.
 	PROTOCOL = 9,
+	## You were banned from the room.
+	BANNED = 10,
 }
 enum DataSection {
 	STATE = 1,
@@ -41,6 +46,15 @@ enum EntryKind {
 	PLAYER_LEFT = 129,
 	HOST_CHANGED = 130,
 	ROSTER = 131,
+	PLAYER_AWAY = 132,
+	PLAYER_BACK = 133,
+	PROPERTY_CHANGED = 134,
+	PROPERTIES = 135,
+	ENTITY_OWNER = 136,
+	OWNERS = 137,
+	ROOM_LOCKED = 138,
+	REQUEST_REFUSED = 139,
+	ROOM_READY = 140,
 }
 enum JoinMode {
 	CREATE = 1,
@@ -65,14 +79,28 @@ enum Kind {
 	DATA = 16,
 	UPDATE = 17,
 }
+enum MessageFlag {
+	KEEP = 1,
+	OUTLIVES_SENDER = 2,
+	KEPT = 4,
+}
 enum Option {
 	MAX_PLAYERS = 1,
 	ENTITIES_PER_PLAYER = 2,
 	MAX_STATE_BYTES = 3,
 	ROOM_KEY = 4,
 	PROOF = 5,
-	TOKEN = 6,
+	IDENTITY = 6,
 	RESUME = 7,
+	ROOM_FLAGS = 8,
+}
+enum PropertyType {
+	NONE = 0,
+	BOOL = 1,
+	INT = 2,
+	FLOAT = 3,
+	TEXT = 4,
+	BYTES = 5,
 }
 enum Refusal {
 	## This game and the server speak different versions. Update the older one.
@@ -99,6 +127,47 @@ enum Refusal {
 	UNSUPPORTED = 11,
 	## The server is shutting down. Try again later.
 	SHUTTING_DOWN = 12,
+	## Your place in this room is no longer kept. Join again.
+	CANNOT_RESUME = 13,
+	## You are banned from this room.
+	BANNED = 14,
+	## This room is locked. Nobody can join until its host opens it.
+	ROOM_LOCKED = 15,
+}
+enum RequestKind {
+	SET_PROPERTY = 112,
+	GIVE_ENTITY = 113,
+	CLEAR_KEPT = 114,
+	HAND_OVER_HOST = 115,
+	KICK = 116,
+	BAN = 117,
+	LOCK = 118,
+}
+enum RequestRefusal {
+	## The server does not know this request. It may be older than the game.
+	UNKNOWN = 1,
+	## The game sent a request that the server cannot read.
+	MALFORMED = 2,
+	## Only the host of the room may do that.
+	NOT_HOST = 3,
+	## This belongs to another player.
+	NOT_OWNER = 4,
+	## This player is not in the room.
+	NO_SUCH_PLAYER = 5,
+	## Somebody else has changed this first.
+	CHANGED = 6,
+	## The room cannot hold more of these.
+	TOO_MANY = 7,
+	## There is no kept message of yours with this number.
+	NOT_KEPT = 8,
+}
+enum Resumed {
+	NO = 0,
+	CONTINUED = 1,
+	AFRESH = 2,
+}
+enum RoomFlag {
+	ANYONE_SETS = 1,
 }
 enum SignalFlag {
 	NEWEST_FIRST = 1,
@@ -164,6 +233,7 @@ const SECRET_BYTES := 16
 const RESET_TOKEN_BYTES := 16
 const PROOF_BYTES := 16
 const ROOM_KEY_BYTES := 32
+const IDENTITY_BYTES := 16
 const CODE_BYTES := 16
 const NAME_BYTES := 32
 const CLIENT_NAME_BYTES := 24
@@ -192,13 +262,23 @@ const MAX_SIGNAL_BYTES := 8192
 const LOG_WINDOW := 256
 const MESSAGE_WINDOW := 32
 const PART_MORE := 32768
+const MAX_KEY_BYTES := 32
+const MAX_VALUE_BYTES := 200
+const MAX_ROOM_PROPERTIES := 64
+const MAX_PLAYER_PROPERTIES := 16
+const MAX_ROOM_PROPERTY_BYTES := 4096
+const MAX_PLAYER_PROPERTY_BYTES := 1024
+const MAX_KEPT_MESSAGES := 128
+const MAX_KEPT_BYTES := 65536
+const MAX_BANS := 256
 const AGE_STEP_MS := 2
 const AGE_MAX := 255
 const SAMPLE_CLAMP_MS := 1000
 const NO_PLAYER := 65535
 const MAX_PLAYER_KIND := 127
+const FIRST_REQUEST_KIND := 112
 ## CRC-32 of all layouts: differs between builds whose wire differs (SPEC 3).
-const FINGERPRINT := 2758428444
+const FINGERPRINT := 9153267
 const REFUSAL_TEXTS := {
 	1: "This game and the server speak different versions. Update the older one.",
 	2: "There is no room with this code. Check the code, or create the room.",
@@ -212,6 +292,9 @@ const REFUSAL_TEXTS := {
 	10: "Too many players are connected from your network. Try again later.",
 	11: "The server does not support this yet.",
 	12: "The server is shutting down. Try again later.",
+	13: "Your place in this room is no longer kept. Join again.",
+	14: "You are banned from this room.",
+	15: "This room is locked. Nobody can join until its host opens it.",
 }
 const BYE_TEXTS := {
 	1: "Left the room.",
@@ -223,6 +306,17 @@ const BYE_TEXTS := {
 	7: "The server was restarted. Join again.",
 	8: "The room was closed.",
 	9: "The game and the server did not understand each other.",
+	10: "You were banned from the room.",
+}
+const REQUEST_TEXTS := {
+	1: "The server does not know this request. It may be older than the game.",
+	2: "The game sent a request that the server cannot read.",
+	3: "Only the host of the room may do that.",
+	4: "This belongs to another player.",
+	5: "This player is not in the room.",
+	6: "Somebody else has changed this first.",
+	7: "The room cannot hold more of these.",
+	8: "There is no kept message of yours with this number.",
 }
 
 
@@ -361,7 +455,7 @@ class RelayJoinFields:
 
 class RelayWelcomeFields:
 	extends RefCounted
-	const SIZE := 104
+	const SIZE := 108
 	var kind := 0
 	var shard := 0
 	var nonce := 0
@@ -386,6 +480,9 @@ class RelayWelcomeFields:
 	var messages_per_s := 0
 	var signals_per_s := 0
 	var bytes_per_s := 0
+	var grace_s := 0
+	var resumed := 0
+	var room_flags := 0
 
 	static func decode(data: PackedByteArray, at: int = 0) -> RelayWelcomeFields:
 		if data.size() - at < SIZE:
@@ -415,6 +512,9 @@ class RelayWelcomeFields:
 		value.messages_per_s = data.decode_u16(at + 96)
 		value.signals_per_s = data.decode_u16(at + 98)
 		value.bytes_per_s = data.decode_u32(at + 100)
+		value.grace_s = data.decode_u16(at + 104)
+		value.resumed = data.decode_u8(at + 106)
+		value.room_flags = data.decode_u8(at + 107)
 		return value
 
 	func encode() -> PackedByteArray:
@@ -447,6 +547,9 @@ class RelayWelcomeFields:
 		data.encode_u16(96, messages_per_s)
 		data.encode_u16(98, signals_per_s)
 		data.encode_u32(100, bytes_per_s)
+		data.encode_u16(104, grace_s)
+		data.encode_u8(106, resumed)
+		data.encode_u8(107, room_flags)
 		return data
 
 
@@ -1181,4 +1284,285 @@ class RelayHostChangedPayload:
 		var data := PackedByteArray()
 		data.resize(SIZE)
 		data.encode_u16(0, player_id)
+		return data
+
+
+class RelayPlayerAwayPayload:
+	extends RefCounted
+	const SIZE := 2
+	var player_id := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPlayerAwayPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayPlayerAwayPayload.new()
+		value.player_id = data.decode_u16(at)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, player_id)
+		return data
+
+
+class RelayPlayerBackPayload:
+	extends RefCounted
+	const SIZE := 3
+	var player_id := 0
+	var is_afresh := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayPlayerBackPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayPlayerBackPayload.new()
+		value.player_id = data.decode_u16(at)
+		value.is_afresh = data.decode_u8(at + 2)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, player_id)
+		data.encode_u8(2, is_afresh)
+		return data
+
+
+class RelayEntityOwnerPayload:
+	extends RefCounted
+	const SIZE := 4
+	var entity_id := 0
+	var owner := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayEntityOwnerPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayEntityOwnerPayload.new()
+		value.entity_id = data.decode_u16(at)
+		value.owner = data.decode_u16(at + 2)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, entity_id)
+		data.encode_u16(2, owner)
+		return data
+
+
+class RelayRoomLockedPayload:
+	extends RefCounted
+	const SIZE := 1
+	var is_locked := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRoomLockedPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayRoomLockedPayload.new()
+		value.is_locked = data.decode_u8(at)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u8(0, is_locked)
+		return data
+
+
+class RelayRequestRefusedPayload:
+	extends RefCounted
+	const SIZE := 4
+	var message_id := 0
+	var request := 0
+	var reason := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRequestRefusedPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayRequestRefusedPayload.new()
+		value.message_id = data.decode_u16(at)
+		value.request = data.decode_u8(at + 2)
+		value.reason = data.decode_u8(at + 3)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, message_id)
+		data.encode_u8(2, request)
+		data.encode_u8(3, reason)
+		return data
+
+
+class RelayRoomReadyPayload:
+	extends RefCounted
+	const SIZE := 1
+	var is_locked := 0
+	var pages := PackedByteArray()
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRoomReadyPayload:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayRoomReadyPayload.new()
+		value.is_locked = data.decode_u8(at)
+		value.pages = data.slice(at + 1)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u8(0, is_locked)
+		data.append_array(pages)
+		return data
+
+
+class RelayResumeOption:
+	extends RefCounted
+	const SIZE := 28
+	var session := 0
+	var log_index := 0
+	var proof := PackedByteArray()
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayResumeOption:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayResumeOption.new()
+		value.session = data.decode_u64(at)
+		value.log_index = data.decode_u32(at + 8)
+		value.proof = data.slice(at + 12, at + 28)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u64(0, session)
+		data.encode_u32(8, log_index)
+		for i in mini(16, proof.size()):
+			data[i + 12] = proof[i]
+		return data
+
+
+class RelayGiveEntityPayload:
+	extends RefCounted
+	const SIZE := 4
+	var entity_id := 0
+	var owner := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayGiveEntityPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayGiveEntityPayload.new()
+		value.entity_id = data.decode_u16(at)
+		value.owner = data.decode_u16(at + 2)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, entity_id)
+		data.encode_u16(2, owner)
+		return data
+
+
+class RelayClearKeptPayload:
+	extends RefCounted
+	const SIZE := 4
+	var log_index := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayClearKeptPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayClearKeptPayload.new()
+		value.log_index = data.decode_u32(at)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u32(0, log_index)
+		return data
+
+
+class RelayHandOverHostPayload:
+	extends RefCounted
+	const SIZE := 2
+	var player_id := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayHandOverHostPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayHandOverHostPayload.new()
+		value.player_id = data.decode_u16(at)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, player_id)
+		return data
+
+
+class RelayKickPayload:
+	extends RefCounted
+	const SIZE := 2
+	var player_id := 0
+	var text := PackedByteArray()
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayKickPayload:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayKickPayload.new()
+		value.player_id = data.decode_u16(at)
+		value.text = data.slice(at + 2)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, player_id)
+		data.append_array(text)
+		return data
+
+
+class RelayBanPayload:
+	extends RefCounted
+	const SIZE := 3
+	var player_id := 0
+	var flags := 0
+	var text := PackedByteArray()
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayBanPayload:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayBanPayload.new()
+		value.player_id = data.decode_u16(at)
+		value.flags = data.decode_u8(at + 2)
+		value.text = data.slice(at + 3)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u16(0, player_id)
+		data.encode_u8(2, flags)
+		data.append_array(text)
+		return data
+
+
+class RelayLockPayload:
+	extends RefCounted
+	const SIZE := 1
+	var is_locked := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayLockPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayLockPayload.new()
+		value.is_locked = data.decode_u8(at)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u8(0, is_locked)
 		return data

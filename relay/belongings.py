@@ -1,0 +1,139 @@
+"""What a room knows beside its table and log: properties, kept messages, entities handed over, bans (SPEC 9).
+
+All of it could be read from the log since the room began. The log forgets what all have read, so this is the reading.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from protocol.constants import (
+    MAX_BANS,
+    MAX_KEPT_BYTES,
+    MAX_KEPT_MESSAGES,
+    MAX_PLAYER_PROPERTIES,
+    MAX_PLAYER_PROPERTY_BYTES,
+    MAX_ROOM_PROPERTIES,
+    MAX_ROOM_PROPERTY_BYTES,
+    NO_PLAYER,
+    MessageFlag,
+    PropertyType,
+)
+from relay.addresses import host_of, is_loopback
+
+
+@dataclass(frozen=True)
+class Property:
+    """The newest value of one key."""
+
+    version: int
+    """Index of the log entry that set it."""
+    type: int
+    value: bytes
+
+
+class Properties:
+    """Properties of a room and of its players, by owner: a player id, or NO_PLAYER for the room."""
+
+    def __init__(self) -> None:
+        self.by_owner: dict[int, dict[bytes, Property]] = {}
+
+    def version(self, owner: int, key: bytes) -> int:
+        """Return the version of a property, 0 if there is none."""
+        found = self.by_owner.get(owner, {}).get(key)
+        return found.version if found is not None else 0
+
+    def fits(self, owner: int, key: bytes, kind: int, value: bytes) -> bool:
+        """Tell whether a property may be set without going over the owner's caps."""
+        if kind == PropertyType.NONE:
+            return True
+        is_room = owner == NO_PLAYER
+        others = {name: found for name, found in self.by_owner.get(owner, {}).items() if name != key}
+        size = sum(len(name) + len(found.value) for name, found in others.items()) + len(key) + len(value)
+        most = MAX_ROOM_PROPERTIES if is_room else MAX_PLAYER_PROPERTIES
+        return len(others) < most and size <= (MAX_ROOM_PROPERTY_BYTES if is_room else MAX_PLAYER_PROPERTY_BYTES)
+
+    def set(self, owner: int, key: bytes, found: Property) -> None:
+        """Set or remove a property."""
+        of_owner = self.by_owner.setdefault(owner, {})
+        if found.type == PropertyType.NONE:
+            of_owner.pop(key, None)
+        else:
+            of_owner[key] = found
+
+    def forget(self, owner: int) -> None:
+        """Remove all of a player who leaves."""
+        self.by_owner.pop(owner, None)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A message that a room keeps for those who join later."""
+
+    sender: int
+    """Player id, NO_PLAYER when that player has left."""
+    kind: int
+    flags: int
+    channel: int
+    payload: bytes
+
+
+class KeptMessages:
+    """Messages kept, by log index, oldest first."""
+
+    def __init__(self) -> None:
+        self.by_index: dict[int, Kept] = {}
+        self._num_bytes = 0
+
+    def keep(self, index: int, message: Kept) -> bool:
+        """Keep a message. Returns: whether there was room."""
+        if len(self.by_index) >= MAX_KEPT_MESSAGES or self._num_bytes + len(message.payload) > MAX_KEPT_BYTES:
+            return False
+        self.by_index[index] = message
+        self._num_bytes += len(message.payload)
+        return True
+
+    def clear(self, index: int) -> None:
+        """Keep a message no longer."""
+        self._num_bytes -= len(self.by_index.pop(index).payload)
+
+    def on_left(self, player_id: int) -> None:
+        """Forget what a player who leaves has said, and who said what outlives it."""
+        for index, message in list(self.by_index.items()):
+            if message.sender != player_id:
+                continue
+            if message.flags & MessageFlag.OUTLIVES_SENDER:
+                self.by_index[index] = Kept(
+                    NO_PLAYER, message.kind, message.flags, message.channel, message.payload
+                )
+            else:
+                self.clear(index)
+
+
+class Bans:
+    """Who may not come back, for the room's life. Beyond the cap the oldest is forgotten."""
+
+    def __init__(self) -> None:
+        self._bans: deque[tuple[bytes, bytes]] = deque(maxlen=MAX_BANS)
+        """(identity or b"", host or b"")."""
+
+    def add(self, identity: bytes, address: bytes, with_address: bool) -> None:
+        """Ban a player by identity, and by its address too if asked to or if it gave no identity."""
+        host = b"" if is_loopback(address) or (identity and not with_address) else host_of(address)
+        self._bans.append((identity, host))
+
+    def hold(self, identity: bytes, address: bytes) -> bool:
+        """Tell whether somebody is banned."""
+        host = host_of(address)
+        return any((identity and identity == one) or host == other for one, other in self._bans)
+
+
+@dataclass
+class Belongings:
+    """All of it, of one room."""
+
+    properties: Properties = field(default_factory=Properties)
+    kept: KeptMessages = field(default_factory=KeptMessages)
+    owners: dict[int, int] = field(default_factory=dict)
+    """Entity id -> player id, or NO_PLAYER for whoever is host; only of entities that were handed over."""
+    bans: Bans = field(default_factory=Bans)
+    is_locked: bool = False

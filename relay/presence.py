@@ -1,0 +1,196 @@
+"""Away and back: a player whose connection is lost keeps its place for a while (SPEC 4, "Coming back").
+
+A session that comes back keeps its row, so that all that is kept for the player stays where it is: only its number, its
+secret and what belongs to the connection begin anew.
+"""
+
+import hmac
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocol import schemas
+from protocol.constants import MESSAGE_WINDOW, EntryKind, Refusal, Resumed
+from protocol.proofs import resume_proof
+from relay.addresses import host_of
+from relay.handshake import Refused, ResumeRequest
+from relay.log import CREDIT_BYTES
+from relay.membership import choose_host, count_host, tell_ready, tell_room, uncount_host
+from relay.messages import grant_credit
+from relay.rooms import Room
+from relay.world import World
+
+AWAY_ENTRIES = 1024
+"""Log entries kept for a player who is away. Beyond it, or when a member's credit is half used, or memory is short,
+nothing is kept any more, and it can only come back afresh: those who play must not be silenced by one who does not."""
+_NEVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Back:
+    """A session that was resumed."""
+
+    row: int
+    former_id: int
+    former_nonce: int
+    former_host: bytes
+    """Host that it was counted under."""
+    former_address: bytes
+    was_away: bool
+
+
+def go_away(world: World, row: int, now: float) -> None:
+    """Note that a player's connection is lost: the room is told, and nothing is sent to it any more."""
+    table, room = world.sessions.table, _room_of(world, row)
+    world.away[row] = now
+    table.send_tokens[row], table.send_tokens_at[row] = -_NEVER, now
+    table.sent_at[row] = table.ack_due_at[row] = _NEVER
+    table.ack_owed[row] = 0
+    # so that there is no news of credit to tell
+    table.message_permitted[row] = max(int(table.message_permitted[row]), int(table.message_accepted[row]) + MESSAGE_WINDOW)
+    _tell(world, room, EntryKind.PLAYER_AWAY, {"player_id": int(table.player_id[row])})
+    world.stats.count("away")
+    choose_host(world, room)
+
+
+def review(world: World, now: float) -> list[int]:
+    """Look at all who are away: some are back by themselves, some have been away too long.
+
+    Returns: rows of sessions whose place is no longer kept.
+    """
+    over = []
+    for row, since in list(world.away.items()):
+        if world.sessions.table.heard_at[row] > since:
+            come_back(world, row, now)
+        elif now - since >= world.config.grace_s:
+            over.append(row)
+        else:
+            _give_up_log_if_dear(world, row)
+    return over
+
+
+def come_back(world: World, row: int, now: float, is_afresh: bool = False) -> None:
+    """Note that a player is there again: from now on it is judged and served like the others."""
+    table, room = world.sessions.table, _room_of(world, row)
+    del world.away[row]
+    table.send_tokens[row], table.send_tokens_at[row] = 0.0, now
+    table.sent_at[row] = table.acked_at[row] = table.log_marked_at[row] = now
+    table.log_mark[row] = world.rooms.table.log_head[room.row]
+    _tell_back(world, room, row, is_afresh)
+    world.stats.count("back")
+    choose_host(world, room)
+
+
+def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> Back | Refused:
+    """Give a player who proves to have been here a new session in its old place, or say why not."""
+    row = _find(world, request)
+    if row is None:
+        return Refused(Refusal.CANNOT_RESUME)
+    sessions, table, room = world.sessions, world.sessions.table, _room_of(world, row)
+    if room.code != request.code:
+        return Refused(Refusal.CANNOT_RESUME)
+    if room.belongings.bans.hold(sessions.identity[row], address):
+        return Refused(Refusal.BANNED)
+    former_address = table.address[row].tobytes()
+    back = Back(
+        row, int(table.id[row]), sessions.nonce[row], world.counted_host[row], former_address, row in world.away
+    )
+    is_continued = _still_has_log(world, row, request.log_index)
+    sessions.renew(row, address, request.nonce, now)
+    uncount_host(world, row)
+    count_host(world, row, host_of(address))
+    world.entities.renew_seat(world.rooms, room, row, int(table.player_id[row]))
+    world.intake.forget(row)
+    table.message_held[row] = table.message_bits[row] = 0
+    if is_continued:
+        _continue_log(world, room, row, request.log_index, now)
+    else:
+        _begin_log_afresh(world, room, row, now)
+    grant_credit(table, np.array([row]))
+    world.resumed[row] = Resumed.CONTINUED if is_continued else Resumed.AFRESH
+    world.stats.count("resumes")
+    return back
+
+
+def _find(world: World, request: ResumeRequest) -> int | None:
+    """Find the session that a resume names and proves to know the secret of."""
+    sessions = world.sessions
+    row = sessions.find(request.session)
+    if row is not None:
+        secret = sessions.secret[row]
+    else:
+        row, secret = sessions.find_former(request.session)
+        if row is None:
+            return None
+    proof = resume_proof(secret, request.cookie, request.nonce, request.session)
+    return row if hmac.compare_digest(proof, request.proof) else None
+
+
+def _still_has_log(world: World, row: int, log_index: int) -> bool:
+    """Tell whether all that a player has not read since `log_index` is still there."""
+    table = world.sessions.table
+    if not log_index or row in world.lost_log:
+        return False
+    return bool(table.log_cursor[row] <= log_index <= world.rooms.table.log_head[table.room[row]])
+
+
+def _continue_log(world: World, room: Room, row: int, log_index: int, now: float) -> None:
+    """Go on behind what a player has read."""
+    table = world.sessions.table
+    table.log_start[row] = table.log_cursor[row] = table.log_seen[row] = log_index
+    table.log_effective[row] = max(int(table.log_effective[row]), log_index)
+    table.log_bits[row] = 0
+    if row in world.away:
+        come_back(world, row, now)
+    tell_ready(world, room, row)
+
+
+def _begin_log_afresh(world: World, room: Room, row: int, now: float) -> None:
+    """Tell a player all that a joiner is told: it knows nothing any more."""
+    table = world.sessions.table
+    _stand_at_head(world, row)
+    table.unfinished_parts[row] = 0
+    world.lost_log.discard(row)
+    tell_room(world, room, row, room.joined)
+    if row in world.away:
+        come_back(world, row, now, is_afresh=True)
+    else:
+        _tell_back(world, room, row, is_afresh=True)
+    tell_ready(world, room, row)
+
+
+def _stand_at_head(world: World, row: int) -> None:
+    """Let a player have read everything."""
+    table = world.sessions.table
+    head = world.rooms.table.log_head[table.room[row]]
+    table.log_start[row] = table.log_cursor[row] = table.log_effective[row] = table.log_seen[row] = head
+    table.log_bits[row] = 0
+
+
+def _give_up_log_if_dear(world: World, row: int) -> None:
+    """Keep nothing any more for a player who is away, if that costs those who play."""
+    table, room = world.sessions.table, _room_of(world, row)
+    if row in world.lost_log:
+        _stand_at_head(world, row)
+        return
+    behind = int(world.rooms.table.log_head[room.row] - table.log_effective[row])
+    if not behind:
+        return
+    members = world.rooms.members_of(room.row)
+    if behind > AWAY_ENTRIES or world.log.is_short() or int(table.unread_bytes[members].max()) > CREDIT_BYTES // 2:
+        world.lost_log.add(row)
+        world.stats.count("away_logs_given_up")
+        _stand_at_head(world, row)
+
+
+def _tell_back(world: World, room: Room, row: int, is_afresh: bool) -> None:
+    fields = {"player_id": int(world.sessions.table.player_id[row]), "is_afresh": int(is_afresh)}
+    _tell(world, room, EntryKind.PLAYER_BACK, fields)
+
+
+def _tell(world: World, room: Room, kind: EntryKind, fields: dict[str, int]) -> None:
+    world.log.append_own(world.rooms, room.row, kind, schemas.ENTRY_PAYLOADS[kind].build(fields))
+
+
+def _room_of(world: World, row: int) -> Room:
+    return world.rooms.by_row[int(world.sessions.table.room[row])]
