@@ -335,7 +335,7 @@ func _check_signal_positions(case: Dictionary) -> bool:
 
 func _check_pages(case: Dictionary) -> bool:
 	var pages := _sections_of(Wire.UpdateSection.PAGE, case.section.hex_decode()).pages
-	var table := Table.new(_shape(int(case.page_ids)), 0, 30)
+	var table := Table.new(_shape(int(case.page_ids)), 30)
 	if case.applied_tick > 0:
 		table._page_ticks[pages[0].page] = int(case.applied_tick)
 	for id: String in case.table:

@@ -1,3 +1,4 @@
+# gdlint: disable=max-public-methods
 @icon("icons/relay_client.svg")
 class_name RelayClient
 extends Node
@@ -24,20 +25,30 @@ extends Node
 ## of the newest. So who left may still have sent the message that comes now:
 ## [code]players.get(sender, "?")[/code].
 ## [br][br]
+## A connection that is lost comes back by itself while the relay keeps the place (60 s unless it is
+## configured otherwise): [signal connection_lost], then [signal resumed]. What the game does
+## meanwhile is kept. A game that crashed comes back with [method resume].
+## [br][br]
 ## Everything goes on while the game is paused. Outside of the scene tree call [method poll] once
 ## a frame.
 
-# gdlint: disable=max-public-methods
-
-## The relay let us in: [member room_code], [member player_id] and [method room_limits] are known,
-## and we may publish and send. Who else is there comes next, with [signal player_joined] for
-## everybody and us, and [signal host_changed].
+## We are in the room, and know all of it: who is there ([signal player_joined] for everybody and
+## us), [signal host_changed], properties, kept messages and states were told before. Now we may
+## publish and send.
 signal joined
 ## Joining failed. [param text] is for the player; [param reason] is a Refusal of the relay or a
 ## [enum Problem].
 signal join_refused(reason: int, text: String)
-## The session ended. [param text] is for the player; [param reason] is a ByeReason.
+## The session ended, and does not come back. [param text] is for the player; [param reason] is a
+## ByeReason.
 signal disconnected(reason: int, text: String)
+## Nothing came from the relay for [member silence_timeout_s]: we try to come back. Either
+## [signal resumed] or [signal disconnected] follows.
+signal connection_lost
+## We are back in our place. [param afresh]: more was missed than the relay keeps. Then messages of
+## ours that were under way are lost, and kept messages were told again; what else changed was told
+## as always. After [method resume] it comes right behind [signal joined].
+signal resumed(afresh: bool)
 ## Answer to [method connect_to_relay]: [code]release, tick_rate, load_percent, players,
 ## max_players, rooms, round_trip_s[/code].
 signal relay_answered(info: Dictionary)
@@ -49,8 +60,26 @@ signal player_joined(player_id: int, player_name: String)
 ## Somebody left; [param reason] is a ByeReason. Their entities go with
 ## [signal entities_removed], before or after this.
 signal player_left(player_id: int, reason: int)
-## Another player is the host: whoever has been in the room longest. -1 = nobody.
+## The relay has not heard a player for a while (10 s). Its place, entities and properties are kept
+## until [signal player_back] or [signal player_left].
+signal player_away(player_id: int)
+## A player who was away is there again.
+signal player_back(player_id: int)
+## Another player is the host: whoever has been in the room longest and is not away, or whom the
+## host chose. -1 = nobody.
 signal host_changed(player_id: int)
+## A property of the room ([param owner] -1) or of a player was set, or removed: then [param value]
+## is null. [param by]: who did it; -1 = it was there before us. A player who leaves takes its own
+## along without this.
+signal property_changed(owner: int, key: String, value: Variant, by: int)
+## The host locked the room, or opened it again.
+signal room_locked(is_locked: bool)
+## The relay did not do what [param request_id] asked for, see [method set_room_property] and
+## others; or it did not keep a message of ours. [param text] is for a human; [param reason] is a
+## RequestRefusal.
+signal request_refused(request_id: int, reason: int, text: String)
+## [param owner] publishes an entity from now on; HOST = whoever is host. Its state stays.
+signal entity_owner_changed(entity_id: int, owner: int)
 ## Entities of other players changed. A [RelayStates] holds many; there may be several signals per
 ## tick.
 signal state_received(states: _RelayStatesScript)
@@ -70,6 +99,8 @@ enum Status {
 	JOINING,
 	## In a room.
 	JOINED,
+	## In a room, but the connection is lost: [signal resumed] or [signal disconnected] comes.
+	RESUMING,
 }
 ## Reasons that are not the relay's. Numbers of the relay are below 256.
 enum Problem {
@@ -84,10 +115,14 @@ enum Problem {
 const _RelayAddress := preload("relay_address.gd")
 const _RelayConnection := preload("relay_connection.gd")
 const _RelayLink := preload("relay_link.gd")
+const _RelayPlace := preload("relay_place.gd")
 const _RelayProbe := preload("relay_probe.gd")
+const _RelayProperties := preload("relay_properties.gd")
 const _RelayRequest := preload("relay_request.gd")
 const _RelayClientScript := preload("relay_client.gd")
 const _RelayStatesScript := preload("relay_states.gd")
+const _RelayTeller := preload("relay_teller.gd")
+const _RelayValues := preload("relay_values.gd")
 const _RelayVisit := preload("relay_visit.gd")
 const _RelayWarnings := preload("relay_warnings.gd")
 const _RelayWire := preload("generated_wire.gd")
@@ -100,9 +135,17 @@ const ByeReason := _RelayWire.ByeReason  # gdlint:ignore = constant-name
 const Target := _RelayWire.Target  # gdlint:ignore = constant-name
 ## Why something from the network was not taken: keys of [code]statistics()["dropped"][/code].
 const DropReason := _RelayWire.DropReason  # gdlint:ignore = constant-name
+## Why the relay does not do what we ask: [code]RelayClient.RequestRefusal.NOT_HOST[/code] and so
+## on.
+const RequestRefusal := _RelayWire.RequestRefusal  # gdlint:ignore = constant-name
 ## Player id of nobody.
 const NOBODY := -1
+## Owner of an entity that is the host's, whoever that is.
+const HOST := 65535
+## Request id of a request that was not sent.
+const NO_REQUEST := 0
 
+const _NO_PLACE_TEXT := "There is no place in a room to come back to. Join again."
 const _BAD_PORT_TEXT := "%s is no address with a port from 1 to 65535."
 const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 
@@ -119,11 +162,18 @@ const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 @export_range(0, 256) var entities_per_player: int = 0
 ## Longest state of an entity, 1 to 255 bytes; 0 = the relay's default (32).
 @export_range(0, 255) var max_state_bytes: int = 0
+## Every player may set properties of the room, not only the host.
+@export var anyone_sets := false
 @export_group("Network")
 ## Joining fails after this many seconds.
 @export_range(0.1, 60.0) var join_timeout_s := 5.0
-## Silence of the relay after which the session ends, seconds. 0 = what the relay says (10).
+## Silence of the relay after which the connection is lost, seconds. 0 = what the relay says (10).
 @export_range(0.0, 60.0) var silence_timeout_s := 5.0
+## Come back by itself when the connection is lost. Otherwise the session ends then.
+@export var reconnect := true
+## Joining the room in which this game was when it crashed means [method resume]; if our place is no
+## longer kept, we join as usual.
+@export var resume_when_joining := false
 ## Read the socket in a thread. Then round trips are measured without the frame's delay, and packets
 ## are read on while the game loads a scene. Costs about 2 % of a core.
 @export var read_in_thread := false
@@ -132,48 +182,66 @@ const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
 var status: _RelayClientScript.Status:
 	get:
 		return _status()
-## Code of the room; "" while not joined. Made up by the relay if [method create_room] had none.
+## Code of the room; "" while in none. Made up by the relay if [method create_room] had none.
 var room_code: String:
 	get:
-		return _RelayConnection.RelayHandshake.code_of(_welcome()) if is_joined() else ""
-## Our number in the room, -1 while not joined.
+		return _RelayConnection.RelayHandshake.code_of(_welcome()) if _is_in_room() else ""
+## Our number in the room, -1 while in none. Known, as all that follows, before [signal joined]:
+## what is told of the room before it may need it.
 var player_id: int:
 	get:
-		return _welcome().player_id if is_joined() else NOBODY
+		return _welcome().player_id if _is_in_room() else NOBODY
 ## The host's number, -1 if there is none.
 var host_id: int:
 	get:
-		return _visit.connection.session.roster.host if is_joined() else NOBODY
-## Player id -> name of everybody in the room, us included.
+		return _room().roster.host if _is_in_room() else NOBODY
+## Player id -> name of everybody in the room, us and those who are away included.
 var players: Dictionary:
 	get:
-		return _visit.connection.session.roster.members.duplicate() if is_joined() else {}
+		return _room().roster.members.duplicate() if _is_in_room() else {}
+## Player ids of those who are away.
+var away_players: PackedInt32Array:
+	get:
+		return PackedInt32Array(_room().roster.away.keys()) if _is_in_room() else []
+## Whether nobody can join the room.
+var is_room_locked: bool:
+	get:
+		return _is_in_room() and _room().is_locked
+## While [signal message_received] is told: whether the message was sent before we came, and kept
+## for us. Who sent it may have left: then its sender is -1.
+var message_is_kept := false
+## While [signal message_received] is told: the message's place in the room's log, for
+## [method clear_kept].
+var message_index := 0
 ## The relay's newest tick that we know of; 0 while not joined.
 var tick: int:
 	get:
-		return _visit.connection.session.tick if is_joined() else 0
+		return _visit.connection.session.tick if _is_in_room() else 0
 ## Ticks of the relay per second; 0 while not joined.
 var tick_rate: int:
 	get:
-		return _welcome().tick_rate if is_joined() else 0
+		return _welcome().tick_rate if _is_in_room() else 0
 ## Estimate of the relay's time now, seconds since its tick 0.
 var server_time: float:
 	get:
-		return _visit.connection.session.server_time(_RelayLink.clock()) if is_joined() else 0.0
+		return _visit.connection.session.server_time(_RelayLink.clock()) if _is_in_room() else 0.0
 ## Smoothed time to the relay and back, seconds; -1 until measured.
 var round_trip_s: float:
 	get:
-		return _visit.connection.session.round_trip_s() if is_joined() else -1.0
+		return _visit.connection.session.round_trip_s() if _is_in_room() else -1.0
 ## Share of the relay's datagrams that got lost lately, 0 to 1.
 var loss_down: float:
 	get:
-		return _visit.connection.session.loss_down() if is_joined() else 0.0
+		return _visit.connection.session.loss_down() if _is_in_room() else 0.0
 ## Share of our datagrams that got lost lately, 0 to 1.
 var loss_up: float:
 	get:
-		return _visit.connection.session.loss_up() if is_joined() else 0.0
+		return _visit.connection.session.loss_up() if _is_in_room() else 0.0
 
+var _place := _RelayPlace.new()
 var _visit: _RelayVisit
+var _next_request: _RelayRequest  # if our place is no longer kept
+var _teller: _RelayTeller
 var _probe: _RelayProbe
 var _leaving: Array[_RelayVisit] = []
 var _failure: _RelayConnection.RelayEvents.RelayRefused
@@ -226,6 +294,28 @@ func join_or_create_room(code: String, password: String = "") -> void:
 	_enter_room(_RelayWire.JoinMode.JOIN_OR_CREATE, code, password)
 
 
+## Whether a game of ours was in a room when it crashed, so that [method resume] may bring it back.
+## The relay keeps the place for a while only (60 s unless it is configured otherwise).
+func can_resume() -> bool:
+	return status == Status.OFFLINE and _place.has_token()
+
+
+## Comes back as the same player into the room in which this game was when it crashed, with the
+## relay's address of then: [signal joined], then [signal resumed]; or [signal join_refused]. Our
+## entities are told like others' ([signal state_received]), until we publish them: there we go on.
+## [br][br]
+## Of several games on one machine each comes back to its own place, if they are started with
+## [code]-- --tickrelay-profile=0[/code], [code]=1[/code] and so on; without that, in any order.
+func resume() -> void:
+	leave_room()
+	if _visit != null or _failure != null:
+		return  # a handler of disconnected has entered another room
+	if not _place.has_token():
+		_fail(Refusal.CANNOT_RESUME, _NO_PLACE_TEXT)
+		return
+	_enter(_place.address(), _place.port(), _place.request(_new_request()))
+
+
 ## Leaves the room: [signal disconnected] with ByeReason.LEFT. An attempt to join is given up
 ## without a signal. What the relay does not have yet is lost: wait for [method is_idle] first if
 ## that matters.
@@ -234,8 +324,9 @@ func leave_room() -> void:
 	if _visit == null:
 		return
 	var visit := _visit
-	var was_joined := is_joined()
-	_visit = null
+	var was_joined := _teller.has_joined
+	_forget_visit()
+	_place.forget()
 	visit.leave(_RelayLink.clock())
 	_leaving.append(visit)
 	if was_joined:
@@ -244,12 +335,13 @@ func leave_room() -> void:
 		)
 
 
-## Whether we are in a room.
+## Whether we are in a room, from [signal joined] to [signal disconnected]: also while the
+## connection is lost and comes back, see [member status].
 func is_joined() -> bool:
-	return _visit != null and _visit.connection.state() == _RelayConnection.RelayPhase.JOINED
+	return _is_in_room() and _teller.has_joined
 
 
-## Whether we are the host: the player who has been in the room longest.
+## Whether we are the host.
 func is_host() -> bool:
 	return is_joined() and host_id == player_id
 
@@ -276,27 +368,48 @@ func publish_state(state: PackedByteArray, local_index: int = 0) -> Error:
 	return error
 
 
+## As [method publish_state], for an entity that was handed over to us, or that is the host's while
+## we are. Returns ERR_UNAUTHORIZED if it is not ours, see [method get_entity_owner].
+func publish_entity(entity_id: int, state: PackedByteArray) -> Error:
+	if not is_joined():
+		return ERR_UNAVAILABLE
+	return _visit.connection.publish_entity(entity_id, state, _RelayLink.clock())
+
+
 ## Takes one of our entities out of the room. Others get [signal entities_removed].
 func remove_state(local_index: int = 0) -> Error:
 	return _visit.connection.remove(local_index) if is_joined() else ERR_UNAVAILABLE
 
 
+## As [method remove_state], for an entity that was handed over to us, or that is the host's while
+## we are.
+func remove_entity(entity_id: int) -> Error:
+	return _visit.connection.remove_entity(entity_id) if is_joined() else ERR_UNAVAILABLE
+
+
 ## Sends a message: exactly once, in the same order for everybody. It leaves at the frame's end.
 ## [br][br]
 ## [param payload]: at most 1 MiB. [param target]: ALL (us too), ALL_BUT and ONE with one player in
-## [param to_players], LIST with up to 255. [param channel] 0 to 255 and [param kind] 1 to 127 are
+## [param to_players], LIST with up to 255. [param channel] 0 to 255 and [param kind] 1 to 111 are
 ## for the game to use. Returns ERR_OUT_OF_MEMORY while more than 4 MiB wait.
+## [br][br]
+## [param keep]: who joins later gets it too (at most 1,024 bytes, to ALL), until it is cleared
+## ([method clear_kept]) or we leave; with [param outlives_sender] also after that.
 func send_message(
 	payload: PackedByteArray,
 	target: int = Target.ALL,
 	to_players: PackedInt32Array = PackedInt32Array(),
 	channel: int = 0,
-	kind: int = 1
+	kind: int = 1,
+	keep: bool = false,
+	outlives_sender: bool = false
 ) -> Error:
 	if not is_joined():
 		return _warn_too_early("send_message")
+	var flags := _RelayWire.MessageFlag.KEEP if keep or outlives_sender else 0
+	flags |= _RelayWire.MessageFlag.OUTLIVES_SENDER if outlives_sender else 0
 	var connection := _visit.connection
-	var error := connection.send_message(payload, kind, channel, target, to_players)
+	var error := connection.send_message(payload, kind, channel, target, to_players, flags)
 	_after_sending("send_message", error, payload.size())
 	return error
 
@@ -305,7 +418,7 @@ func send_message(
 ## [br][br]
 ## [param payload]: at most 8 KiB. [param newest_first]: who has seen a newer one of ours on this
 ## channel drops it. [param after_log]: it does not overtake the messages sent before it; false for
-## voice. The rest as for [method send_message].
+## voice. [param kind]: 1 to 127. The rest as for [method send_message].
 func send_signal(
 	payload: PackedByteArray,
 	target: int = Target.ALL,
@@ -327,26 +440,146 @@ func send_signal(
 
 ## Newest bytes of any player's entity, our own included; empty if there is none.
 func get_state(of_player: int, local_index: int = 0) -> PackedByteArray:
-	if not is_joined():
+	return get_entity_state(entity_id_of(of_player, local_index))
+
+
+## Newest bytes of any entity; empty if there is none.
+func get_entity_state(entity_id: int) -> PackedByteArray:
+	if not _is_in_room():
 		return PackedByteArray()
-	var entity_id := entity_id_of(of_player, local_index)
 	return _visit.connection.session.table.states().get(entity_id, PackedByteArray()).duplicate()
 
 
 ## Number of an entity in this room: [code]local_index * player_slots + player[/code].
 func entity_id_of(of_player: int, local_index: int = 0) -> int:
-	return local_index * _welcome().player_slots + of_player if is_joined() else NOBODY
+	return local_index * _welcome().player_slots + of_player if _is_in_room() else NOBODY
 
 
-## The player who published an entity.
+## The player whose number an entity has: who publishes it, unless it was handed over.
 func player_of(entity_id: int) -> int:
-	return entity_id % _welcome().player_slots if is_joined() else NOBODY
+	return entity_id % _welcome().player_slots if _is_in_room() else NOBODY
+
+
+## The player who publishes an entity now. Of one that is the host's: the host, -1 if there is none.
+func get_entity_owner(entity_id: int) -> int:
+	if not _is_in_room():
+		return NOBODY
+	var owner := _room().owners.owner_of(entity_id)
+	return host_id if owner == HOST else owner
+
+
+## Whether we have published an entity, or removed it, since it is ours. Else its newest state is
+## another's, or that of our game before it crashed: a good one to go on from.
+func is_published(entity_id: int) -> bool:
+	return _is_in_room() and _visit.connection.session.table.is_own(entity_id)
+
+
+## A property of the room; [param default] if there is none.
+func get_room_property(key: String, default: Variant = null) -> Variant:
+	return _property(_RelayProperties.ROOM, key, default)
+
+
+## A property of a player; [param default] if there is none.
+func get_player_property(of_player: int, key: String, default: Variant = null) -> Variant:
+	return _property(of_player, key, default)
+
+
+## Key -> value of all properties of the room.
+func room_properties() -> Dictionary:
+	return _room().properties.all_of(_RelayProperties.ROOM) if _is_in_room() else {}
+
+
+## Key -> value of all properties of a player.
+func player_properties(of_player: int) -> Dictionary:
+	return _room().properties.all_of(of_player) if _is_in_room() else {}
+
+
+## Asks the relay to set a property of the room: null (remove it), bool, int, float, String or
+## PackedByteArray, the last two of at most 200 bytes; [param key] has 1 to 32 bytes. Permitted to
+## the host, or to all if the room was created with [member anyone_sets]. A room has up to 64.
+## [br][br]
+## Everybody, us too, gets [signal property_changed]; or we get [signal request_refused] with the
+## number that this returns. NO_REQUEST: it was not sent.
+func set_room_property(key: String, value: Variant) -> int:
+	return _set_property("set_room_property", _RelayProperties.ROOM, key, value)
+
+
+## As [method set_room_property], if the property is [param expected] (null: if there is none) and
+## nobody changes it before us: of several who try, exactly one succeeds. The others get
+## [signal request_refused] with RequestRefusal.CHANGED.
+func compare_and_set_room_property(key: String, expected: Variant, value: Variant) -> int:
+	var version := _RelayProperties.NEVER
+	if _is_in_room() and _RelayValues.is_same(get_room_property(key), expected):
+		version = _room().properties.version(_RelayProperties.ROOM, key)
+	return _set_property(
+		"compare_and_set_room_property", _RelayProperties.ROOM, key, value, version
+	)
+
+
+## Asks the relay to set a property of ours, or, as the host, of another player. A player has up to
+## 16. The rest as for [method set_room_property].
+func set_player_property(key: String, value: Variant, of_player: int = NOBODY) -> int:
+	var owner := player_id if of_player == NOBODY else of_player
+	return _set_property("set_player_property", owner, key, value)
+
+
+## Hands an entity over: [param to_player] publishes it from now on, HOST = whoever is host.
+## Permitted to its owner and the host. All get [signal entity_owner_changed]; see [method
+## set_room_property] for what this returns.
+func give_entity(entity_id: int, to_player: int) -> int:
+	var payload := _RelayWire.RelayGiveEntityPayload.new()
+	payload.entity_id = entity_id
+	payload.owner = to_player
+	return _request(_RelayWire.RequestKind.GIVE_ENTITY, payload.encode())
+
+
+## Keeps a message no longer: that with this [member message_index], 0 = all that we may clear.
+## Permitted to its sender and the host.
+func clear_kept(index: int = 0) -> int:
+	var payload := _RelayWire.RelayClearKeptPayload.new()
+	payload.log_index = index
+	return _request(_RelayWire.RequestKind.CLEAR_KEPT, payload.encode())
+
+
+## Host: makes another player the host, who must not be away. All get [signal host_changed].
+func hand_over_host(to_player: int) -> int:
+	var payload := _RelayWire.RelayHandOverHostPayload.new()
+	payload.player_id = to_player
+	return _request(_RelayWire.RequestKind.HAND_OVER_HOST, payload.encode())
+
+
+## Host: removes a player from the room, who gets [signal disconnected] with [param text] (at most
+## 200 bytes). It may join again.
+func kick(of_player: int, text: String = "") -> int:
+	var payload := _RelayWire.RelayKickPayload.new()
+	payload.player_id = of_player
+	payload.text = text.to_utf8_buffer()
+	return _request(_RelayWire.RequestKind.KICK, payload.encode())
+
+
+## Host: removes a player, who cannot join this room again with the same installation of the game;
+## with [param by_address] nobody can from the same internet address.
+func ban(of_player: int, text: String = "", by_address: bool = false) -> int:
+	var payload := _RelayWire.RelayBanPayload.new()
+	payload.player_id = of_player
+	payload.flags = _RelayWire.BanFlag.ADDRESS if by_address else 0
+	payload.text = text.to_utf8_buffer()
+	return _request(_RelayWire.RequestKind.BAN, payload.encode())
+
+
+## Host: lets nobody join any more, or everybody again. Who is away can come back. All get
+## [signal room_locked].
+func lock_room(is_locked: bool = true) -> int:
+	var payload := _RelayWire.RelayLockPayload.new()
+	payload.is_locked = int(is_locked)
+	return _request(_RelayWire.RequestKind.LOCK, payload.encode())
 
 
 ## What the room permits, as the relay said when we joined: [code]max_players, player_slots,
-## entities_per_player, max_state_bytes, messages_per_s, signals_per_s[/code]. Empty while offline.
+## entities_per_player, max_state_bytes, messages_per_s, signals_per_s, grace_s[/code] (how long the
+## place of a lost player is kept). Empty while offline.
 func room_limits() -> Dictionary:
-	if not is_joined():
+	if not _is_in_room():
 		return {}
 	var welcome := _welcome()
 	return {
@@ -356,6 +589,7 @@ func room_limits() -> Dictionary:
 		"max_state_bytes": welcome.max_state_bytes,
 		"messages_per_s": welcome.messages_per_s,
 		"signals_per_s": welcome.signals_per_s,
+		"grace_s": welcome.grace_s,
 	}
 
 
@@ -379,19 +613,59 @@ func poll() -> void:
 		_failure = null
 		join_refused.emit(failure.reason, failure.text)
 	if _visit != null:
-		_tell(_visit, _visit.receive())
+		var events := _visit.receive()
+		_keep_place()
+		_tell(_visit, events)
 	_plan_sending()
 	_is_polling = false
 
 
 func _status() -> _RelayClientScript.Status:
 	if is_joined():
-		return Status.JOINED
+		return Status.RESUMING if _teller.is_lost else Status.JOINED
 	return Status.JOINING if _visit != null or _failure != null else Status.OFFLINE
 
 
 func _welcome() -> _RelayWire.RelayWelcomeFields:
 	return _visit.connection.session.welcome
+
+
+func _room() -> _RelayConnection.RelaySession.RelayRoom:
+	return _visit.connection.session.room
+
+
+## From WELCOME on: before [signal joined], too.
+func _is_in_room() -> bool:
+	return _visit != null and _visit.connection.is_in_room()
+
+
+func _property(owner: int, key: String, default: Variant) -> Variant:
+	return _room().properties.value(owner, key, default) if _is_in_room() else default
+
+
+func _set_property(
+	what: String, owner: int, key: String, value: Variant, if_version: int = -1
+) -> int:
+	if not _RelayValues.is_key(key) or not _RelayValues.is_value(value):
+		_warnings.give(
+			"%s: key or value cannot be used" % what,
+			"keys have 1 to 32 bytes; values are null, bool, int, float, String or PackedByteArray",
+			what
+		)
+		return NO_REQUEST
+	var payload := _RelayProperties.build_request(owner, key, value, if_version)
+	return _request(_RelayWire.RequestKind.SET_PROPERTY, payload)
+
+
+func _request(kind: _RelayWire.RequestKind, payload: PackedByteArray) -> int:
+	if not is_joined():
+		_warn_too_early("a request")
+		return NO_REQUEST
+	var id := _visit.connection.send_request(kind, payload)
+	if id != NO_REQUEST:
+		_visit.flush_soon()
+		_plan_sending()
+	return id
 
 
 ## Whether this platform has UDP sockets at all.
@@ -403,29 +677,63 @@ func _enter_room(mode: _RelayWire.JoinMode, code: String, password: String) -> v
 	leave_room()
 	if _visit != null or _failure != null:
 		return  # a handler of disconnected has entered another room
-	_close_probe()
-	var relay := _RelayAddress.new(address, port)
-	var request := _RelayRequest.new()
+	var request := _new_request()
 	request.mode = mode
 	request.code = code.strip_edges().to_upper()
-	request.player_name = player_name
 	request.password = password
+	if resume_when_joining and _has_udp() and _place.is_of(request, address, port):
+		_next_request = request
+		request = _place.request(_new_request())
+	_enter(address, port, request)
+
+
+## What is asked for in each attempt.
+func _new_request() -> _RelayRequest:
+	var request := _RelayRequest.new()
+	request.player_name = player_name
 	request.max_players = max_players
 	request.entities_per_player = entities_per_player
 	request.max_state_bytes = max_state_bytes
+	request.anyone_sets = anyone_sets
 	request.deadline_s = join_timeout_s
 	request.silence_s = silence_timeout_s
+	request.reconnect = reconnect
+	return request
+
+
+func _enter(at_address: String, at_port: int, request: _RelayRequest) -> void:
+	_close_probe()
+	var relay := _RelayAddress.new(at_address, at_port)
 	if not _has_udp():
 		_fail(Problem.NO_UDP, _WEB_TEXT)
 	elif relay.port == 0:
-		_fail(Problem.NO_ANSWER, _BAD_PORT_TEXT % address)
+		_fail(Problem.NO_ANSWER, _BAD_PORT_TEXT % at_address)
 	elif request.problem() != 0:
 		_fail(request.problem(), _RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
 		_warnings.clear(str(get_path()) if is_inside_tree() else "RelayClient")
+		request.identity = _place.identity()
+		_place.use(at_address, at_port)
 		var now := _RelayLink.clock()
 		_visit = _RelayVisit.new(relay.host, relay.port, read_in_thread, request, _nonce(), now)
+		_teller = _RelayTeller.new(self, _visit.connection, _visit.was_resuming)
 		_tell(_visit, _visit.send(now))  # a scene may be loaded in this frame
+
+
+func _forget_visit() -> void:
+	if _teller != null:
+		_teller.is_over = true
+	_visit = null
+	_next_request = null
+
+
+## Writes down, before the next DATA leaves, how a process that is started anew gets back here.
+func _keep_place() -> void:
+	if not _is_in_room():
+		return
+	_place.keep(_welcome())
+	if _visit.connection.fingerprint_differs:
+		_warnings.give("the relay is of another build", "use game and relay of one release")
 
 
 ## Tells of a failure with the next poll: who calls and then waits for the signal must not miss it.
@@ -466,39 +774,22 @@ func _nonce() -> int:
 
 ## Emits signals for events of a visit, as long as the game does not end it meanwhile.
 func _tell(visit: _RelayVisit, events: Array) -> void:
-	for event: RefCounted in events:
-		if visit != _visit:
+	var end := _teller.tell(events)
+	if end == null:
+		return
+	var next := _next_request
+	_forget_visit()
+	_leaving.append(visit)
+	if end is _RelayConnection.RelayEvents.RelayDisconnected:
+		_place.forget()
+		disconnected.emit(end.reason, end.text)
+		return
+	if visit.was_resuming and end.reason != Problem.NO_ANSWER:
+		_place.forget()
+		if next != null and end.reason != Refusal.BANNED:
+			_enter(address, port, next)
 			return
-		if event is _RelayStatesScript:
-			state_received.emit(event)
-		elif event is _RelayConnection.RelayEvents.RelayMessageReceived:
-			message_received.emit(event.sender, event.payload, event.channel, event.kind)
-		elif event is _RelayConnection.RelayEvents.RelaySignalReceived:
-			signal_received.emit(event.sender, event.payload, event.channel, event.kind)
-		elif event is _RelayConnection.RelayEvents.RelayEntitiesRemoved:
-			entities_removed.emit(event.ids)
-		else:
-			_tell_rare(visit, event)
-
-
-func _tell_rare(visit: _RelayVisit, event: RefCounted) -> void:
-	if event is _RelayConnection.RelayEvents.RelayPlayerJoined:
-		player_joined.emit(event.player_id, event.player_name)
-	elif event is _RelayConnection.RelayEvents.RelayPlayerLeft:
-		player_left.emit(event.player_id, event.reason)
-	elif event is _RelayConnection.RelayEvents.RelayHostChanged:
-		host_changed.emit(event.player_id)
-	elif event is _RelayConnection.RelayEvents.RelayJoined:
-		if visit.connection.fingerprint_differs:
-			_warnings.give("the relay is of another build", "use game and relay of one release")
-		joined.emit()
-	else:
-		_visit = null
-		_leaving.append(visit)
-		if event is _RelayConnection.RelayEvents.RelayRefused:
-			join_refused.emit(event.reason, event.text)
-		else:
-			disconnected.emit(event.reason, event.text)
+	join_refused.emit(end.reason, end.text)
 
 
 func _after_sending(what: String, error: Error, size: int) -> void:
@@ -547,7 +838,8 @@ func _say_goodbye() -> void:
 	_close_probe()
 	if _visit != null:
 		_leaving.append(_visit)
+		_place.forget()
 	for visit in _leaving:
 		visit.leave_at_once(_RelayLink.clock())
 	_leaving.clear()
-	_visit = null
+	_forget_visit()

@@ -1,3 +1,4 @@
+# gdlint: disable=max-public-methods
 extends RefCounted
 ## The client's side of a connection, without I/O: bytes and time in, bytes and events out.
 ## [codeblock]
@@ -8,14 +9,16 @@ extends RefCounted
 ## after any of these:               connection.take_events()
 ## [/codeblock]
 ## `poll`, `tick` and `flush` return datagrams to send. What the network brings is dropped and
-## counted in [member dropped] if it is not right. One of these is one join attempt and, if that
-## succeeds, one session. Times are seconds of any clock that never steps back.
+## counted in [member dropped] if it is not right. One of these is one attempt to join and, if that
+## succeeds, one place in a room: when the connection is lost it comes back with a new session, as
+## long as the server keeps the place. Times are seconds of any clock that never steps back.
 
-## Where a connection is (SPEC 13).
-enum RelayPhase { GREETING, JOINING, JOINED, CLOSED }
+## Where a connection is (SPEC 13). RESUMING: it is lost; what the game says is kept.
+enum RelayPhase { GREETING, JOINING, JOINED, RESUMING, CLOSED }
 
 const RelayEvents := preload("relay_events.gd")
 const RelayHandshake := preload("relay_handshake.gd")
+const RelayProofs := preload("relay_proofs.gd")
 const RelayText := preload("relay_text.gd")
 const RelayRequest := preload("relay_request.gd")
 const RelaySession := preload("relay_session.gd")
@@ -53,8 +56,12 @@ var session: RelaySession
 ## Why it is over; NO_REASON while it is not.
 var disconnect_reason := NO_REASON
 
-var _handshake: RelayHandshake
-var _silence_s: float
+var _request: RelayRequest
+var _handshake: RelayHandshake  # the newest attempt, to join or to come back
+var _is_asking := true  # its outcome is not known
+var _is_lost := false
+var _was_reset := false  # since the connection was lost
+var _num_returns := 0  # attempts to come back to this session
 var _is_closed := false
 var _events := []
 var _path_response := PackedByteArray()
@@ -62,24 +69,37 @@ var _path_response_at := INF
 var _bye := PackedByteArray()
 var _byes_left := 0
 var _bye_at := INF
+var _lingers_until := INF
 
 
 ## [param nonce]: a fresh random number of 64 bits; who could guess it could answer in the
 ## server's place.
 func _init(request: RelayRequest, nonce: int, now: float) -> void:
+	_request = request
 	_handshake = RelayHandshake.new(request, nonce, now)
-	_silence_s = request.silence_s
 
 
 ## Where the connection is.
 func state() -> RelayPhase:
 	if _is_closed:
 		return RelayPhase.CLOSED
+	if _is_lost:
+		return RelayPhase.RESUMING
 	if session != null:
 		return RelayPhase.JOINED
 	if _handshake.state == RelayHandshake.RelayPhase.JOINING:
 		return RelayPhase.JOINING
 	return RelayPhase.GREETING
+
+
+## Whether we have a place in a room; the connection may be lost meanwhile.
+func is_in_room() -> bool:
+	return session != null and not _is_closed
+
+
+## Whether the server is heard, at the address that datagrams come from now.
+func is_heard() -> bool:
+	return state() == RelayPhase.JOINED or _handshake.state == RelayHandshake.RelayPhase.JOINING
 
 
 ## Tells whether a BYE, or a copy of it, is still to be sent.
@@ -161,42 +181,79 @@ func take_events() -> Array:
 
 ## Sets the newest state of one of our entities; it is sent until the server has it.
 func publish(local_index: int, bytes: PackedByteArray, now: float) -> Error:
-	if state() != RelayPhase.JOINED:
-		return ERR_UNAVAILABLE
-	var is_index := local_index >= 0 and local_index < session.welcome.entities_per_player
-	if not is_index or bytes.is_empty() or bytes.size() > session.welcome.max_state_bytes:
+	return publish_entity(entity_id(local_index), bytes, now)
+
+
+## Sets the newest state of an entity that is ours, whatever its number. Returns ERR_UNAUTHORIZED if
+## it is not.
+func publish_entity(id: int, bytes: PackedByteArray, now: float) -> Error:
+	var error := _problem_of_entity(id)
+	if error != OK:
+		return error
+	if bytes.is_empty() or bytes.size() > session.welcome.max_state_bytes:
 		return ERR_INVALID_PARAMETER
-	var sample_ms := int(session.server_time(now) * 1000.0)
 	# A copy: a game may write its next state into the same array, which is shared otherwise.
-	session.uploads.publish(entity_id(local_index), bytes.duplicate(), sample_ms)
+	session.publish(id, bytes.duplicate(), now)
 	return OK
 
 
 ## Takes one of our entities out of the table.
 func remove(local_index: int) -> Error:
-	if state() != RelayPhase.JOINED:
-		return ERR_UNAVAILABLE
-	if local_index < 0 or local_index >= session.welcome.entities_per_player:
-		return ERR_INVALID_PARAMETER
-	session.uploads.remove(entity_id(local_index))
-	return OK
+	return remove_entity(entity_id(local_index))
 
 
-## Id of one of our entities. Only while joined.
+## Takes an entity that is ours out of the table.
+func remove_entity(id: int) -> Error:
+	var error := _problem_of_entity(id)
+	if error == OK:
+		session.remove(id)
+	return error
+
+
+## Id of one of our entities, -1 if we have none or not as many.
 func entity_id(local_index: int) -> int:
+	if session == null or local_index < 0 or local_index >= session.welcome.entities_per_player:
+		return -1
 	return local_index * session.welcome.player_slots + session.welcome.player_id
 
 
-## Queues a log message; it arrives exactly once, in one order with all others.
-## Returns ERR_OUT_OF_MEMORY when 4 MiB wait.
-func send_message(
-	payload: PackedByteArray, kind: int, channel: int, target: int, players: PackedInt32Array
-) -> Error:
-	if state() != RelayPhase.JOINED:
+func _problem_of_entity(id: int) -> Error:
+	if not is_in_room():
 		return ERR_UNAVAILABLE
-	if not RelayTargets.problem_of(kind, channel, target, players).is_empty():
+	var num_ids := session.welcome.player_slots * session.welcome.entities_per_player
+	if id < 0 or id >= num_ids:
 		return ERR_INVALID_PARAMETER
-	return session.outbox.queue(payload, kind, channel, target, players)
+	return OK if session.owns(id) else ERR_UNAUTHORIZED
+
+
+## Queues a log message; it arrives exactly once, in one order with all others.
+## [param flags]: of RelayWire.MessageFlag; only for one fragment to all. Returns
+## ERR_OUT_OF_MEMORY when 4 MiB wait.
+func send_message(
+	payload: PackedByteArray,
+	kind: int,
+	channel: int,
+	target: int,
+	players: PackedInt32Array,
+	flags: int = 0
+) -> Error:
+	if not is_in_room():
+		return ERR_UNAVAILABLE
+	var most := RelayTargets.MAX_MESSAGE_KIND
+	if not RelayTargets.problem_of(kind, channel, target, players, most).is_empty():
+		return ERR_INVALID_PARAMETER
+	if flags != 0 and target != RelayWire.Target.ALL:
+		return ERR_INVALID_PARAMETER
+	return session.outbox.queue(payload, kind, channel, target, players, flags)
+
+
+## Queues a request to the server. Returns its whole message id, 0 if it cannot be sent.
+func send_request(kind: RelayWire.RequestKind, payload: PackedByteArray) -> int:
+	if not is_in_room():
+		return 0
+	var everybody := RelayWire.Target.ALL
+	var error := session.outbox.queue(payload, kind, 0, everybody, PackedInt32Array())
+	return session.outbox.last_id if error == OK else 0
 
 
 ## Queues a signal; it goes out once. [param flags]: of RelayWire.SignalFlag. [param after_message]:
@@ -210,7 +267,7 @@ func send_signal(
 	flags: int,
 	after_message: int = -1
 ) -> Error:
-	if state() != RelayPhase.JOINED:
+	if not is_in_room():
 		return ERR_UNAVAILABLE
 	if not RelayTargets.problem_of(kind, channel, target, players).is_empty():
 		return ERR_INVALID_PARAMETER
@@ -247,6 +304,8 @@ func close(now: float) -> void:
 	if _is_closed:
 		return
 	if session != null:
+		if _may_be_replaced_by_us():
+			_lingers_until = now + LINGER_S
 		_plan_bye(session, now)
 	elif state() == RelayPhase.JOINING:
 		_bye_at = now + LINGER_S
@@ -267,6 +326,7 @@ func _count_out(datagrams: Array[PackedByteArray]) -> void:
 
 func _end(reason: int) -> void:
 	_is_closed = true
+	_is_lost = false
 	disconnect_reason = reason
 	_path_response_at = INF
 
@@ -282,7 +342,20 @@ func _disconnect(reason: int, text: PackedByteArray) -> void:
 	_events.append(event)
 
 
+## The server does not let us in. Who had a place there has lost it.
 func _refuse(reason: int, text: String) -> void:
+	if session != null:
+		_is_asking = false
+		if not _is_lost:
+			return  # we were heard after all, before it came to that
+		var why := RelayWire.ByeReason.TIMEOUT
+		if reason == RelayWire.Refusal.BANNED:
+			why = RelayWire.ByeReason.BANNED
+		elif _was_reset and reason == RelayWire.Refusal.CANNOT_RESUME:
+			why = RelayWire.ByeReason.RESET
+			text = ""
+		_disconnect(why, text.to_utf8_buffer())
+		return
 	_end(reason)
 	var event := RelayEvents.RelayRefused.new()
 	event.reason = reason
@@ -296,16 +369,23 @@ func _handle(data: PackedByteArray, now: float) -> int:
 		return RelayWire.DropReason.TOO_SHORT if data.size() < 2 else RelayWire.DropReason.TOO_LONG
 	match data[0]:
 		RelayWire.Kind.UPDATE:
-			if session != null and not _is_closed:
-				return session.handle_update(data, now)
-			if _is_joining():
-				_handshake.handle_update(now)
-			return RelayWire.DropReason.UNKNOWN_SESSION
+			return _handle_update(data, now)
 		RelayWire.Kind.CHALLENGE, RelayWire.Kind.WELCOME, RelayWire.Kind.REFUSE:
 			return _handle_answer(data, now)
 		RelayWire.Kind.BYE, RelayWire.Kind.RESET, RelayWire.Kind.PATH_CHALLENGE:
 			return _handle_cold(data, now)
 	return RelayWire.DropReason.UNKNOWN_KIND
+
+
+func _handle_update(data: PackedByteArray, now: float) -> int:
+	var reason: int = RelayWire.DropReason.UNKNOWN_SESSION
+	if is_in_room():
+		reason = session.handle_update(data, now)
+		if reason == OK and _is_lost:
+			_revive()
+	if reason == RelayWire.DropReason.UNKNOWN_SESSION and _is_waiting():
+		_handshake.handle_update(now)
+	return reason
 
 
 func _handle_answer(data: PackedByteArray, now: float) -> int:
@@ -317,7 +397,7 @@ func _handle_answer(data: PackedByteArray, now: float) -> int:
 	var refuse := RelayWire.RelayRefuse.decode(data)
 	if refuse == null:
 		return RelayWire.DropReason.MALFORMED
-	if not _is_joining() or not _handshake.is_own(refuse.nonce):
+	if _is_closed or not _is_asking or not _handshake.is_own(refuse.nonce):
 		return RelayWire.DropReason.STALE_JOIN
 	var text := RelayText.printable(RelayText.decode(refuse.text))
 	if text.is_empty() and refuse.reason == RelayWire.Refusal.VERSION:
@@ -331,7 +411,7 @@ func _handle_challenge(challenge: RelayWire.RelayChallenge, now: float) -> int:
 		return RelayWire.DropReason.MALFORMED
 	return (
 		_handshake.handle_challenge(challenge, now)
-		if _is_joining()
+		if _is_waiting()
 		else RelayWire.DropReason.STALE_JOIN
 	)
 
@@ -341,38 +421,98 @@ func _handle_welcome(
 ) -> int:
 	if fields == null or not are_options(data, RelayWire.RelayWelcomeFields.SIZE):
 		return RelayWire.DropReason.MALFORMED
-	if session != null:
+	if not _is_asking:
 		return RelayWire.DropReason.STALE_JOIN
 	var reason := _handshake.handle_welcome(fields)
+	if reason == OK and session != null and not session.is_same_place(fields):
+		reason = RelayWire.DropReason.MALFORMED
 	if reason != OK:
 		return reason
-	session = RelaySession.new(fields, now, dropped, _events, _silence_s)
+	var former := session
+	session = RelaySession.new(fields, now, dropped, _events, _request.silence_s)
+	_is_asking = false
+	_is_lost = false
+	_num_returns = 0
 	if _is_closed:
+		_lingers_until = INF
 		_plan_bye(session, now)
-		return OK
-	_events.append(RelayEvents.RelayJoined.new())
+	elif former != null:
+		if fields.resumed == RelayWire.Resumed.AFRESH:
+			var forgotten := RelayEvents.RelayForgotten.new()
+			forgotten.room = former.room
+			forgotten.shown_ids = former.table.shown_ids()
+			_events.append(forgotten)
+		session.take_over(former)
 	return OK
+
+
+## Nothing came for too long: from now on we try to come back.
+func _lose(now: float) -> void:
+	_is_lost = true
+	_was_reset = false
+	_path_response_at = INF
+	_events.append(RelayEvents.RelayConnectionLost.new())
+	if not _is_asking:  # else we were heard meanwhile, and what became of the attempt is not known
+		_ask_anew(now)
+	_handshake.deadline_at = maxf(now, session.kept_until())
+
+
+func _ask_anew(now: float) -> void:
+	_is_asking = true
+	_num_returns += 1
+	var welcome := session.welcome
+	var code := RelayHandshake.code_of(welcome)
+	var request: RelayRequest = _request.to_resume(
+		welcome.session, welcome.secret, code, session.inbox.cursor
+	)
+	var nonce := RelayProofs.resume_nonce(welcome.secret, _num_returns)
+	_handshake = RelayHandshake.new(request, nonce, now)
+
+
+## The old session is heard again. An answer to our attempt may still come, and then counts.
+func _revive() -> void:
+	_is_lost = false
+	_is_asking = _handshake.has_sent_join
+	var event := RelayEvents.RelayResumed.new()
+	_events.append(event)
 
 
 func _handle_cold(data: PackedByteArray, now: float) -> int:
 	match data[0]:
 		RelayWire.Kind.BYE:
-			var bye := RelayWire.RelayBye.decode(data)
-			if bye == null:
-				return RelayWire.DropReason.MALFORMED
-			if not _is_own_session(bye.session):
-				return RelayWire.DropReason.UNKNOWN_SESSION
-			_disconnect(bye.reason, bye.text)
+			return _handle_bye(RelayWire.RelayBye.decode(data))
 		RelayWire.Kind.RESET:
-			var reset := RelayWire.RelayReset.decode(data)
-			if reset == null:
-				return RelayWire.DropReason.MALFORMED
-			if not _is_own_session(reset.session) or not session.is_own_reset(reset.reset_token):
-				return RelayWire.DropReason.UNKNOWN_SESSION
-			_disconnect(RelayWire.ByeReason.RESET, PackedByteArray())
-		RelayWire.Kind.PATH_CHALLENGE:
-			return _handle_path_challenge(RelayWire.RelayPathChallenge.decode(data), now)
+			return _handle_reset(RelayWire.RelayReset.decode(data), now)
+	return _handle_path_challenge(RelayWire.RelayPathChallenge.decode(data), now)
+
+
+func _handle_bye(bye: RelayWire.RelayBye) -> int:
+	if bye == null:
+		return RelayWire.DropReason.MALFORMED
+	if not _is_own_session(bye.session):
+		return RelayWire.DropReason.UNKNOWN_SESSION
+	if bye.reason != RelayWire.ByeReason.REPLACED or not _may_be_replaced_by_us():
+		_disconnect(bye.reason, bye.text)
+	return OK  # else WELCOME is under way, or a refusal
+
+
+## The server does not know our session. If it may have given us another, that one counts.
+func _handle_reset(reset: RelayWire.RelayReset, now: float) -> int:
+	if reset == null:
+		return RelayWire.DropReason.MALFORMED
+	if not _is_own_session(reset.session) or not session.is_own_reset(reset.reset_token):
+		return RelayWire.DropReason.UNKNOWN_SESSION
+	if not _may_be_replaced_by_us():
+		_disconnect(RelayWire.ByeReason.RESET, PackedByteArray())
+		return OK
+	if not _is_lost:
+		_lose(now)
+	_was_reset = true
 	return OK
+
+
+func _may_be_replaced_by_us() -> bool:
+	return _is_asking and _handshake.has_sent_join
 
 
 ## One answer waits at most: an older challenge is of no use once a newer one has come.
@@ -383,6 +523,8 @@ func _handle_path_challenge(value: RelayWire.RelayPathChallenge, now: float) -> 
 		return RelayWire.DropReason.UNKNOWN_SESSION
 	_path_response = session.handle_path_challenge(value.challenge, now)
 	_path_response_at = now
+	if _is_lost:
+		_revive()
 	return OK
 
 
@@ -393,8 +535,9 @@ static func are_options(data: PackedByteArray, at: int) -> bool:
 	return at == data.size()
 
 
-func _is_joining() -> bool:
-	return session == null and not _is_closed
+## Whether we wait for an answer to an attempt, and have no other connection.
+func _is_waiting() -> bool:
+	return _is_asking and not _is_closed and (session == null or _is_lost)
 
 
 func _is_own_session(number: int) -> bool:
@@ -404,6 +547,9 @@ func _is_own_session(number: int) -> bool:
 func _poll_handshake(now: float) -> Array[PackedByteArray]:
 	if now < _handshake.deadline_at:
 		return _handshake.poll(now)
+	if session != null:
+		_disconnect(RelayWire.ByeReason.TIMEOUT, PackedByteArray())
+		return []
 	if state() == RelayPhase.JOINING:
 		_bye_at = now + LINGER_S
 	_refuse(NO_ANSWER, "")
@@ -413,6 +559,9 @@ func _poll_handshake(now: float) -> Array[PackedByteArray]:
 func _poll_session(now: float) -> Array[PackedByteArray]:
 	var datagrams: Array[PackedByteArray] = []
 	if now >= session.timeout_at():
+		if _request.reconnect and session.welcome.grace_s > 0:
+			_lose(now)
+			return _poll_handshake(now)
 		_disconnect(RelayWire.ByeReason.TIMEOUT, PackedByteArray())
 		return datagrams
 	session.expire(now)
@@ -431,5 +580,5 @@ func _poll_bye(now: float) -> Array[PackedByteArray]:
 		_bye_at = INF  # no WELCOME came
 		return []
 	_byes_left -= 1
-	_bye_at = now + BYE_INTERVAL_S if _byes_left > 0 else INF
+	_bye_at = now + BYE_INTERVAL_S if _byes_left > 0 else _lingers_until
 	return [_bye]

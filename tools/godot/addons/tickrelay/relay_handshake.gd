@@ -1,5 +1,6 @@
 extends RefCounted
-## From the first HELLO to WELCOME or REFUSE (SPEC 4): one join attempt with one nonce.
+## From the first HELLO to WELCOME or REFUSE (SPEC 4): one attempt to join, or to come back, with
+## one nonce.
 ##
 ## GREETING sends HELLO until a CHALLENGE brings a cookie; JOINING sends JOIN with it until WELCOME.
 ## Three JOINs without an answer go back to HELLO: the server may have been restarted, and its
@@ -29,6 +30,8 @@ var state := RelayPhase.GREETING
 var deadline_at: float
 ## From the newest CHALLENGE; 0 if the server does not say, UNKNOWN before.
 var server_fingerprint := UNKNOWN
+## A JOIN has left: the server may have acted on it, whatever we heard.
+var has_sent_join := false
 var _request: RelayRequest
 var _nonce: int
 var _shard: int
@@ -69,7 +72,10 @@ func poll(now: float) -> Array[PackedByteArray]:
 	_num_sent += 1
 	_sent_at = now
 	_next_at = now + wait_s
-	return [_join if state == RelayPhase.JOINING else _build_hello()]
+	if state != RelayPhase.JOINING:
+		return [_build_hello()]
+	has_sent_join = true
+	return [_join]
 
 
 ## Takes a CHALLENGE: JOIN with its cookie is due at once, but not more often than every
@@ -113,6 +119,7 @@ func handle_welcome(fields: RelayWire.RelayWelcomeFields) -> int:
 		and fields.max_players >= 1
 		and mini(fields.max_state_bytes, mini(fields.page_ids, fields.tick_rate)) >= 1
 		and mini(fields.keepalive_ms, fields.timeout_ms) >= 1
+		and _may_be(fields.resumed)
 	)
 	return OK if fits else RelayWire.DropReason.MALFORMED
 
@@ -126,6 +133,18 @@ func is_own(nonce: int) -> bool:
 ## code make it none.
 static func code_of(fields: RelayWire.RelayWelcomeFields) -> String:
 	return RelayText.decode(RelayText.unpadded(fields.code))
+
+
+## Tells whether an answer suits what we asked: who offers nothing to go on from cannot go on.
+func _may_be(resumed: int) -> bool:
+	match resumed:
+		RelayWire.Resumed.NO:
+			return _request.mode != RelayWire.JoinMode.RESUME
+		RelayWire.Resumed.CONTINUED:
+			return _request.mode == RelayWire.JoinMode.RESUME and _request.log_index > 0
+		RelayWire.Resumed.AFRESH:
+			return _request.mode == RelayWire.JoinMode.RESUME
+	return false
 
 
 ## Plans another JOIN soon, to a server that is there.
@@ -163,16 +182,31 @@ func _build_join(challenge: RelayWire.RelayChallenge) -> PackedByteArray:
 	join.code = _request.code.to_ascii_buffer()
 	join.name = _request.player_name.to_utf8_buffer()
 	var data := join.encode()
-	if _request.mode != RelayWire.JoinMode.JOIN:
+	_add_options(data, challenge.cookie)
+	return data
+
+
+func _add_options(data: PackedByteArray, cookie: PackedByteArray) -> void:
+	var mode := _request.mode
+	if mode == RelayWire.JoinMode.RESUME:
+		var resume := RelayWire.RelayResumeOption.new()
+		resume.session = _request.session
+		resume.log_index = _request.log_index
+		resume.proof = RelayProofs.resume_proof(_request.secret, cookie, _nonce, _request.session)
+		_add_option(data, RelayWire.Option.RESUME, resume.encode())
+	elif mode != RelayWire.JoinMode.JOIN:
 		_add_number(data, RelayWire.Option.MAX_PLAYERS, _request.max_players, 2)
 		_add_number(data, RelayWire.Option.ENTITIES_PER_PLAYER, _request.entities_per_player, 2)
 		_add_number(data, RelayWire.Option.MAX_STATE_BYTES, _request.max_state_bytes, 1)
 		if not _key.is_empty():
 			_add_option(data, RelayWire.Option.ROOM_KEY, _key)
-	if _request.mode != RelayWire.JoinMode.CREATE and not _key.is_empty():
-		var proof := RelayProofs.join_proof(_key, challenge.cookie, _nonce)
-		_add_option(data, RelayWire.Option.PROOF, proof)
-	return data
+		if _request.anyone_sets:
+			_add_number(data, RelayWire.Option.ROOM_FLAGS, RelayWire.RoomFlag.ANYONE_SETS, 1)
+	var may_need_proof := mode in [RelayWire.JoinMode.JOIN, RelayWire.JoinMode.JOIN_OR_CREATE]
+	if may_need_proof and not _key.is_empty():
+		_add_option(data, RelayWire.Option.PROOF, RelayProofs.join_proof(_key, cookie, _nonce))
+	if not _request.identity.is_empty():
+		_add_option(data, RelayWire.Option.IDENTITY, _request.identity)
 
 
 static func _add_number(data: PackedByteArray, key: int, number: int, size: int) -> void:

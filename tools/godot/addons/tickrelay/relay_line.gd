@@ -32,6 +32,7 @@ var _port: int
 var _in_thread: bool
 var _resolver: RelayResolver
 var _links: Array[RelayLink] = []
+var _is_refreshing := false
 
 
 func _init(host: String, port: int, in_thread: bool) -> void:
@@ -43,6 +44,8 @@ func _init(host: String, port: int, in_thread: bool) -> void:
 
 ## Tells whether there are sockets; opens them once the name is resolved.
 func is_open() -> bool:
+	if _is_refreshing:
+		_refresh()
 	if not _links.is_empty():
 		return true
 	if not problem.is_empty() or _resolver == null:
@@ -58,6 +61,17 @@ func is_open() -> bool:
 ## Whether the name is still being looked up.
 func is_resolving() -> bool:
 	return _links.is_empty() and problem.is_empty()
+
+
+## Opens new sockets beside the one that was in use: the network may be another one by now, and the
+## name may have other addresses. The first that is answered is kept.
+func refresh() -> void:
+	if _resolver != null and not _links.is_empty():
+		for link in _links.slice(1):
+			link.close()  # of an earlier attempt
+		_links = [_links[0]]
+		_resolver = RelayResolver.new(_host)
+		_is_refreshing = true
 
 
 ## Sends to every address that may still be the right one.
@@ -104,6 +118,13 @@ func silence_text(seconds: float, is_answered: bool) -> String:
 	return NO_ANSWER_TEXT % [_host, _port, String.num(seconds)]
 
 
+func _refresh() -> void:
+	var progress := _resolver.poll()
+	_is_refreshing = progress == RelayResolver.RelayProgress.WAITING
+	if progress == RelayResolver.RelayProgress.DONE:
+		_open(_resolver.addresses)
+
+
 func _open(addresses: Array[String]) -> void:
 	var error := OK
 	for address in addresses:
@@ -119,6 +140,7 @@ func _open(addresses: Array[String]) -> void:
 
 
 func _keep_only(link: RelayLink) -> void:
+	_is_refreshing = false
 	for other in _links:
 		if other != link:
 			other.close()

@@ -140,9 +140,20 @@ func _deliver(
 	if whole == null:
 		num_discarded += 1  # all up to here has arrived, and its fragments were not in it
 		return
-	if entry.kind == RelayWire.EntryKind.PLAYER_LEFT and entry.payload.size() >= 2:
+	if _ends_what_was_begun(entry):
 		_forget_fragments(entry.payload.decode_u16(0), entry.log_index)
 	due.append(whole)
+
+
+## Tells whether a player's unfinished message will not be finished: it left, or came back without
+## what it had begun.
+static func _ends_what_was_begun(entry: RelayRecords.RelayEntry) -> bool:
+	match entry.kind:
+		RelayWire.EntryKind.PLAYER_LEFT:
+			return entry.payload.size() >= 2
+		RelayWire.EntryKind.PLAYER_BACK:
+			return entry.payload.size() >= 3 and entry.payload[2] != 0
+	return false
 
 
 ## Puts the fragments before a last one in front of it; null while some are missing.
@@ -167,6 +178,7 @@ func _whole(entry: RelayRecords.RelayEntry) -> RelayRecords.RelayEntry:
 	whole.kind = entry.kind
 	whole.sender = entry.sender
 	whole.channel = entry.channel
+	whole.flags = entry.flags
 	whole.part = entry.part
 	whole.payload = payload
 	return whole

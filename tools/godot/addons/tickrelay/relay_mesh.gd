@@ -118,7 +118,7 @@ func take(event: RefCounted, now: float) -> void:
 			_enter()
 		elif is_host():
 			_number(event.player_id)
-	elif event is RelayEvents.RelayPlayerLeft:
+	elif event is RelayEvents.RelayPlayerLeft or event is RelayEvents.RelayPlayerAway:
 		_on_left(event.player_id)
 	elif event is RelayEvents.RelayHostChanged:
 		_host_now = event.player_id
@@ -192,7 +192,12 @@ func _number(player: int) -> void:
 	_next_id += 1
 
 
+## A game cannot go on where it was after it missed packets of minutes: who is away has left, for the
+## others and, if it hears of that later, for itself.
 func _on_left(player: int) -> void:
+	if player == me:
+		end(RelayWire.ByeReason.TIMEOUT, RelayWire.BYE_TEXTS[RelayWire.ByeReason.TIMEOUT])
+		return
 	members.erase(player)
 	_came_with.erase(player)
 	if player == host and not is_host():

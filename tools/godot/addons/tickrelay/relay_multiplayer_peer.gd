@@ -54,6 +54,7 @@ const _RelayLink := preload("relay_link.gd")
 const _RelayMesh := preload("relay_mesh.gd")
 const _RelayMeshBudget := preload("relay_mesh_budget.gd")
 const _RelayMeshPackets := preload("relay_mesh_packets.gd")
+const _RelayPlace := preload("relay_place.gd")
 const _RelayRequest := preload("relay_request.gd")
 const _RelayMeshUploads := preload("relay_mesh_uploads.gd")
 const _RelayOutbox := preload("relay_outbox.gd")
@@ -120,6 +121,7 @@ var _greeted: Array[int] = []  # host: peers whom the game may still be authenti
 var _deadline_at := 0.0
 var _polled_at := 0.0
 var _is_flush_planned := false
+var _place := _RelayPlace.new()
 var _warnings := _RelayWarnings.new("RelayMultiplayerPeer")
 var _budget := _RelayMeshBudget.new()
 var _target_peer := 0
@@ -379,6 +381,7 @@ func _start() -> void:
 		_fail(request.problem(), _RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
 		var nonce := Crypto.new().generate_random_bytes(_RelayWire.NONCE_BYTES).decode_u64(0)
+		request.identity = _place.identity()
 		_visit = _RelayVisit.new(
 			_relay.host, _relay.port, read_in_thread, request, nonce, _RelayLink.clock()
 		)
@@ -393,12 +396,12 @@ func _fail(reason: int, text: String) -> void:
 
 func _take(events: Array) -> void:
 	var now := _RelayLink.clock()
+	if _is_in_room():
+		_room.me = _welcome().player_id
+		if _visit.connection.fingerprint_differs:
+			_warnings.give("the relay is of another build", "use game and relay of one release")
 	for event: RefCounted in events:
-		if event is _RelayEvents.RelayJoined:
-			_room.me = _welcome().player_id
-			if _visit.connection.fingerprint_differs:
-				_warnings.give("the relay is of another build", "use game and relay of one release")
-		elif event is _RelayEvents.RelayRefused or event is _RelayEvents.RelayDisconnected:
+		if event is _RelayEvents.RelayRefused or event is _RelayEvents.RelayDisconnected:
 			_fail(event.reason, event.text)
 		else:
 			_room.take(event, now)

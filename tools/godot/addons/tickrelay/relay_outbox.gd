@@ -2,8 +2,10 @@ extends RefCounted
 ## Our log messages on their way up (SPEC 9): numbered, windowed, repeated until acknowledged.
 ##
 ## Few bytes are repeated in every DATA, so that a lost packet costs no round trip. Many are sent
-## again only after a round trip and a half, and only those that did not arrive. New ones are not
-## sent faster than the relay takes them (messages_per_s), for what it refuses is sent in vain.
+## again only after a round trip and a half, and only those that did not arrive. What arrived behind
+## a gap is kept until the gap is filled, for the server forgets it when a session is resumed. New
+## ones are not sent faster than the relay takes them (messages_per_s), for what it refuses is sent
+## in vain.
 
 const RelayAcks := preload("relay_acks.gd")
 const RelayParcel := preload("relay_parcel.gd")
@@ -33,6 +35,7 @@ var _acked_id: int
 var _sent_id: int
 var _credit_id: int
 var _waiting := {}  # whole message id -> Waiting, ascending
+var _arrived := {}  # whole message id -> Waiting, arrived behind a gap
 var _waiting_bytes := 0
 var _large: Array[Array] = []  # [first id, last id] of messages of many fragments
 var _messages_per_s: float
@@ -60,6 +63,23 @@ func _init(message_id: int, message_credit: int, messages_per_s: int) -> void:
 	_budget = _messages_per_s
 
 
+## A new session goes on where an old one ended: [param message_id] was accepted last, all above it
+## is sent again by the same numbers.
+func go_on(message_id: int, message_credit: int) -> void:
+	on_acked(message_id, 0, message_credit)
+	_waiting.merge(_arrived)
+	var ids := _waiting.keys()
+	ids.sort()
+	var waiting := {}
+	for id: int in ids:
+		waiting[id] = _waiting[id]
+		waiting[id].due_at = 0.0
+	_waiting = waiting
+	for message: RelayWaiting in _arrived.values():
+		_waiting_bytes += message.payload_bytes
+	_arrived.clear()
+
+
 ## Messages and fragments that are not acknowledged.
 func num_waiting() -> int:
 	return _waiting.size()
@@ -74,12 +94,18 @@ func newest_permitted() -> int:
 
 ## Cuts a message into fragments and queues them. The caller checked the numbers.
 func queue(
-	payload: PackedByteArray, kind: int, channel: int, target: int, players: PackedInt32Array
+	payload: PackedByteArray,
+	kind: int,
+	channel: int,
+	target: int,
+	players: PackedInt32Array,
+	flags: int = 0
 ) -> Error:
 	if payload.size() > RelayWire.MAX_MESSAGE_BYTES:
 		return ERR_INVALID_PARAMETER
 	var pieces := _cut(payload, players.size())
-	if pieces.size() > MAX_MESSAGE_FRAGMENTS:
+	var must_be_one := flags != 0 or kind >= RelayWire.FIRST_REQUEST_KIND
+	if pieces.size() > (1 if must_be_one else MAX_MESSAGE_FRAGMENTS):
 		return ERR_INVALID_PARAMETER
 	if _waiting_bytes + payload.size() > MAX_WAITING_BYTES:
 		return ERR_OUT_OF_MEMORY
@@ -90,6 +116,7 @@ func queue(
 		var header := RelayWire.RelayMessageHeader.new()
 		header.message_id = last_id & 0xFFFF
 		header.kind = kind
+		header.flags = flags
 		header.channel = channel
 		header.more = int(number < pieces.size() - 1)
 		var body: PackedByteArray
@@ -124,6 +151,7 @@ func on_acked(message_ack: int, message_bits: int, message_credit: int) -> void:
 	var acked_id := RelaySequence.extend(message_ack, _sent_id)
 	for message_id in range(_acked_id + 1, acked_id + 1):
 		_settle(message_id)
+		_arrived.erase(message_id)
 	_acked_id = maxi(_acked_id, acked_id)
 	var message_id := acked_id
 	while message_bits:
@@ -193,6 +221,7 @@ func _settle(message_id: int) -> void:
 	if message != null:
 		_waiting.erase(message_id)
 		_waiting_bytes -= message.payload_bytes
+		_arrived[message_id] = message
 
 
 ## Cuts a payload; the first piece shares its DATA with the list of players and may be shorter.

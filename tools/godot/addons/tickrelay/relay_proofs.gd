@@ -28,6 +28,25 @@ static func join_proof(
 	return _hmac(key, message).slice(0, RelayWire.PROOF_BYTES)
 
 
+## Proves possession of an old session's secret to the server that issued [param cookie].
+static func resume_proof(
+	secret: PackedByteArray, cookie: PackedByteArray, nonce: int, session: int
+) -> PackedByteArray:
+	var message := "resume".to_ascii_buffer()
+	message.append_array(cookie)
+	message.append_array(_u64(nonce))
+	message.append_array(_u64(session))
+	return _hmac(secret, message).slice(0, RelayWire.PROOF_BYTES)
+
+
+## The nonce of attempt number [param count] to come back to a session: only who has its secret can
+## guess it.
+static func resume_nonce(secret: PackedByteArray, count: int) -> int:
+	var message := "resume nonce".to_ascii_buffer()
+	message.append_array(_u64(count).slice(0, 4))
+	return _hmac(secret, message).decode_u64(0)
+
+
 ## Proves possession of a session's secret for one path challenge.
 static func path_proof(secret: PackedByteArray, challenge: int, session: int) -> PackedByteArray:
 	var message := "path".to_ascii_buffer()

@@ -58,6 +58,8 @@ class RelayEntry:
 	## Player id, or NO_PLAYER for the server.
 	var sender := 0
 	var channel := 0
+	## RelayWire.MessageFlag.
+	var flags := 0
 	## Low 15 bits: number of the fragment within its message; bit 15: more follow.
 	var part := 0
 	var payload := PackedByteArray()
@@ -253,6 +255,7 @@ static func _read_entry(
 	entry.kind = header.kind
 	entry.sender = header.sender
 	entry.channel = header.channel
+	entry.flags = header.flags
 	entry.part = header.part
 	at += RelayWire.RelayEntryHeader.SIZE
 	entry.payload = body.slice(at, at + header.length)

@@ -6,7 +6,7 @@ const RelayWire := preload("generated_wire.gd")
 
 const MAX_PASSWORD_BYTES := 1024
 
-## CREATE, JOIN or JOIN_OR_CREATE.
+## CREATE, JOIN or JOIN_OR_CREATE; RESUME with [member session] and [member secret].
 var mode := RelayWire.JoinMode.JOIN_OR_CREATE
 ## The player's name: 1 to 32 bytes of UTF-8 without control characters.
 var player_name := ""
@@ -20,9 +20,21 @@ var max_players := 0
 var entities_per_player := 0
 ## For a room that is created, 1 to 255; 0 = the server's default.
 var max_state_bytes := 0
+## For a room that is created: every player may set its properties, not only the host.
+var anyone_sets := false
+## 16 random bytes that an installation makes once and keeps; empty for none.
+var identity := PackedByteArray()
+## RESUME: the old session, and what proves that it was ours.
+var session := 0
+var secret := PackedByteArray()
+## RESUME: our cursor in the log, if we still have all that we were told; else 0.
+var log_index := 0
+## Whether to come back by itself when the connection is lost, as long as the server keeps our
+## place.
+var reconnect := false
 ## The attempt ends after this many seconds.
 var deadline_s := 5.0
-## Silence of the relay after which the session ends, seconds; 0 = what the relay asks for.
+## Silence of the relay after which the connection is lost, seconds; 0 = what the relay asks for.
 var silence_s := 0.0
 ## Name and release of the game, for the server's statistics.
 var client_name := "tickrelay-godot"
@@ -34,7 +46,7 @@ func problem() -> int:
 	var may_be_empty := mode == RelayWire.JoinMode.CREATE
 	if not RelayText.is_code(code) and not (may_be_empty and code.is_empty()):
 		return RelayWire.Refusal.BAD_CODE
-	if not RelayText.is_name(player_name):
+	if not RelayText.is_name(player_name) and mode != RelayWire.JoinMode.RESUME:
 		return RelayWire.Refusal.BAD_NAME
 	var fits := (
 		max_players in range(RelayWire.MAX_PLAYERS_PER_ROOM + 1)
@@ -43,3 +55,20 @@ func problem() -> int:
 		and password.to_utf8_buffer().size() <= MAX_PASSWORD_BYTES
 	)
 	return 0 if fits else RelayWire.Refusal.BAD_OPTIONS
+
+
+## Asks to come back to a session, with the same wishes otherwise.
+func to_resume(
+	of_session: int, of_secret: PackedByteArray, of_code: String, cursor: int
+) -> RefCounted:
+	var request: RefCounted = (get_script() as GDScript).new()
+	request.mode = RelayWire.JoinMode.RESUME
+	request.session = of_session
+	request.secret = of_secret
+	request.code = of_code
+	request.log_index = cursor
+	request.player_name = player_name
+	request.identity = identity
+	request.client_name = client_name
+	request.client_release = client_release
+	return request

@@ -1,6 +1,7 @@
+# gdlint: disable=max-public-methods
 extends RefCounted
 ## What a client is from WELCOME to the end: the parts of a session and the datagrams they share
-## (SPEC 5, 7 to 11).
+## (SPEC 5, 7 to 11). A client that comes back gets a new one, which takes over parts of the old.
 ##
 ## Down: [method handle_update] runs the checks of SPEC 11 in their order, then moves the window,
 ## and only then lets the parts see what came. Up: [method build_tick] lets the parts fill at most
@@ -16,10 +17,12 @@ const RelayOutbox := preload("relay_outbox.gd")
 const RelayParcel := preload("relay_parcel.gd")
 const RelayProofs := preload("relay_proofs.gd")
 const RelayRecords := preload("relay_records.gd")
+const RelayRoom := preload("relay_room.gd")
 const RelayRoster := preload("relay_roster.gd")
 const RelaySequence := preload("relay_sequence.gd")
 const RelaySignals := preload("relay_signals.gd")
 const RelayTable := preload("relay_table.gd")
+const RelayTargets := preload("relay_targets.gd")
 const RelayUploads := preload("relay_uploads.gd")
 const RelayWire := preload("generated_wire.gd")
 
@@ -36,6 +39,8 @@ var receipts := RelayAcks.RelayReceipts.new()
 var flight := RelayAcks.RelayFlight.new()
 var clock: RelayClock
 var table: RelayTable
+var room: RelayRoom
+## Of the room.
 var roster: RelayRoster
 var inbox: RelayLog
 var signals_in: RelaySignals.RelayIncoming
@@ -50,9 +55,10 @@ var _keepalive_s: float
 var _timeout_s: float
 var _received_at: float
 var _sent_at: float
+var _when_whole: RefCounted = RelayEvents.RelayJoined.new()
 
 
-## [param silence_s]: silence after which the session is over; 0 = what the WELCOME says.
+## [param silence_s]: silence after which the connection is lost; 0 = what the WELCOME says.
 func _init(
 	fields: RelayWire.RelayWelcomeFields,
 	now: float,
@@ -78,16 +84,91 @@ func _init(
 		_timeout_s = minf(_timeout_s, silence_s)
 	clock = RelayClock.new(fields.tick_rate, now)
 	clock.add(fields.tick, now)
-	table = RelayTable.new(_shape, fields.player_id, fields.tick_rate)
-	roster = RelayRoster.new(fields.player_slots)
+	room = RelayRoom.new(_shape)
+	roster = room.roster
+	table = RelayTable.new(_shape, fields.tick_rate)
+	table.owners = room.owners
 	inbox = RelayLog.new(fields.log_index)
 	signals_in = RelaySignals.RelayIncoming.new(dropped, roster.members)
 	outbox = RelayOutbox.new(fields.message_id, fields.message_credit, fields.messages_per_s)
 
 
-## Tells when the session is over if nothing arrives, seconds.
+## Goes on where an old session of the same player ended (SPEC 4, Coming back). CONTINUED: with all
+## that it was told and has to say. AFRESH: only with its newest states.
+func take_over(former: RefCounted) -> void:
+	var is_afresh := welcome.resumed == RelayWire.Resumed.AFRESH
+	if former.is_whole():
+		_when_whole = RelayEvents.RelayResumed.new()
+		_when_whole.is_afresh = is_afresh
+	tick = maxi(tick, former.tick)
+	clock = former.clock
+	clock.add(welcome.tick, _received_at)
+	flight.rtt_s = former.flight.rtt_s
+	uploads = former.uploads
+	uploads.repeat_all()
+	signals_out = former.signals_out
+	if is_afresh:
+		signals_out.clear()
+		var accepted_id := RelaySequence.extend(welcome.message_id, former.outbox.last_id)
+		outbox = RelayOutbox.new(accepted_id, welcome.message_credit, welcome.messages_per_s)
+		for entity_id: int in uploads.ids():
+			table.hide(entity_id)
+		return
+	room = former.room
+	room.listed_pages = null
+	roster = former.roster
+	table = former.table
+	table.begin_session()
+	inbox = former.inbox
+	signals_in = former.signals_in
+	outbox = former.outbox
+	outbox.go_on(welcome.message_id, welcome.message_credit)
+
+
+## Tells whether a WELCOME is of the same player in the same room.
+func is_same_place(fields: RelayWire.RelayWelcomeFields) -> bool:
+	return (
+		fields.player_id == welcome.player_id
+		and fields.code == welcome.code
+		and fields.player_slots == welcome.player_slots
+		and fields.entities_per_player == welcome.entities_per_player
+		and fields.max_state_bytes == welcome.max_state_bytes
+		and fields.page_ids == welcome.page_ids
+		and fields.tick_rate == welcome.tick_rate
+	)
+
+
+## Whether the game has been told all that a joiner is told.
+func is_whole() -> bool:
+	return _when_whole == null
+
+
+## Tells when the connection is lost if nothing arrives, seconds.
 func timeout_at() -> float:
 	return _received_at + _timeout_s
+
+
+## Tells until when the server keeps our place if it hears nothing, seconds.
+func kept_until() -> float:
+	return _received_at + welcome.timeout_ms * _MS + welcome.grace_s
+
+
+## Whether an entity of the room is ours to publish.
+func owns(entity_id: int) -> bool:
+	return room.owns(welcome.player_id, entity_id)
+
+
+## Sets the newest state of an entity that is ours.
+func publish(entity_id: int, state: PackedByteArray, now: float) -> void:
+	table.hide(entity_id)
+	uploads.publish(entity_id, state, int(server_time(now) * 1000.0))
+
+
+## Takes an entity that is ours out of the table.
+func remove(entity_id: int) -> void:
+	uploads.remove(entity_id, not uploads.has(entity_id) and table.states().has(entity_id))
+	if uploads.has(entity_id):
+		table.hide(entity_id)
 
 
 ## Tells when a DATA must go out at the latest: an acknowledgement or a keepalive.
@@ -201,32 +282,82 @@ func _apply(update_tick: int, sections: RelayRecords.RelaySections, now: float) 
 	signals_in.release(inbox.done, now, _events)
 	for part in waiting:
 		signals_in.take(part, inbox.done, now, _events)
+	_tell_when_whole()
 
 
 func _hand_over(entry: RelayRecords.RelayEntry) -> void:
-	if entry.kind >= 1 and entry.kind <= RelayWire.MAX_PLAYER_KIND:
+	if entry.kind >= 1 and entry.kind <= RelayTargets.MAX_MESSAGE_KIND:
 		var event := RelayEvents.RelayMessageReceived.new()
 		event.sender = entry.sender
 		event.kind = entry.kind
 		event.channel = entry.channel
 		event.payload = entry.payload
+		event.flags = entry.flags
 		event.index = entry.log_index
 		_events.append(event)
 		return
 	var told := []
-	if not roster.apply(entry, told):
+	if not room.apply(entry, outbox.last_id, told):
 		_dropped[RelayWire.DropReason.MALFORMED] = (
 			_dropped.get(RelayWire.DropReason.MALFORMED, 0) + 1
 		)
+	_follow_all(told, entry.log_index)
+	if entry.kind == RelayWire.EntryKind.ROOM_READY:
+		_tell_when_whole()
+
+
+func _follow_all(told: Array, index: int) -> void:
 	for event: RefCounted in told:
 		_events.append(event)
-		if event is RelayEvents.RelayPlayerJoined:
-			event.index = entry.log_index
-			signals_in.on_joined(event.player_id)
-			table.announce(event.player_id, _events)
-		elif event is RelayEvents.RelayPlayerLeft:
-			signals_in.on_left(event.player_id)
-			table.retire(event.player_id)
+		_follow(event, index)
+
+
+## Lets the other parts know of what the log says of the room.
+func _follow(event: RefCounted, index: int) -> void:
+	if event is RelayEvents.RelayPlayerJoined:
+		event.index = index
+		signals_in.on_joined(event.player_id)
+		var taken_back := []
+		room.owners.on_joined(event.player_id, taken_back)
+		table.announce(event.player_id, _events)
+		_follow_all(taken_back, index)
+	elif event is RelayEvents.RelayPlayerLeft:
+		signals_in.on_left(event.player_id)
+		table.retire(event.player_id)
+		room.properties.forget(event.player_id)
+		var fallen_back := []
+		room.owners.on_left(event.player_id, fallen_back)
+		_follow_all(fallen_back, index)
+	elif event is RelayEvents.RelayPlayerBack:
+		if event.is_afresh:
+			signals_in.on_counts_anew(event.player_id)
+	elif event is RelayEvents.RelayEntityOwnerChanged:
+		_review(event.entity_id)
+	elif event is RelayEvents.RelayHostChanged:
+		for entity_id: int in room.ids_of_host():
+			_review(entity_id)
+
+
+## The owner of an entity may have changed.
+func _review(entity_id: int) -> void:
+	var is_ours := owns(entity_id)
+	if not is_ours:
+		uploads.forget(entity_id)
+	table.review(entity_id, is_ours, _events)
+
+
+## Tells that the room is whole, once, when ROOM_READY and all pages that it lists have come.
+func _tell_when_whole() -> void:
+	if _when_whole == null or room.listed_pages == null:
+		return
+	for page: int in room.listed_pages:
+		if not table.has_seen(page):
+			return
+	for entity_id: int in uploads.ids():
+		if not owns(entity_id):
+			uploads.forget(entity_id)  # it was handed over while we were away
+	_events.append(_when_whole)
+	_when_whole = null
 
 
 ## Packs what is due into at most two DATA; none if nothing is due and no acknowledgement is owed.

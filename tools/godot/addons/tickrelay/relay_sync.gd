@@ -126,6 +126,7 @@ var _layout: _RelayStateLayout
 var _timeline: _RelayTimeline
 var _entity_id := NOBODY
 var _has_published := false
+var _was_local := false
 var _is_hiding := false
 var _clock := 0.0
 var _warned := {}
@@ -158,9 +159,9 @@ func _process(_delta: float) -> void:
 		return
 	if player_id == NOBODY:
 		_warn("shares nothing: set player_id, or let a RelaySpawner make the scene")
-	elif _entity_id == NOBODY:
-		_start_anew()  # this client was joined before this node was told whose it is
-	elif is_local():
+	elif _entity_id == NOBODY or is_local() != _was_local:
+		_start_anew()  # joined before this node was told whose it is, or handed over since
+	elif _was_local:
 		_publish()
 	elif _timeline != null:
 		if _timeline.is_empty():
@@ -217,14 +218,12 @@ func _get_configuration_warnings() -> PackedStringArray:
 	return warnings
 
 
-## Whether it is ours: then it is sent, not shown.
+## Whether it is ours: then it is sent, not shown. It is while it has our [member player_id], unless it
+## was handed over ([method RelayClient.give_entity]).
 func is_local() -> bool:
-	return (
-		is_instance_valid(client)
-		and client.is_joined()
-		and player_id != NOBODY
-		and player_id == client.player_id
-	)
+	if not is_instance_valid(client) or player_id == NOBODY or client.player_id == NOBODY:
+		return false
+	return client.get_entity_owner(client.entity_id_of(player_id, local_index)) == client.player_id
 
 
 func _new_layout() -> _RelayStateLayout:
@@ -261,18 +260,18 @@ func _start_anew() -> void:
 		return
 	_entity_id = client.entity_id_of(player_id, local_index)
 	_check_room()
-	if is_local():
-		_hide(false)
-		return
-	_timeline = _RelayTimeline.new(_layout, 1.0 / client.tick_rate)
-	_clock = _now()
+	_was_local = is_local()
 	var known := client.get_state(player_id, local_index)
 	var numbers := (
 		_layout.decode(known, 0) if known.size() >= _layout.size else PackedFloat32Array()
 	)
-	if not numbers.is_empty():
-		_layout.apply(numbers)
-	_hide(numbers.is_empty() and hide_until_known)
+	if not numbers.is_empty() and not client.is_published(_entity_id):
+		_layout.apply(numbers)  # if it is ours: there we go on
+	_hide(numbers.is_empty() and hide_until_known and not _was_local)
+	if _was_local:
+		return
+	_timeline = _RelayTimeline.new(_layout, 1.0 / client.tick_rate)
+	_clock = _now()
 
 
 ## Begins with what the room knows, if nothing was heard since. Not earlier: of packets that came in
@@ -308,7 +307,7 @@ func _publish() -> void:
 		if not is_right_size or local_index >= limits["entities_per_player"]:
 			return  # _check_room has said why
 	var was_published := _has_published
-	_has_published = client.publish_state(_layout.encode(), local_index) == OK
+	_has_published = client.publish_entity(_entity_id, _layout.encode()) == OK
 	if _has_published and not was_published:  # in the next frame what we replaced is gone
 		get_tree().process_frame.connect(_check_alone, CONNECT_ONE_SHOT)
 
@@ -317,7 +316,7 @@ func _check_alone() -> void:
 	if not is_inside_tree():
 		return
 	for other: Node in get_tree().get_nodes_in_group(_GROUP):
-		var is_twin: bool = other.client == client and other.local_index == local_index
+		var is_twin: bool = other.client == client and other._entity_id == _entity_id
 		if other != self and is_twin and other._has_published:
 			_warn(
 				(
@@ -339,7 +338,7 @@ func _leave() -> void:
 
 func _remove() -> void:
 	if _has_published and is_instance_valid(client):
-		client.remove_state(local_index)
+		client.remove_entity(_entity_id)
 	_has_published = false
 
 

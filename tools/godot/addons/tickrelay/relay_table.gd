@@ -1,29 +1,33 @@
 extends RefCounted
 ## The room's table as it comes down in pages (SPEC 8), and what of it the game has been shown.
 ##
-## The table itself is only ever changed by pages. What the game sees differs in two ways: its own
-## entities come back and are left out, and a state of a player whom the log has not announced yet
-## is withheld and shown with player_joined.
+## The table itself is only ever changed by pages. What the game sees differs in two ways: what it
+## publishes itself comes back and is left out, and a state whose owner the log has not announced
+## yet is withheld and shown with player_joined. What it owns but has not published (it was just
+## given that, or came back without what it knew) is shown: there it goes on from.
 ##
 ## Mostly a page brings the same entities as the time before, in the same order. Then its group is
 ## kept as it came (a [RelayBlock]) and put into the dictionary of states only when somebody asks:
 ## to cut it into 32 small arrays costs as much as all the rest.
 
 const RelayEvents := preload("relay_events.gd")
+const RelayOwners := preload("relay_owners.gd")
 const RelayRecords := preload("relay_records.gd")
 const RelayStatesScript := preload("relay_states.gd")
 
 const _WORD_BYTES := 8
 
+## Whose each entity is; of the room.
+var owners: RelayOwners
 var _states := {}  # entity id -> state; stale for those of a block that is not spread
 var _blocks := {}  # page -> Block: its last group
 var _shape: RelayRecords.RelayRoomShape
-var _player_id: int
 var _tick_rate: int
 var _page_ticks := {}  # page -> newest tick applied
 var _announced := {}  # player id -> true
+var _own := {}  # entity id -> [tick, age] of its newest state: we publish it
 var _shown := {}  # entity id -> true: the game knows of it
-var _visible := {}  # entity id -> true: shown, and its player is announced
+var _visible := {}  # entity id -> true: shown, and its owner is announced
 var _withheld := {}  # entity id -> RelayStates of one row
 
 
@@ -39,10 +43,60 @@ class RelayBlock:
 	var is_spread := true
 
 
-func _init(shape: RelayRecords.RelayRoomShape, player_id: int, tick_rate: int) -> void:
+func _init(shape: RelayRecords.RelayRoomShape, tick_rate: int) -> void:
 	_shape = shape
-	_player_id = player_id
 	_tick_rate = tick_rate
+	owners = RelayOwners.new(shape.player_slots, shape.num_ids)
+
+
+## A new session goes on with this table: all pages will come again, whole.
+func begin_session() -> void:
+	_page_ticks.clear()
+
+
+## Whether a section of a page was applied in this session.
+func has_seen(page: int) -> bool:
+	return _page_ticks.has(page)
+
+
+## Ids of entities that the game knows of.
+func shown_ids() -> Array:
+	return _shown.keys()
+
+
+## We publish an entity: from now on it is left out.
+func hide(entity_id: int) -> void:
+	if _own.has(entity_id):
+		return
+	_own[entity_id] = [_page_ticks.get(entity_id / _shape.page_ids, 0), 0]
+	_visible.erase(entity_id)
+	_shown.erase(entity_id)
+	_withheld.erase(entity_id)
+	_forget_blocks()
+
+
+## Whether we publish an entity.
+func is_own(entity_id: int) -> bool:
+	return _own.has(entity_id)
+
+
+## The owner of an entity has changed; [param is_ours]: it is us now. Appends the state of one that
+## was left out so far.
+func review(entity_id: int, is_ours: bool, events: Array) -> void:
+	_forget_blocks()
+	if _own.has(entity_id) and not is_ours:
+		if _states.has(entity_id):
+			_withheld[entity_id] = _state_of(entity_id, _own[entity_id])
+		_own.erase(entity_id)
+	_visible.erase(entity_id)
+	if not _is_announced(entity_id):
+		return
+	if _withheld.has(entity_id):
+		events.append(_withheld[entity_id])
+		_withheld.erase(entity_id)
+		_show(entity_id)
+	elif _shown.has(entity_id):
+		_show(entity_id)
 
 
 ## Entity id -> newest state, our own and withheld ones included. Not to be changed.
@@ -85,8 +139,10 @@ func apply(tick: int, pages: Array, events: Array) -> void:
 func announce(player_id: int, events: Array) -> void:
 	_announced[player_id] = true
 	_forget_blocks()
-	for entity_id: int in _withheld.keys():
-		if entity_id % _shape.player_slots == player_id:
+	var ids := _withheld.keys()
+	ids.sort()
+	for entity_id: int in ids:
+		if owners.owner_of(entity_id) == player_id:
 			events.append(_withheld[entity_id])
 			_withheld.erase(entity_id)
 			_show(entity_id)
@@ -97,7 +153,7 @@ func retire(player_id: int) -> void:
 	_announced.erase(player_id)
 	_forget_blocks()
 	for entity_id: int in _visible.keys():
-		if entity_id % _shape.player_slots == player_id:
+		if owners.owner_of(entity_id) == player_id:
 			_visible.erase(entity_id)
 
 
@@ -159,6 +215,12 @@ func _apply_like_before(
 		at += stride
 	if skipped.size() > hidden.size():
 		skipped.sort()
+	for row in hidden:
+		if (
+			old.slice(row * stride, row * stride + stride)
+			!= new.slice(row * stride, row * stride + stride)
+		):
+			_own[group.ids[row]] = [tick, group.ages[row]]
 	block.states = new
 	block.is_spread = false
 	_tell(tick, group, skipped, changed)
@@ -196,7 +258,7 @@ func _remember_block(page: int, group: RelayRecords.RelayGroup) -> void:
 		var entity_id := group.ids[row]
 		if _visible.has(entity_id):
 			continue
-		if entity_id % _shape.player_slots != _player_id:
+		if not _own.has(entity_id):
 			return
 		block.hidden.append(row)
 	block.ids = group.ids
@@ -238,14 +300,27 @@ func _tell(
 
 
 func _may_show(entity_id: int, tick: int, group: RelayRecords.RelayGroup, row: int) -> bool:
-	var creator := entity_id % _shape.player_slots
-	if creator == _player_id:
+	if _own.has(entity_id):
+		_own[entity_id] = [tick, group.ages[row]]
 		return false
-	if _announced.has(creator):
+	if _is_announced(entity_id):
+		_withheld.erase(entity_id)
 		_show(entity_id)
 		return true
 	_withheld[entity_id] = _pick(tick, group, [[row, row + 1]])
 	return false
+
+
+func _is_announced(entity_id: int) -> bool:
+	var owner := owners.owner_of(entity_id)
+	return owner == RelayOwners.HOST or _announced.has(owner)
+
+
+## The newest state of one entity, as the game hears of it. [param sampled]: its tick and age.
+func _state_of(entity_id: int, sampled: Array) -> RelayStatesScript:
+	var state: PackedByteArray = _states[entity_id]
+	var ages := PackedByteArray([sampled[1]])
+	return _states_of(sampled[0], state.size(), [entity_id], ages, state.duplicate())
 
 
 func _show(entity_id: int) -> void:

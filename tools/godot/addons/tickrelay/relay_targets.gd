@@ -6,12 +6,20 @@ const RelayWire := preload("generated_wire.gd")
 const MAX_CHANNEL := 255
 ## `target_count` is a u8.
 const MAX_TARGETS := 255
+## Kinds of messages above this are requests to the server.
+const MAX_MESSAGE_KIND := RelayWire.FIRST_REQUEST_KIND - 1
 
 
 ## Names what is wrong with the caller's numbers; "" if nothing is.
-static func problem_of(kind: int, channel: int, target: int, players: PackedInt32Array) -> String:
-	if kind < 1 or kind > RelayWire.MAX_PLAYER_KIND:
-		return "kind is %d; permitted: 1 to %d" % [kind, RelayWire.MAX_PLAYER_KIND]
+static func problem_of(
+	kind: int,
+	channel: int,
+	target: int,
+	players: PackedInt32Array,
+	max_kind: int = RelayWire.MAX_PLAYER_KIND
+) -> String:
+	if kind < 1 or kind > max_kind:
+		return "kind is %d; permitted: 1 to %d" % [kind, max_kind]
 	if channel < 0 or channel > MAX_CHANNEL:
 		return "channel is %d; permitted: 0 to %d" % [channel, MAX_CHANNEL]
 	if not RelayWire.Target.values().has(target):

@@ -47,6 +47,17 @@ static func decode(bytes: PackedByteArray) -> String:
 	return text
 
 
+## Tells whether bytes are well-formed UTF-8. The engine would log an error if they are not.
+static func is_utf8(bytes: PackedByteArray) -> bool:
+	var at := 0
+	while at < bytes.size():
+		var size := 1 if bytes[at] == 0 else _letter_size(bytes, at)
+		if size == 0:
+			return false
+		at += size
+	return true
+
+
 ## Cuts off the zeros that pad a fixed text field.
 static func unpadded(bytes: PackedByteArray) -> PackedByteArray:
 	var size := bytes.size()

@@ -43,6 +43,30 @@ func num_unacked() -> int:
 	return _unacked.size()
 
 
+## Tells whether an entity was published by us, or its removal is under way.
+func has(entity_id: int) -> bool:
+	return _entities.has(entity_id)
+
+
+## Another player publishes an entity from now on: what of it is under way is void.
+func forget(entity_id: int) -> void:
+	_entities.erase(entity_id)
+	_unacked.erase(entity_id)
+
+
+## Ids of all that is published or being removed.
+func ids() -> Array:
+	return _entities.keys()
+
+
+## A new session begins: the newest state of all entities is sent again.
+func repeat_all() -> void:
+	_unacked.clear()
+	for entity: RelayEntity in _entities.values():
+		_renew(entity, entity.state)
+		entity.sent_seq = 0
+
+
 ## Takes an entity's new state. The same bytes again cost nothing once acknowledged.
 func publish(entity_id: int, state: PackedByteArray, sample_ms: int) -> void:
 	var entity: RelayEntity = _entities.get(entity_id)
@@ -60,10 +84,16 @@ func publish(entity_id: int, state: PackedByteArray, sample_ms: int) -> void:
 
 
 ## Takes an entity away; one that was never published, or is removed already, stays so.
-func remove(entity_id: int) -> void:
+## [param is_in_table]: somebody has published it, before it was ours.
+func remove(entity_id: int, is_in_table: bool = false) -> void:
 	var entity: RelayEntity = _entities.get(entity_id)
 	if entity == null:
-		return
+		if not is_in_table:
+			return
+		entity = RelayEntity.new()
+		entity.entity_id = entity_id
+		_entities[entity_id] = entity
+		_renew(entity, PackedByteArray())
 	entity.held_state = PackedByteArray()
 	if not entity.state.is_empty():
 		_renew(entity, PackedByteArray())

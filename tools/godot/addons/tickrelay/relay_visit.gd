@@ -1,5 +1,5 @@
 extends RefCounted
-## One join attempt and its session, with sockets: when to send what.
+## One place in a room, from the attempt to join to the end, with sockets: when to send what.
 ##
 ## Messages and signals do not wait for the tick: what the game sends in a frame leaves at the
 ## frame's end. SPEC 5 permits two DATA per tick; a bucket of two, filled twice a tick, keeps to
@@ -19,11 +19,16 @@ const BUDGET_SHARE := 0.7
 ## A gap between two frames beyond which the game stood still, seconds (chosen: four frames a second
 ## are no game). That time does not count against an attempt to join.
 const STOOD_STILL_S := 0.25
+## While the connection is lost, sockets are opened anew so often, seconds (chosen: a phone takes
+## some seconds from one network to another).
+const REFRESH_AFTER_S := 3.0
 ## A frame may come this much before the tick's time, seconds.
 const EARLY_S := 0.002
 
 var connection: RelayConnection
 var line: RelayLine
+## Whether it began with coming back to a place, not with joining.
+var was_resuming := false
 ## See [constant DATA_PER_TICK]; more where nothing may wait for the next frame.
 var data_per_tick := DATA_PER_TICK
 var _deadline_at: float
@@ -33,6 +38,7 @@ var _next_tick_at := -INF
 var _bucket := 0.0
 var _bucket_at := -INF
 var _wants_flush := false
+var _refresh_at := -INF
 
 
 func _init(
@@ -40,6 +46,7 @@ func _init(
 ) -> void:
 	line = RelayLine.new(host, port, in_thread)
 	connection = RelayConnection.new(request, nonce, now)
+	was_resuming = request.mode == RelayWire.JoinMode.RESUME
 	_deadline_s = request.deadline_s
 	_deadline_at = now + _deadline_s
 	_seen_at = now
@@ -153,12 +160,19 @@ func _allow_for_standing_still(now: float) -> void:
 
 func _receive(data: PackedByteArray, arrived_at: float) -> bool:
 	connection.receive(data, arrived_at)
-	return connection.state() != RelayConnection.RelayPhase.GREETING
+	return connection.is_heard()
 
 
 func _build(now: float) -> Array[PackedByteArray]:
-	if connection.state() != RelayConnection.RelayPhase.JOINED:
-		return connection.poll(now)
+	if connection.state() == RelayConnection.RelayPhase.JOINED:
+		return _build_joined(now)
+	if connection.state() == RelayConnection.RelayPhase.RESUMING and now >= _refresh_at:
+		_refresh_at = now + REFRESH_AFTER_S
+		line.refresh()
+	return connection.poll(now)
+
+
+func _build_joined(now: float) -> Array[PackedByteArray]:
 	_fill_bucket(now)
 	var datagrams: Array[PackedByteArray] = []
 	if now >= _next_tick_at - EARLY_S:
