@@ -265,6 +265,7 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     _give_back_entities(world, room, session, player_id)
     world.away.pop(session, None)
     world.lost_log.discard(session)
+    world.resumed.pop(session, None)
     world.log.disown(rooms, room.row, session)
     world.intake.forget(session)
     payload = schemas.PLAYER_LEFT_PAYLOAD.build({"player_id": player_id, "reason": reason})

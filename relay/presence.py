@@ -24,6 +24,8 @@ AWAY_ENTRIES = 1024
 """Log entries kept for a player who is away. Beyond it, or when a member's credit is half used, or memory is short,
 nothing is kept any more, and it can only come back afresh: those who play must not be silenced by one who does not."""
 _NEVER = float("inf")
+_NEVER_TICKS = 1 << 40
+"""A snapshot every so many ticks: none."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,13 @@ def go_away(world: World, row: int, now: float) -> None:
     table, room = world.sessions.table, _room_of(world, row)
     world.away[row] = now
     table.send_tokens[row], table.send_tokens_at[row] = -_NEVER, now
+    table.tick_interval[row] = _NEVER_TICKS
     table.sent_at[row] = table.ack_due_at[row] = _NEVER
     table.ack_owed[row] = 0
     # so that there is no news of credit to tell
-    table.message_permitted[row] = max(int(table.message_permitted[row]), int(table.message_accepted[row]) + MESSAGE_WINDOW)
+    table.message_permitted[row] = max(
+        int(table.message_permitted[row]), int(table.message_accepted[row]) + MESSAGE_WINDOW
+    )
     _tell(world, room, EntryKind.PLAYER_AWAY, {"player_id": int(table.player_id[row])})
     world.stats.count("away")
     choose_host(world, room)
@@ -74,6 +79,7 @@ def come_back(world: World, row: int, now: float, is_afresh: bool = False) -> No
     table, room = world.sessions.table, _room_of(world, row)
     del world.away[row]
     table.send_tokens[row], table.send_tokens_at[row] = 0.0, now
+    table.tick_interval[row] = 1
     table.sent_at[row] = table.acked_at[row] = table.log_marked_at[row] = now
     table.log_mark[row] = world.rooms.table.log_head[room.row]
     _tell_back(world, room, row, is_afresh)

@@ -230,9 +230,9 @@ def test_a_range_of_revisions_around_ours_is_welcome() -> None:
     ("join", "reason"),
     [
         ({"mode": JoinMode.JOIN}, Refusal.NO_SUCH_ROOM),
-        ({"mode": JoinMode.RESUME}, Refusal.UNSUPPORTED),
+        ({"mode": JoinMode.RESUME}, Refusal.BAD_OPTIONS),
         ({"mode": JoinMode.QUICK}, Refusal.UNSUPPORTED),
-        ({"options": [(Option.TOKEN, b"x")]}, Refusal.UNSUPPORTED),
+        ({"options": [(Option.IDENTITY, b"x")]}, Refusal.BAD_OPTIONS),
         ({"code": "a b"}, Refusal.BAD_CODE),
         ({"code": ""}, Refusal.BAD_CODE),
         ({"name": b""}, Refusal.BAD_NAME),
