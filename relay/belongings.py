@@ -102,9 +102,7 @@ class KeptMessages:
             if message.sender != player_id:
                 continue
             if message.flags & MessageFlag.OUTLIVES_SENDER:
-                self.by_index[index] = Kept(
-                    NO_PLAYER, message.kind, message.flags, message.channel, message.payload
-                )
+                self.by_index[index] = Kept(NO_PLAYER, message.kind, message.flags, message.channel, message.payload)
             else:
                 self.clear(index)
 

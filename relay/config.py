@@ -28,7 +28,7 @@ class RelayConfig:
     max_sessions_per_host: int = 64
     """Sessions of one IPv4 address or IPv6 /64, 1 ... 100,000: a school class behind one NAT. Loopback is exempt."""
     timeout_s: float = 10.0
-    """Silence after which a connection is lost, 2 ... 65 s. Generous: a Godot client reads nothing while it loads a scene."""
+    """Silence after which a player is away, 2 ... 65 s. Long: a Godot client reads nothing while it loads a scene."""
     grace_s: float = 60.0
     """How long the place of a player is kept whose connection is lost, 0 ... 3,600 s; 0 = it leaves at once."""
     keepalive_s: float = 1.0

@@ -9,6 +9,8 @@ changed. Every stage is one function over all sessions, so a pass costs the same
 
 from collections.abc import Callable
 
+import numpy as np
+
 from protocol import dtypes
 from protocol.constants import ByeReason
 from relay import egress, pacing
@@ -19,6 +21,8 @@ from relay.lobby import MAX_BYES, Lobby
 from relay.log import CREDIT_BYTES
 from relay.membership import leave
 from relay.messages import MAX_HELD
+from relay.presence import go_away, review
+from relay.requests import Requests
 from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
 from relay.stages import ColumnStages, Gathered, Plan, Stages, TakenIn
@@ -27,6 +31,8 @@ from relay.world import Event, World, build_world
 
 MAX_RESETS_PER_PASS = 16
 """Datagrams of unknown sessions that are looked at one by one in a pass."""
+SILENT_KEEPALIVES = 3
+"""After so many keepalives left out a client is silent, not slow (chosen)."""
 QUICK_S = 1.0
 """After a message, signal or join the transport gathers only briefly, for this long (design: wake-ups)."""
 
@@ -53,6 +59,7 @@ class Engine:
         self.lobby = Lobby(self.world, secret)
         self._quick_until = 0.0
         self._ticks_per_adapt = max(1, round(config.tick_rate * pacing.ADAPT_S))
+        self._requests = self.world.intake.requests = Requests(self.world)
         self._stages = build_stages(self.world)
 
     # --- what whoever runs the engine may read
@@ -156,6 +163,7 @@ class Engine:
             self._quick_until = now + QUICK_S
         if taken.has_messages:
             self._end_all(self._stages.take_messages(now), ByeReason.PROTOCOL, now)
+            self._end_removed(now)
         if taken.has_signals:
             self._stages.take_signals(now)
 
@@ -183,8 +191,9 @@ class Engine:
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
         self._end_overdue(now)
         self._end_all(world.intake.append_waiting(world.sessions, world.rooms, world.log, now), ByeReason.PROTOCOL, now)
+        self._end_removed(now)
         if world.tick // self._ticks_per_adapt > world.tick_before // self._ticks_per_adapt:
-            pacing.adapt_intervals(world.sessions.table, world.sessions.live)
+            pacing.adapt_intervals(world.sessions.table, self._present())
         world.log.release(world.rooms, world.sessions)
         world.log.tidy(world.rooms)
         return self._send(now, at_tick=True)
@@ -214,11 +223,11 @@ class Engine:
 
     # --- ends
 
-    def _end(self, session: int, reason: ByeReason, now: float) -> None:
+    def _end(self, session: int, reason: ByeReason, now: float, text: str = "") -> None:
         """End a session: say BYE unless the client did, and take it out of its room."""
         if self.world.sessions.table.id[session] == 0:
             return
-        self.lobby.on_session_ended(session, reason, now)
+        self.lobby.on_session_ended(session, reason, now, text)
         self.world.intake.append_rest(session, self.world.sessions, self.world.rooms, self.world.log)
         leave(self.world, session, reason)
 
@@ -226,18 +235,43 @@ class Engine:
         for session in sessions.tolist():
             self._end(session, reason, now)
 
+    def _end_removed(self, now: float) -> None:
+        """End the sessions of players whom their host removed."""
+        removed = self._requests.removed
+        while removed:
+            session, reason, text = removed.pop(0)
+            self._end(session, reason, now, text)
+
     def _end_overdue(self, now: float) -> None:
-        """End sessions from which nothing came for too long, and such as do not read (SPEC 13)."""
+        """Note who is silent or back, end who is away for too long, and such as do not read (SPEC 13).
+
+        Who is silent is not judged by what it does not read: it is on its way to be away.
+        """
+        world, table = self.world, self.world.sessions.table
         overdue = self._stages.find_overdue(now)
-        self._end_all(overdue.silent, ByeReason.TIMEOUT, now)
-        self._end_all(overdue.too_slow, ByeReason.TOO_SLOW, now)
+        for session in overdue.silent.tolist():
+            if session in world.away:
+                continue
+            if world.config.grace_s:
+                go_away(world, session, now)
+            else:
+                self._end(session, ByeReason.TIMEOUT, now)
+        for session in review(world, now):
+            self._end(session, ByeReason.TIMEOUT, now)
+        is_heard = now - table.heard_at[overdue.too_slow] < SILENT_KEEPALIVES * world.config.keepalive_s
+        self._end_all(overdue.too_slow[is_heard], ByeReason.TOO_SLOW, now)
+
+    def _present(self) -> Ints:
+        """Return the rows of all sessions but those of players who are away."""
+        live = self.world.sessions.live
+        return np.setdiff1d(live, list(self.world.away), assume_unique=True) if self.world.away else live
 
     def shutdown(self, now: float) -> Outgoing:
         """Tell every client that the relay ends. Call three times, 20 ms apart; nobody can join any more."""
         self.lobby.closing = True
         table = self.world.sessions.table
         byes = [
-            (table.address[row].tobytes(), self.lobby.build_bye(row, ByeReason.SHUTDOWN))
+            (table.address[row].tobytes(), self.lobby.build_bye(row, int(table.id[row]), ByeReason.SHUTDOWN))
             for row in self.world.sessions.live.tolist()
         ]
         return egress.with_answers(self.lobby.take_answers(now) + byes, egress.nothing())

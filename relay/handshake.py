@@ -275,7 +275,7 @@ def read_room_options(options: dict[int, bytes], config: RelayConfig) -> RoomOpt
         entities_per_player=per_player,
         max_state_bytes=state_bytes,
         room_key=key_bytes,
-        flags=RoomFlag(flags[0] & RoomFlag.ANYONE_SETS),
+        flags=flags[0] & RoomFlag.ANYONE_SETS,
     )
     if chosen.slots * per_player > MAX_ENTITY_IDS:
         return Refused(Refusal.BAD_OPTIONS, f"{players} players with {per_player} entities each are too many.")

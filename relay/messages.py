@@ -196,7 +196,11 @@ class MessageIntake:
         too_long = append(message, table, rooms, log)
         if not header["more"] and not len(too_long):
             kept = Kept(
-                int(table.player_id[session]), int(header["kind"]), int(header["flags"]), int(header["channel"]), payload
+                int(table.player_id[session]),
+                int(header["kind"]),
+                int(header["flags"]),
+                int(header["channel"]),
+                payload,
             )
             is_to_all = header["target"] == int(Target.ALL)
             index = int(rooms.table.log_head[room])

@@ -81,9 +81,7 @@ class Requests:
         self._world.stats.count(f"requests_{RequestKind(kind).name.lower()}")
         return handler(room, session, value)
 
-    def _tell(
-        self, session: int, kind: EntryKind, fields: dict[str, Any], audience: Audience = EVERYBODY
-    ) -> int:
+    def _tell(self, session: int, kind: EntryKind, fields: dict[str, Any], audience: Audience = EVERYBODY) -> int:
         """Append an entry that a player caused, and that counts as its own until all have read it."""
         world, table = self._world, self._world.sessions.table
         payload = schemas.ENTRY_PAYLOADS[kind].build(fields)
@@ -190,4 +188,3 @@ class Requests:
         room.belongings.is_locked = bool(value.is_locked)
         self._tell(session, EntryKind.ROOM_LOCKED, {"is_locked": value.is_locked})
         return None
-

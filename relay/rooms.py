@@ -7,7 +7,6 @@ from protocol.constants import (
     CODE_BYTES,
     CODE_LETTERS,
     MADE_UP_CODE_LENGTH,
-    RoomFlag,
 )
 from protocol.proofs import shard_of
 from relay.belongings import Belongings
@@ -24,7 +23,8 @@ class RoomOptions:
     max_state_bytes: int
     room_key: bytes = b""
     """32 bytes, or empty: no password."""
-    flags: RoomFlag = RoomFlag(0)
+    flags: int = 0
+    """`RoomFlag`s."""
 
     @property
     def slots(self) -> int:

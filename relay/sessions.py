@@ -20,9 +20,10 @@ NUM_BUDGETS = 4
 MAX_FORMER = 4
 """Ids and secrets of a session that was resumed again and again without a word from it (chosen)."""
 KEPT_COLUMNS = (
-    "room", "player_id", "tokens", "tokens_at", "message_accepted", "message_permitted", "message_index", "message_held",
-    "message_bits", "unfinished_parts", "unfinished_first", "unfinished_audience", "entry_charge", "unread_bytes",
-    "log_start", "log_cursor", "log_bits", "log_effective", "log_seen", "log_mark", "pages_first",
+    "room", "player_id", "tokens", "tokens_at", "message_accepted", "message_permitted", "message_index",
+    "message_held", "message_bits", "unfinished_parts", "unfinished_first", "unfinished_audience",
+    "entry_charge", "unread_bytes", "log_start", "log_cursor", "log_bits", "log_effective", "log_seen", "log_mark",
+    "pages_first",
 )  # fmt: skip
 """Columns of SessionTable that belong to the player, not to its connection: a resume keeps them."""
 

@@ -1,7 +1,7 @@
 """Messages on their way into the log as a loop: the common case of `relay/messages.py`.
 
-That is a pass in which every message is whole, new ones are next in their session's order and here once, and all are
-within credit, budget and memory. Any other pass is left to the columns.
+That is a pass in which every message is whole, and neither a request nor to be kept; new ones are next in their
+session's order and here once, and all are within credit, budget and memory. Any other pass is left to the columns.
 """
 
 from collections import namedtuple
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocol import dtypes
-from protocol.constants import DataSection
+from protocol.constants import FIRST_REQUEST_KIND, DataSection, MessageFlag
 from relay.audience import WORDS
 from relay.batch import ROW_BYTES
 from relay.budgets import Budget
@@ -34,6 +34,8 @@ UNCOMMON = -1
 """Returned by `accept` where the columns must take the pass."""
 
 _KIND = int(DataSection.MESSAGE)
+_FIRST_REQUEST = FIRST_REQUEST_KIND
+_KEEP, _OUTLIVES = int(MessageFlag.KEEP), int(MessageFlag.OUTLIVES_SENDER)
 _BUDGET = int(Budget.MESSAGES)
 _MESSAGE_BYTES, _ENTRY_BYTES = dtypes.MESSAGE_HEADER.size, dtypes.ENTRY_HEADER.size
 _Found = namedtuple("_Found", "session at size message_id")
@@ -88,7 +90,7 @@ def _find(batch: Any, row: Any, session: Any, t: Any, found: Any, of_room: Any) 
             if batch.source.byte[at] == _KIND:
                 header = batch.source.message[at + SECTION_BYTES]
                 message_id = extend(header.message_id, s.message_accepted[x])
-                if header.more or not _is_common(s, x, message_id, new):
+                if _is_special(header) or not _is_common(s, x, message_id, new):
                     return UNCOMMON, 0
                 if message_id > s.message_accepted[x]:
                     room = s.room[x]
@@ -102,6 +104,12 @@ def _find(batch: Any, row: Any, session: Any, t: Any, found: Any, of_room: Any) 
                     num_found += 1
             at += SECTION_BYTES + size
     return num_found, total
+
+
+@inlined
+def _is_special(header: Any) -> bool:
+    """Tell whether a message is a fragment, a request or to be kept."""
+    return header.more != 0 or header.kind >= _FIRST_REQUEST or header.flags & _KEEP != 0
 
 
 @inlined
@@ -137,7 +145,7 @@ def _append(source: Any, t: Any, log: Any, to: int, x: int, at: int, size: int, 
     read_audience(source, header, at + _MESSAGE_BYTES, e.audience[entry])
     written = log.header[to]
     written.index, written.length, written.part = index & 0xFFFF, payload, 0
-    written.kind, written.flags, written.channel = header.kind, header.flags, header.channel
+    written.kind, written.flags, written.channel = header.kind, header.flags & _OUTLIVES, header.channel
     written.sender = s.player_id[x]
     copy_bytes(log.byte, to + _ENTRY_BYTES, source.byte, at + size - payload, payload)
     s.tokens[x, _BUDGET] -= 1

@@ -230,9 +230,9 @@ def test_a_range_of_revisions_around_ours_is_welcome() -> None:
     ("join", "reason"),
     [
         ({"mode": JoinMode.JOIN}, Refusal.NO_SUCH_ROOM),
-        ({"mode": JoinMode.RESUME}, Refusal.UNSUPPORTED),
+        ({"mode": JoinMode.RESUME}, Refusal.BAD_OPTIONS),
         ({"mode": JoinMode.QUICK}, Refusal.UNSUPPORTED),
-        ({"options": [(Option.TOKEN, b"x")]}, Refusal.UNSUPPORTED),
+        ({"options": [(Option.IDENTITY, b"x")]}, Refusal.BAD_OPTIONS),
         ({"code": "a b"}, Refusal.BAD_CODE),
         ({"code": ""}, Refusal.BAD_CODE),
         ({"name": b""}, Refusal.BAD_NAME),
@@ -406,7 +406,7 @@ def test_a_player_who_moves_again_and_again_stays_in_the_room() -> None:
 
 
 def test_a_relay_with_the_shortest_timeouts_keeps_players_who_only_listen() -> None:
-    config = RelayConfig(timeout_s=2.0, keepalive_s=0.5)
+    config = RelayConfig(timeout_s=2.0, keepalive_s=0.5, grace_s=0)
     world = World("listeners", config=config, num_players=3, conditions=Conditions(loss=0.1))
     world.join_all()
     world.run(20.0)

@@ -49,7 +49,7 @@ def act(world: "World", player: Player, habits: Habits) -> None:
     if rng.random() < habits.message:
         big = rng.random() < habits.big_message
         size = rng.randint(2_000, 6_000) if big else rng.randint(MIN_MESSAGE_BYTES, 200)
-        world.send_message(number, size, *random_target(world), kind=rng.randint(1, 127), channel=rng.randrange(4))
+        world.send_message(number, size, *random_target(world), kind=rng.randint(1, 111), channel=rng.randrange(4))
     if rng.random() < habits.signal:
         channel = rng.randrange(3)  # newest-first has a channel of its own, so has after_log
         size = rng.randint(1_100, 3_000) if rng.random() < 0.05 else rng.randint(MIN_MESSAGE_BYTES, 200)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tests.sim.invariants import Witness
 
 
+TOLD_BEFORE = (EntryKind.ROSTER, EntryKind.PROPERTIES, EntryKind.OWNERS)
+"""What a joiner alone is told before its own PLAYER_JOINED."""
+
+
 class RoomLog:
     """Walks one room's log by index, and finds who was to get each entry."""
 
@@ -50,8 +54,10 @@ class RoomLog:
         for index, entry in sorted(self._tap.logs[self._room].items()):
             if entry.by_player:
                 audience, what = self._walk_fragment(index, entry)
-            elif entry.kind == EntryKind.ROSTER:
-                audience, what = self._roster_audience(index, join_index), None
+            elif entry.kind in TOLD_BEFORE:
+                audience, what = self._joiner_after(index, join_index), None
+            elif entry.kind == EntryKind.ROOM_READY:
+                audience, what = self._joiner_before(index, join_index), None
             else:
                 audience, what = self._walk_presence(index, entry), (EntryKind(entry.kind), entry.about)
             if audience is not None:
@@ -110,7 +116,12 @@ class RoomLog:
         """Tell whether some entry up to this index was never sent to anybody."""
         return sum(known <= index for known in self._tap.logs[self._room]) < index
 
-    def _roster_audience(self, index: int, join_index: dict[int, int]) -> list[Life]:
+    def _joiner_before(self, index: int, join_index: dict[int, int]) -> list[Life]:
+        """Find who has joined right before this index."""
+        earlier = [(joined, session) for session, joined in join_index.items() if joined < index]
+        return [self._life_of[max(earlier)[1]]] if earlier else []
+
+    def _joiner_after(self, index: int, join_index: dict[int, int]) -> list[Life]:
         """Find who is joining at this index: the one whose own PLAYER_JOINED is the next after it."""
         later = [(joined, session) for session, joined in join_index.items() if joined > index]
         return [self._life_of[min(later)[1]]] if later else []

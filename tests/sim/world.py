@@ -50,7 +50,7 @@ from tests.sim.players import Player, RoomShape
 
 SECRET = bytes(range(32))
 """The engine's secret, the same in every world."""
-DEFAULT_CONFIG = RelayConfig(timeout_s=6.0, keepalive_s=0.25)
+DEFAULT_CONFIG = RelayConfig(timeout_s=6.0, keepalive_s=0.25, grace_s=0)
 """The timeout is short, but longer than a whole attempt to join: a session must not end before its WELCOME arrives."""
 BATCH_ROWS = 64
 SOCKET_BUFFER_BYTES = 65_536
