@@ -84,14 +84,17 @@ class Godot:
     _seen: int = field(default=0)
 
     @classmethod
-    def start(cls, godot: str, project: Path, script: str, *arguments: str, seconds: float = 60.0) -> Self:
-        """Start a script of `tests/godot/scripts`; after `seconds` it is killed."""
+    def start(
+        cls, godot: str, project: Path, script: str, *arguments: str, seconds: float = 60.0, data: Path | None = None
+    ) -> Self:
+        """Start a script of `tests/godot/scripts`; after `seconds` it is killed. `data`: where its user:// is."""
         number = time.monotonic_ns()
         log_path = project / f"{Path(script).stem}-{os.getpid()}-{number}.log"
         command = ["timeout", str(seconds), godot, "--headless", "--path", str(project), "--script"]
         command += [f"res://tests/{script}", "--", *arguments]
+        environment = {**os.environ, "XDG_DATA_HOME": str(data or project / "data")}
         with log_path.open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
         return cls(process, log_path)
 
     @property

@@ -208,7 +208,8 @@ def test_a_server_that_stops_says_so_and_one_that_vanishes_is_missed_within_five
         assert (gone["reason"], gone["text"]) == (ByeReason.SHUTDOWN, "The server was shut down.")
 
         async with (
-            running_relay(timeout_s=60.0) as server,  # its own patience must not be what ends it
+            # its own patience must not be what ends it, and nobody's place is kept
+            running_relay(timeout_s=60.0, grace_s=0.0) as server,
             LagProxy(("127.0.0.1", server.address[1]), LagPath()) as proxy,
         ):
             bot = start(godot, project, proxy.address[1], "--code=LOBBY")

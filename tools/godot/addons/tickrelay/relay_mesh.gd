@@ -192,8 +192,8 @@ func _number(player: int) -> void:
 	_next_id += 1
 
 
-## A game cannot go on where it was after it missed packets of minutes: who is away has left, for the
-## others and, if it hears of that later, for itself.
+## A game cannot go on where it was after it missed packets of minutes: who is away has left, for
+## the others and, if it hears of that later, for itself.
 func _on_left(player: int) -> void:
 	if player == me:
 		end(RelayWire.ByeReason.TIMEOUT, RelayWire.BYE_TEXTS[RelayWire.ByeReason.TIMEOUT])

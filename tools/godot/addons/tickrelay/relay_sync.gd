@@ -218,8 +218,8 @@ func _get_configuration_warnings() -> PackedStringArray:
 	return warnings
 
 
-## Whether it is ours: then it is sent, not shown. It is while it has our [member player_id], unless it
-## was handed over ([method RelayClient.give_entity]).
+## Whether it is ours: then it is sent, not shown. It is while it has our [member player_id], unless
+## it was handed over ([method RelayClient.give_entity]).
 func is_local() -> bool:
 	if not is_instance_valid(client) or player_id == NOBODY or client.player_id == NOBODY:
 		return false
