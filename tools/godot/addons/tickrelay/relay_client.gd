@@ -60,10 +60,10 @@ signal player_joined(player_id: int, player_name: String)
 ## Somebody left; [param reason] is a ByeReason. Their entities go with
 ## [signal entities_removed], before or after this.
 signal player_left(player_id: int, reason: int)
-## The relay has not heard a player for a while (10 s). Its place, entities and properties are kept
-## until [signal player_back] or [signal player_left].
+## The relay has not heard another player for a while (10 s). Its place, entities and properties are
+## kept until [signal player_back] or [signal player_left].
 signal player_away(player_id: int)
-## A player who was away is there again.
+## Another player who was away is there again.
 signal player_back(player_id: int)
 ## Another player is the host: whoever has been in the room longest and is not away, or whom the
 ## host chose. -1 = nobody.

@@ -32,7 +32,7 @@ func _init(client: Node, connection: RelayConnection, was_resuming: bool) -> voi
 ## ended it, which the client tells of; null if none did.
 func tell(events: Array) -> RefCounted:
 	for event: RefCounted in events:
-		for one: RefCounted in _news_of(event):
+		for one: RefCounted in _news_of(event) if not _is_about_our_absence(event) else []:
 			if is_over:
 				return null
 			var is_end := one is RelayEvents.RelayRefused or one is RelayEvents.RelayDisconnected
@@ -40,6 +40,13 @@ func tell(events: Array) -> RefCounted:
 				return one
 			_tell_one(one)
 	return null
+
+
+## To us it was a lost connection, and is told as such.
+func _is_about_our_absence(event: RefCounted) -> bool:
+	if not event is RelayEvents.RelayPlayerAway and not event is RelayEvents.RelayPlayerBack:
+		return false
+	return event.player_id == _connection.session.welcome.player_id
 
 
 ## A room that is told anew: without what the game knows.
