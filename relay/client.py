@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from protocol.client import (
     ANYTHING,
@@ -38,7 +38,7 @@ from protocol.client import (
 )
 from protocol.constants import DEFAULT_PORT
 from relay.eventqueue import EventQueue
-from relay.transport.sockets import resume_reading, set_buffers
+from relay.transport.link import Link
 
 MAX_ADDRESSES = 4
 """Addresses of one host that are asked at the same time: "localhost" may mean ::1, 127.0.0.1 or both."""
@@ -144,7 +144,7 @@ class RelayClient:
         self._address = (host, port)
         self._clock = clock
         self._connection: ClientConnection | None = None
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
         self._events = EventQueue()
         self._waiters: list[asyncio.Future[None]] = []
         self._last_event: Refused | Disconnected | None = None
@@ -252,11 +252,11 @@ class RelayClient:
         return self.connection.publish_entity(entity_id, state, self._clock())
 
     def remove(self, local_index: int) -> bool:
-        """Take one of the entities with our number out of the table. Returns: whether it is ours. Raises: ValueError."""
+        """Take one of the entities with our number out of the table. Returns and raises as `publish`."""
         return self.connection.remove(local_index)
 
     def remove_entity(self, entity_id: int) -> bool:
-        """Take any entity that we own out of the table. Returns: whether it is ours. Raises: ValueError."""
+        """Take any entity that we own out of the table. Returns and raises as `publish`."""
         return self.connection.remove_entity(entity_id)
 
     def send_message(
@@ -329,7 +329,7 @@ class RelayClient:
         )
         self._tick_soon()
 
-    # --- what it asks of the relay. Everybody sees what was done; if it was not, RequestRefused with the returned id comes
+    # --- what it asks of the relay: everybody sees it done, or RequestRefused with the returned id comes
 
     def set_property(
         self, key: str, value: Value, *, owner: int | None = None, expected: Value | Anything = ANYTHING
@@ -406,13 +406,16 @@ class RelayClient:
 
     # --- the machinery: what arrives or falls due, then what is to be sent, then who waits for it
 
-    def _datagram_received(self, link: "_Link", data: bytes) -> None:
+    def _datagram_received(self, link: Link, data: bytes) -> None:
         if self._connection is None:
             return
         self._connection.receive(data, self._clock())
         if len(self._links) > 1 and self._connection.state is not ClientState.GREETING:
             self._keep_only(link)  # the address that answered; the cookie is good for no other
         self._run()
+
+    def _count_socket_error(self) -> None:
+        self._num_socket_errors += 1
 
     def _run(self) -> None:
         """Send what is due, pass events on, and set the timer."""
@@ -513,22 +516,26 @@ class RelayClient:
             await asyncio.sleep(REOPEN_S)
         self._reopening = None
 
-    async def _open_links(self) -> "list[_Link]":
+    async def _open_links(self) -> list[Link]:
         loop = asyncio.get_running_loop()
         host, port = self._address
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        links: list[_Link] = []
+        links: list[Link] = []
         problem: OSError | None = None
         for family, _, _, _, address in found[:MAX_ADDRESSES]:
             try:
-                links.append(await _Link.open(self, family, address))
+                links.append(await Link.open(self._datagram_received, self._count_socket_error, family, address))
             except OSError as error:
                 problem = error  # no route in this family; another may have one
+            except BaseException:  # cancelled: the client was closed
+                for link in links:
+                    link.close()
+                raise
         if not links:
             raise problem or OSError(f"{host} has no address")
         return links
 
-    def _keep_only(self, link: "_Link") -> None:
+    def _keep_only(self, link: Link) -> None:
         for other in self._links:
             if other is not link:
                 other.close()
@@ -544,57 +551,6 @@ class RelayClient:
         for link in self._links:
             link.close()
         self._links = []
-
-
-class _Link(asyncio.DatagramProtocol):
-    """One connected UDP socket to one address of the relay."""
-
-    _endpoint: asyncio.DatagramTransport
-
-    @classmethod
-    async def open(cls, client: RelayClient, family: int, address: Any) -> "_Link":
-        """Connect a socket, so that the system keeps strangers' datagrams away. Raises: OSError."""
-        loop = asyncio.get_running_loop()
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            set_buffers(sock)
-            sock.connect(address)
-            _, link = await loop.create_datagram_endpoint(lambda: cls(client), sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-        return link
-
-    def __init__(self, client: RelayClient) -> None:
-        self._client = client
-        self._is_closed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the loop's transport for sending."""
-        self._endpoint = transport  # type: ignore[assignment]
-
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        """Pass a datagram on."""
-        if not self._is_closed:
-            self._client._datagram_received(self, data)
-
-    def error_received(self, exc: Exception) -> None:
-        """Count it and read on: the relay may be about to start, or to come back."""
-        self._client._num_socket_errors += 1
-        resume_reading(self._endpoint, asyncio.get_running_loop())
-
-    def send(self, data: bytes) -> None:
-        """Send one datagram; if the system cannot, it is lost like any other that gets lost."""
-        try:
-            self._endpoint.sendto(data)
-        except OSError:
-            self._client._num_socket_errors += 1
-
-    def close(self) -> None:
-        """Close the socket. May be called twice."""
-        self._is_closed = True
-        self._endpoint.close()
 
 
 __all__ = ["ConnectTimeout", "JoinMode", "JoinRefused", "RelayClient", "Snapshot", "Target"]
