@@ -26,7 +26,7 @@ from protocol.client import (
 )
 from protocol.client.connection import printable, refusal_of
 from protocol.client.resume import resume_nonce
-from protocol.constants import ByeReason, DataSection, Kind, Option, Refusal, SignalFlag
+from protocol.constants import ByeReason, DataSection, EntryKind, Kind, Option, Refusal, SignalFlag
 from protocol.constants import Resumed as Resumption
 from protocol.drops import DropReason
 from protocol.schemas import RESUME_OPTION
@@ -519,6 +519,11 @@ def facts(connection: ClientConnection) -> object:
         connection.state,
         dict(connection.table),
         dict(connection.members),
+        connection.away,
+        dict(connection.room_properties),
+        [connection.owner_of(entity_id) for entity_id in range(32)],
+        connection.is_locked,
+        connection.is_whole,
         session.room.inbox.cursor,
         session.room.inbox.done,
         session.room.inbox.log_bits(),
@@ -558,11 +563,25 @@ def live_connection(server: Any) -> ClientConnection:
     return connection
 
 
+def of_the_room(server: Any) -> list[Any]:
+    """One entry of each kind that tells what rooms keep, from index 9 on."""
+    fields = {"player_id": 2, "owner": 0xFFFF, "key": b"map", "type": 4, "value": b"cave"}
+    return [
+        server.written(9, EntryKind.PROPERTY_CHANGED, **fields),
+        server.written(10, EntryKind.PROPERTIES, properties=[fields | {"version": 3}]),
+        server.written(11, EntryKind.OWNERS, owners=[{"entity_id": 9, "owner": 2}]),
+        server.written(12, EntryKind.PLAYER_BACK, player_id=2, is_afresh=1),
+        server.written(13, EntryKind.REQUEST_REFUSED, message_id=1, request=112, reason=6),
+        server.ready(14, b"\x03"),
+    ]
+
+
 def rich_update(server: Any) -> bytes:
     data: bytes = server.update(
         server.page(0, {2: b"c"}, {3: b"dd"}, since=301, removed=(2, 4)),
         server.log(3, 3, server.entry(3, part=0x8000)),
         server.log(6, 8, server.entry(6), server.left(7, 2)),
+        server.log(9, 14, *of_the_room(server)),
         server.signal(),
         server.unknown(),
         ack=1,
@@ -605,6 +624,11 @@ def test_any_bytes_never_raise_and_never_move_state_on_drop(
     connection = live_connection(server)
     prefix = bytes([kind, 0]) + (server.session.to_bytes(8, "little") if known else b"")
     check_datagram(connection, prefix + rest)
+    resuming = server.connect(10.0, grace_s=60)
+    resuming.poll(20.0)
+    own = server.session if known else resume_nonce(b"s" * 16, 1)
+    resuming.receive(bytes([kind, 0]) + own.to_bytes(8, "little") + rest, 20.1)
+    resuming.tick(20.2)
     joining = ClientConnection(REQUEST, nonce=server.nonce, now=0.0)
     joining.poll(0.0)
     joining.receive(bytes([kind, 0]) + server.nonce.to_bytes(8, "little") + rest, 0.1)

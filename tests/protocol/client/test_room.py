@@ -120,7 +120,7 @@ def test_what_a_player_had_goes_with_it(server: Any, connection: ClientConnectio
     give = server.written(3, EntryKind.ENTITY_OWNER, entity_id=3, owner=2)
     hear(server.log(1, 3, server.joined(1, 2), set_property(server, 2, b"team", b"red", owner=2), give))
     assert (connection.player_properties(2), connection.owner_of(3)) == ({"team": "red"}, 2)
-    assert hear(server.log(4, 4, server.left(4, 2))) == [PlayerLeft(2, 1), EntityOwnerChanged(3, 3)]  # type: ignore[arg-type]
+    assert hear(server.log(4, 4, server.left(4, 2))) == [PlayerLeft(2, 1), EntityOwnerChanged(3, 3)]
     assert (connection.player_properties(2), connection.owner_of(3)) == ({}, 3)
 
 
