@@ -8,20 +8,30 @@ from typing import Any
 from protocol.client import (
     ByeReason,
     ClientConnection,
+    ConnectionLost,
     Disconnected,
+    EntityOwnerChanged,
     Event,
     HostChanged,
     Joined,
     JoinRequest,
     Message,
+    PlayerAway,
+    PlayerBack,
     PlayerJoined,
     PlayerLeft,
+    PropertyChanged,
     Refused,
+    RequestRefused,
+    Resumed,
+    RoomLocked,
+    RoomReset,
     Signal,
     StateChanged,
     Target,
 )
-from protocol.constants import SignalFlag
+from protocol.constants import MessageFlag, RequestKind, SignalFlag
+from protocol.properties import Value, encode_value
 
 NO_ANSWER = 256
 """The add-on's reason for an attempt that nobody answered; here that is TIMEOUT."""
@@ -66,17 +76,27 @@ class RecordedConnection(ClientConnection):
             self.steps.append(["events", [line for event in events for line in self._described(event)]])
         return events
 
-    def publish(self, local_index: int, state: bytes, now: float) -> None:
-        super().publish(local_index, state, now)
-        self.steps.append(["publish", bits(now), local_index, state.hex()])
+    def publish_entity(self, entity_id: int, state: bytes, now: float) -> bool:
+        is_ours = super().publish_entity(entity_id, state, now)
+        self.steps.append(["publish", bits(now), entity_id, state.hex(), is_ours])
+        return is_ours
 
-    def remove(self, local_index: int) -> None:
-        super().remove(local_index)
-        self.steps.append(["remove", local_index])
+    def remove_entity(self, entity_id: int) -> bool:
+        is_ours = super().remove_entity(entity_id)
+        self.steps.append(["remove", entity_id, is_ours])
+        return is_ours
 
-    def send_message(self, payload: bytes, **options: Any) -> None:
-        super().send_message(payload, **options)
-        self.steps.append(["message", payload.hex(), *_common(options)])
+    def send_message(self, payload: bytes, **options: Any) -> int:
+        flags = MessageFlag.KEEP if options.get("keep") else MessageFlag(0)
+        flags |= MessageFlag.OUTLIVES_SENDER if options.get("outlives_sender") else MessageFlag(0)
+        message_id = super().send_message(payload, **options)
+        self.steps.append(["message", payload.hex(), *_common(options), int(flags)])
+        return message_id
+
+    def _ask(self, kind: RequestKind, payload: bytes) -> int:
+        request_id = super()._ask(kind, payload)
+        self.steps.append(["request", int(kind), payload.hex(), request_id])
+        return request_id
 
     def send_signal(self, payload: bytes, **options: Any) -> None:
         super().send_signal(payload, **options)
@@ -115,8 +135,26 @@ class RecordedConnection(ClientConnection):
                 return [["player_left", player_id, int(reason)]]
             case HostChanged(player_id):
                 return [["host_changed", NOBODY if player_id in (None, 65_535) else player_id]]
-            case Message(sender, kind, channel, payload, index):
-                return [["message", sender, kind, channel, payload.hex(), index]]
+            case Message(sender, kind, channel, payload, index, kept):
+                return [["message", sender, kind, channel, payload.hex(), index, kept]]
+            case ConnectionLost():
+                return [["connection_lost"]]
+            case RoomReset():
+                return [["room_reset"]]
+            case Resumed(_, is_afresh):
+                return [["resumed", is_afresh]]
+            case PlayerAway(player_id):
+                return [["player_away", player_id]]
+            case PlayerBack(player_id, is_afresh):
+                return [["player_back", player_id, is_afresh]]
+            case PropertyChanged(owner, key, value, by):
+                return [["property_changed", owner, key, typed(value), by]]
+            case EntityOwnerChanged(entity_id, owner):
+                return [["entity_owner_changed", entity_id, owner]]
+            case RoomLocked(is_locked):
+                return [["room_locked", is_locked]]
+            case RequestRefused(request_id, kind, reason, text):
+                return [["request_refused", request_id, int(kind), int(reason), text]]
             case Signal(sender, kind, channel, payload, sequence):
                 return [["signal", sender, kind, channel, payload.hex(), sequence]]
         raise TypeError(event)
@@ -125,6 +163,12 @@ class RecordedConnection(ClientConnection):
 def bits(seconds: float) -> str:
     """A time to its last bit: decimal digits might not be read as the same number."""
     return struct.pack("<d", seconds).hex()
+
+
+def typed(value: Value) -> str:
+    """A property's value as its bytes on the wire, type first: JSON has no int and no bytes."""
+    kind, data = encode_value(value)
+    return bytes([kind, *data]).hex()
 
 
 def described_request(request: JoinRequest) -> dict[str, Any]:
@@ -137,6 +181,11 @@ def described_request(request: JoinRequest) -> dict[str, Any]:
         "max_players": request.max_players or 0,
         "entities_per_player": request.entities_per_player or 0,
         "max_state_bytes": request.max_state_bytes or 0,
+        "anyone_sets": request.anyone_sets,
+        "identity": request.identity.hex(),
+        "session": request.resume.session.to_bytes(8, "little").hex() if request.resume else "",
+        "secret": request.resume.secret.hex() if request.resume else "",
+        "reconnect": request.reconnect,
         "deadline_s": request.deadline_s,
         "client_name": request.client_name,
         "client_release": request.client_release,

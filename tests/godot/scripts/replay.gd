@@ -6,6 +6,7 @@ const Connection := preload("res://addons/tickrelay/relay_connection.gd")
 const Events := preload("res://addons/tickrelay/relay_events.gd")
 const Request := preload("res://addons/tickrelay/relay_request.gd")
 const States := preload("res://addons/tickrelay/relay_states.gd")
+const Values := preload("res://addons/tickrelay/relay_values.gd")
 const Wire := preload("res://addons/tickrelay/generated_wire.gd")
 
 var num_steps := 0
@@ -42,7 +43,12 @@ func _time(bits: String) -> float:
 func _replay(recording: Dictionary) -> String:
 	var request := Request.new()
 	for field: String in recording.request:
-		request.set(field, recording.request[field])
+		var value: Variant = recording.request[field]
+		if field in ["identity", "secret"]:
+			value = value.hex_decode()
+		elif field == "session":
+			value = value.hex_decode().decode_u64(0) if value else 0
+		request.set(field, value)
 	var nonce: int = recording.nonce.hex_decode().decode_u64(0)
 	var connection := Connection.new(request, nonce, _time(recording.now))
 	for i in recording.steps.size():
@@ -70,17 +76,16 @@ func _do(connection: Connection, step: Array) -> String:
 			return _compare_datagrams(connection.poll(_time(step[1])), step[2])
 		"events":
 			return _compare_events(connection.take_events(), step[1])
-		"publish":
-			connection.publish(int(step[2]), step[3].hex_decode(), _time(step[1]))
-		"remove":
-			connection.remove(int(step[1]))
+		"publish", "remove", "request":
+			return _do_and_compare(connection, step)
 		"message":
 			connection.send_message(
 				step[1].hex_decode(),
 				int(step[2]),
 				int(step[3]),
 				int(step[4]),
-				PackedInt32Array(step[5])
+				PackedInt32Array(step[5]),
+				int(step[6])
 			)
 		"signal":
 			connection.send_signal(
@@ -94,6 +99,20 @@ func _do(connection: Connection, step: Array) -> String:
 		"close":
 			connection.close(_time(step[1]))
 	return ""
+
+
+func _do_and_compare(connection: Connection, step: Array) -> String:
+	var expected: Variant = step[-1]
+	var found: Variant
+	match step[0]:
+		"publish":
+			var state: PackedByteArray = step[3].hex_decode()
+			found = connection.publish_entity(int(step[2]), state, _time(step[1])) == OK
+		"remove":
+			found = connection.remove_entity(int(step[1])) == OK
+		"request":
+			found = float(connection.send_request(int(step[1]), step[2].hex_decode()))
+	return "" if found == expected else "%s instead of %s" % [found, expected]
 
 
 func _compare_datagrams(datagrams: Array[PackedByteArray], expected: Array) -> String:
@@ -129,7 +148,8 @@ func _described(event: RefCounted) -> Array:
 		return [["removed", Array(event.ids)]]
 	if event is Events.RelayMessageReceived:
 		var text: String = event.payload.hex_encode()
-		return [["message", event.sender, event.kind, event.channel, text, event.index]]
+		var is_kept: bool = event.flags & Wire.MessageFlag.KEPT != 0
+		return [["message", event.sender, event.kind, event.channel, text, event.index, is_kept]]
 	if event is Events.RelaySignalReceived:
 		var text: String = event.payload.hex_encode()
 		return [["signal", event.sender, event.kind, event.channel, text, event.sequence]]
@@ -143,6 +163,34 @@ func _described_rare(event: RefCounted) -> Array:
 		return ["player_left", event.player_id, event.reason]
 	if event is Events.RelayHostChanged:
 		return ["host_changed", event.player_id]
+	if event is Events.RelayPlayerAway:
+		return ["player_away", event.player_id]
+	if event is Events.RelayPlayerBack:
+		return ["player_back", event.player_id, event.is_afresh]
+	return _described_of_room(event)
+
+
+func _described_of_room(event: RefCounted) -> Array:
+	if event is Events.RelayPropertyChanged:
+		var value := Values.encode(event.value).hex_encode()
+		return ["property_changed", event.owner, event.key, value, event.by]
+	if event is Events.RelayEntityOwnerChanged:
+		return ["entity_owner_changed", event.entity_id, event.owner]
+	if event is Events.RelayRoomLocked:
+		return ["room_locked", event.is_locked]
+	if event is Events.RelayRequestRefused:
+		var text: String = Wire.REQUEST_TEXTS.get(event.reason, "")
+		return ["request_refused", event.message_id, event.request, event.reason, text]
+	return _described_of_connection(event)
+
+
+func _described_of_connection(event: RefCounted) -> Array:
+	if event is Events.RelayConnectionLost:
+		return ["connection_lost"]
+	if event is Events.RelayForgotten:
+		return ["room_reset"]
+	if event is Events.RelayResumed:
+		return ["resumed", event.is_afresh]
 	if event is Events.RelayJoined:
 		return ["joined"]
 	if event is Events.RelayRefused:

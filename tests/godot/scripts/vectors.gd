@@ -335,7 +335,8 @@ func _check_signal_positions(case: Dictionary) -> bool:
 
 func _check_pages(case: Dictionary) -> bool:
 	var pages := _sections_of(Wire.UpdateSection.PAGE, case.section.hex_decode()).pages
-	var table := Table.new(_shape(int(case.page_ids)), 30)
+	var is_known := func(_entity_id: int) -> bool: return true
+	var table := Table.new(_shape(int(case.page_ids)), 30, is_known)
 	if case.applied_tick > 0:
 		table._page_ticks[pages[0].page] = int(case.applied_tick)
 	for id: String in case.table:

@@ -11,7 +11,9 @@ extends RefCounted
 ## `poll`, `tick` and `flush` return datagrams to send. What the network brings is dropped and
 ## counted in [member dropped] if it is not right. One of these is one attempt to join and, if that
 ## succeeds, one place in a room: when the connection is lost it comes back with a new session, as
-## long as the server keeps the place. Times are seconds of any clock that never steps back.
+## long as the server keeps the place. Once a JOIN of that is under way the server may have begun
+## the new session, so nothing of the old one counts any more: only WELCOME or REFUSE tells. Times
+## are seconds of any clock that never steps back.
 
 ## Where a connection is (SPEC 13). RESUMING: it is lost; what the game says is kept.
 enum RelayPhase { GREETING, JOINING, JOINED, RESUMING, CLOSED }
@@ -35,6 +37,12 @@ const LINGER_S := 1.0
 const NO_REASON := 0
 ## Reason of RelayEvents.RelayRefused when the deadline passed. Reasons of the wire are below 256.
 const NO_ANSWER := 256
+
+## What a refusal to come back means to a game; all others: the connection is lost for good.
+const _ENDS_BY_REFUSAL := {
+	RelayWire.Refusal.BANNED: RelayWire.ByeReason.BANNED,
+	RelayWire.Refusal.SHUTTING_DOWN: RelayWire.ByeReason.SHUTDOWN,
+}
 
 ## What came from the network and was not taken: RelayWire.DropReason -> count.
 var dropped := {}
@@ -60,8 +68,7 @@ var _request: RelayRequest
 var _handshake: RelayHandshake  # the newest attempt, to join or to come back
 var _is_asking := true  # its outcome is not known
 var _is_lost := false
-var _was_reset := false  # since the connection was lost
-var _num_returns := 0  # attempts to come back to this session
+var _num_returns := 0  # attempts to come back
 var _is_closed := false
 var _events := []
 var _path_response := PackedByteArray()
@@ -303,13 +310,17 @@ func is_idle() -> bool:
 func close(now: float) -> void:
 	if _is_closed:
 		return
+	_linger(now)
 	if session != null:
-		if _may_be_replaced_by_us():
-			_lingers_until = now + LINGER_S
 		_plan_bye(session, now)
-	elif state() == RelayPhase.JOINING:
-		_bye_at = now + LINGER_S
 	_disconnect(RelayWire.ByeReason.LEFT, PackedByteArray())
+
+
+## Waits for the WELCOME of a JOIN that may be there, to answer it with BYE.
+func _linger(now: float) -> void:
+	if _is_asking and _handshake.has_sent_join:
+		_lingers_until = now + LINGER_S
+		_bye_at = _lingers_until
 
 
 func _plan_bye(of_session: RelaySession, now: float) -> void:
@@ -345,15 +356,7 @@ func _disconnect(reason: int, text: PackedByteArray) -> void:
 ## The server does not let us in. Who had a place there has lost it.
 func _refuse(reason: int, text: String) -> void:
 	if session != null:
-		_is_asking = false
-		if not _is_lost:
-			return  # we were heard after all, before it came to that
-		var why := RelayWire.ByeReason.TIMEOUT
-		if reason == RelayWire.Refusal.BANNED:
-			why = RelayWire.ByeReason.BANNED
-		elif _was_reset and reason == RelayWire.Refusal.CANNOT_RESUME:
-			why = RelayWire.ByeReason.RESET
-			text = ""
+		var why: int = _ENDS_BY_REFUSAL.get(reason, RelayWire.ByeReason.TIMEOUT)
 		_disconnect(why, text.to_utf8_buffer())
 		return
 	_end(reason)
@@ -378,13 +381,16 @@ func _handle(data: PackedByteArray, now: float) -> int:
 
 
 func _handle_update(data: PackedByteArray, now: float) -> int:
-	var reason: int = RelayWire.DropReason.UNKNOWN_SESSION
-	if is_in_room():
-		reason = session.handle_update(data, now)
-		if reason == OK and _is_lost:
-			_revive()
-	if reason == RelayWire.DropReason.UNKNOWN_SESSION and _is_waiting():
-		_handshake.handle_update(now)
+	if not is_in_room() or _may_be_replaced():
+		if _is_asking and not _is_closed:
+			_handshake.handle_update(now)
+		return RelayWire.DropReason.UNKNOWN_SESSION
+	var reason := session.handle_update(data, now)
+	if reason == OK and _is_lost:
+		# The session lives after all, and no JOIN was sent that could have ended it.
+		_is_lost = false
+		_is_asking = false
+		_events.append(RelayEvents.RelayResumed.new())
 	return reason
 
 
@@ -411,7 +417,7 @@ func _handle_challenge(challenge: RelayWire.RelayChallenge, now: float) -> int:
 		return RelayWire.DropReason.MALFORMED
 	return (
 		_handshake.handle_challenge(challenge, now)
-		if _is_waiting()
+		if _is_asking and not _is_closed
 		else RelayWire.DropReason.STALE_JOIN
 	)
 
@@ -424,57 +430,52 @@ func _handle_welcome(
 	if not _is_asking:
 		return RelayWire.DropReason.STALE_JOIN
 	var reason := _handshake.handle_welcome(fields)
-	if reason == OK and session != null and not session.is_same_place(fields):
-		reason = RelayWire.DropReason.MALFORMED
 	if reason != OK:
 		return reason
+	var is_continued := fields.resumed == RelayWire.Resumed.CONTINUED
+	if is_continued and not _is_closed and not session.continues(fields):
+		return RelayWire.DropReason.MALFORMED
 	var former := session
 	session = RelaySession.new(fields, now, dropped, _events, _request.silence_s)
 	_is_asking = false
 	_is_lost = false
-	_num_returns = 0
+	_path_response_at = INF
 	if _is_closed:
 		_lingers_until = INF
 		_plan_bye(session, now)
+	elif is_continued:
+		session.go_on(former)
 	elif former != null:
-		if fields.resumed == RelayWire.Resumed.AFRESH:
-			var forgotten := RelayEvents.RelayForgotten.new()
-			forgotten.room = former.room
-			forgotten.shown_ids = former.table.shown_ids()
-			_events.append(forgotten)
-		session.take_over(former)
+		_begin_afresh(former)
 	return OK
 
 
-## Nothing came for too long: from now on we try to come back.
+func _begin_afresh(former: RelaySession) -> void:
+	var forgotten := RelayEvents.RelayForgotten.new()
+	forgotten.room = former.room
+	forgotten.shown_ids = former.table.shown_ids()
+	_events.append(forgotten)
+	session.begin_afresh(former)
+
+
+## Nothing came for too long: from now on we try to come back, as long as the server keeps our
+## place.
 func _lose(now: float) -> void:
-	_is_lost = true
-	_was_reset = false
-	_path_response_at = INF
-	_events.append(RelayEvents.RelayConnectionLost.new())
-	if not _is_asking:  # else we were heard meanwhile, and what became of the attempt is not known
-		_ask_anew(now)
-	_handshake.deadline_at = maxf(now, session.kept_until())
-
-
-func _ask_anew(now: float) -> void:
-	_is_asking = true
 	_num_returns += 1
 	var welcome := session.welcome
 	var code := RelayHandshake.code_of(welcome)
 	var request: RelayRequest = _request.to_resume(
 		welcome.session, welcome.secret, code, session.inbox.cursor
 	)
+	var fingerprint := _handshake.server_fingerprint
 	var nonce := RelayProofs.resume_nonce(welcome.secret, _num_returns)
 	_handshake = RelayHandshake.new(request, nonce, now)
-
-
-## The old session is heard again. An answer to our attempt may still come, and then counts.
-func _revive() -> void:
-	_is_lost = false
-	_is_asking = _handshake.has_sent_join
-	var event := RelayEvents.RelayResumed.new()
-	_events.append(event)
+	_handshake.deadline_at = now + welcome.grace_s
+	_handshake.server_fingerprint = fingerprint
+	_is_lost = true
+	_is_asking = true
+	_path_response_at = INF
+	_events.append(RelayEvents.RelayConnectionLost.new())
 
 
 func _handle_cold(data: PackedByteArray, now: float) -> int:
@@ -482,37 +483,32 @@ func _handle_cold(data: PackedByteArray, now: float) -> int:
 		RelayWire.Kind.BYE:
 			return _handle_bye(RelayWire.RelayBye.decode(data))
 		RelayWire.Kind.RESET:
-			return _handle_reset(RelayWire.RelayReset.decode(data), now)
+			return _handle_reset(RelayWire.RelayReset.decode(data))
 	return _handle_path_challenge(RelayWire.RelayPathChallenge.decode(data), now)
 
 
 func _handle_bye(bye: RelayWire.RelayBye) -> int:
 	if bye == null:
 		return RelayWire.DropReason.MALFORMED
-	if not _is_own_session(bye.session):
-		return RelayWire.DropReason.UNKNOWN_SESSION
-	if bye.reason != RelayWire.ByeReason.REPLACED or not _may_be_replaced_by_us():
-		_disconnect(bye.reason, bye.text)
-	return OK  # else WELCOME is under way, or a refusal
+	var is_own := is_in_room() and session.welcome.session == bye.session
+	if not is_own or (bye.reason == RelayWire.ByeReason.REPLACED and _may_be_replaced()):
+		return RelayWire.DropReason.UNKNOWN_SESSION  # or it is us who replaced it
+	_disconnect(bye.reason, bye.text)
+	return OK
 
 
-## The server does not know our session. If it may have given us another, that one counts.
-func _handle_reset(reset: RelayWire.RelayReset, now: float) -> int:
+func _handle_reset(reset: RelayWire.RelayReset) -> int:
 	if reset == null:
 		return RelayWire.DropReason.MALFORMED
 	if not _is_own_session(reset.session) or not session.is_own_reset(reset.reset_token):
 		return RelayWire.DropReason.UNKNOWN_SESSION
-	if not _may_be_replaced_by_us():
-		_disconnect(RelayWire.ByeReason.RESET, PackedByteArray())
-		return OK
-	if not _is_lost:
-		_lose(now)
-	_was_reset = true
+	_disconnect(RelayWire.ByeReason.RESET, PackedByteArray())
 	return OK
 
 
-func _may_be_replaced_by_us() -> bool:
-	return _is_asking and _handshake.has_sent_join
+## Whether a JOIN of ours is under way that may have replaced the session by another of ours.
+func _may_be_replaced() -> bool:
+	return _is_lost and _handshake.has_sent_join
 
 
 ## One answer waits at most: an older challenge is of no use once a newer one has come.
@@ -523,8 +519,6 @@ func _handle_path_challenge(value: RelayWire.RelayPathChallenge, now: float) -> 
 		return RelayWire.DropReason.UNKNOWN_SESSION
 	_path_response = session.handle_path_challenge(value.challenge, now)
 	_path_response_at = now
-	if _is_lost:
-		_revive()
 	return OK
 
 
@@ -535,24 +529,18 @@ static func are_options(data: PackedByteArray, at: int) -> bool:
 	return at == data.size()
 
 
-## Whether we wait for an answer to an attempt, and have no other connection.
-func _is_waiting() -> bool:
-	return _is_asking and not _is_closed and (session == null or _is_lost)
-
-
 func _is_own_session(number: int) -> bool:
-	return session != null and not _is_closed and session.welcome.session == number
+	return is_in_room() and not _may_be_replaced() and session.welcome.session == number
 
 
 func _poll_handshake(now: float) -> Array[PackedByteArray]:
 	if now < _handshake.deadline_at:
 		return _handshake.poll(now)
+	_linger(now)
 	if session != null:
 		_disconnect(RelayWire.ByeReason.TIMEOUT, PackedByteArray())
-		return []
-	if state() == RelayPhase.JOINING:
-		_bye_at = now + LINGER_S
-	_refuse(NO_ANSWER, "")
+	else:
+		_refuse(NO_ANSWER, "")
 	return []
 
 
@@ -561,7 +549,7 @@ func _poll_session(now: float) -> Array[PackedByteArray]:
 	if now >= session.timeout_at():
 		if _request.reconnect and session.welcome.grace_s > 0:
 			_lose(now)
-			return _poll_handshake(now)
+			return _handshake.poll(now)
 		_disconnect(RelayWire.ByeReason.TIMEOUT, PackedByteArray())
 		return datagrams
 	session.expire(now)

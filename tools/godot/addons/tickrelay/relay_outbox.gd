@@ -63,6 +63,18 @@ func _init(message_id: int, message_credit: int, messages_per_s: int) -> void:
 	_budget = _messages_per_s
 
 
+## Whole id of the newest message that the server has accepted, as far as we know.
+func acked_id() -> int:
+	return _acked_id
+
+
+## Whether a WELCOME's message id (16 bits) is of something sent, and not below what was
+## acknowledged.
+func continues(message_id: int) -> bool:
+	var accepted_id := RelaySequence.extend(message_id, _acked_id)
+	return _acked_id <= accepted_id and accepted_id <= _sent_id
+
+
 ## A new session goes on where an old one ended: [param message_id] was accepted last, all above it
 ## is sent again by the same numbers.
 func go_on(message_id: int, message_credit: int) -> void:

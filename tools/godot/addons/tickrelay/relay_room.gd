@@ -14,15 +14,20 @@ var properties := RelayProperties.new()
 var owners: RelayOwners
 ## Whether nobody can join.
 var is_locked := false
-## Pages of the table that hold something, as ROOM_READY listed them; null before it came.
+## Whether ROOM_READY came, in this session or an earlier one: we know all owners.
+var is_told := false
+## Pages of the table that hold something, as ROOM_READY of this session listed them; null before it
+## came.
 var listed_pages: Variant = null
 var _player_slots: int
-var _num_pages: int
+var _num_ids: int
+var _page_ids: int
 
 
 func _init(shape: RelayRecords.RelayRoomShape) -> void:
 	_player_slots = shape.player_slots
-	_num_pages = ceili(float(shape.num_ids) / shape.page_ids)
+	_num_ids = shape.num_ids
+	_page_ids = shape.page_ids
 	roster = RelayRoster.new(shape.player_slots)
 	owners = RelayOwners.new(shape.player_slots, shape.num_ids)
 
@@ -53,11 +58,10 @@ func owns(player_id: int, entity_id: int) -> bool:
 	return owner == player_id or (owner == RelayOwners.HOST and roster.host == player_id)
 
 
-## Ids of entities that belong to whoever is host.
-func ids_of_host() -> Array:
-	return owners.given().filter(
-		func(entity_id: int) -> bool: return owners.owner_of(entity_id) == RelayOwners.HOST
-	)
+## Whether we have been told of the owner of an entity.
+func is_owner_known(entity_id: int) -> bool:
+	var owner := owners.owner_of(entity_id)
+	return owner == RelayOwners.HOST or roster.members.has(owner)
 
 
 func _set_locked(locked: int, events: Array) -> bool:
@@ -81,11 +85,14 @@ func _tell_refused(
 
 
 func _apply_ready(value: RelayWire.RelayRoomReadyPayload, events: Array) -> bool:
-	if value == null or not _set_locked(value.is_locked, events):
+	if value == null:
 		return false
 	var pages := PackedInt32Array()
-	for page in mini(_num_pages, value.pages.size() * 8):
+	for page in value.pages.size() * 8:
 		if value.pages[page / 8] >> page % 8 & 1:
 			pages.append(page)
+	if not pages.is_empty() and pages[-1] * _page_ids >= _num_ids:
+		return false
 	listed_pages = pages
-	return true
+	is_told = true
+	return _set_locked(value.is_locked, events)

@@ -31,6 +31,17 @@ const RelayWire := preload("generated_wire.gd")
 const MAX_EVENTS := 16384
 
 const _MS := 0.001
+const _MAY_CHANGE_OWNERS: Array[int] = [
+	RelayWire.EntryKind.PLAYER_JOINED,
+	RelayWire.EntryKind.PLAYER_LEFT,
+	RelayWire.EntryKind.HOST_CHANGED,
+	RelayWire.EntryKind.ROSTER,
+	RelayWire.EntryKind.PLAYER_AWAY,
+	RelayWire.EntryKind.PLAYER_BACK,
+	RelayWire.EntryKind.ENTITY_OWNER,
+	RelayWire.EntryKind.OWNERS,
+	RelayWire.EntryKind.ROOM_READY,
+]
 
 var welcome: RelayWire.RelayWelcomeFields
 ## The server's newest tick that we know of.
@@ -55,7 +66,7 @@ var _keepalive_s: float
 var _timeout_s: float
 var _received_at: float
 var _sent_at: float
-var _when_whole: RefCounted = RelayEvents.RelayJoined.new()
+var _when_whole: RefCounted  # what is told when the room is whole; null when it was
 
 
 ## [param silence_s]: silence after which the connection is lost; 0 = what the WELCOME says.
@@ -67,6 +78,11 @@ func _init(
 	silence_s: float
 ) -> void:
 	welcome = fields
+	if fields.resumed == RelayWire.Resumed.NO:
+		_when_whole = RelayEvents.RelayJoined.new()
+	else:
+		_when_whole = RelayEvents.RelayResumed.new()
+		_when_whole.is_afresh = fields.resumed == RelayWire.Resumed.AFRESH
 	tick = fields.tick
 	_dropped = dropped
 	_events = events
@@ -86,34 +102,18 @@ func _init(
 	clock.add(fields.tick, now)
 	room = RelayRoom.new(_shape)
 	roster = room.roster
-	table = RelayTable.new(_shape, fields.tick_rate)
-	table.owners = room.owners
+	table = RelayTable.new(_shape, fields.tick_rate, room.is_owner_known)
 	inbox = RelayLog.new(fields.log_index)
 	signals_in = RelaySignals.RelayIncoming.new(dropped, roster.members)
 	outbox = RelayOutbox.new(fields.message_id, fields.message_credit, fields.messages_per_s)
 
 
-## Goes on where an old session of the same player ended (SPEC 4, Coming back). CONTINUED: with all
-## that it was told and has to say. AFRESH: only with its newest states.
-func take_over(former: RefCounted) -> void:
-	var is_afresh := welcome.resumed == RelayWire.Resumed.AFRESH
-	if former.is_whole():
-		_when_whole = RelayEvents.RelayResumed.new()
-		_when_whole.is_afresh = is_afresh
+## Goes on where an old session of the same player ended (SPEC 4, Coming back), with all that it was
+## told and has to say.
+func go_on(former: RefCounted) -> void:
+	if not former.is_whole():
+		_when_whole = former._when_whole
 	tick = maxi(tick, former.tick)
-	clock = former.clock
-	clock.add(welcome.tick, _received_at)
-	flight.rtt_s = former.flight.rtt_s
-	uploads = former.uploads
-	uploads.repeat_all()
-	signals_out = former.signals_out
-	if is_afresh:
-		signals_out.clear()
-		var accepted_id := RelaySequence.extend(welcome.message_id, former.outbox.last_id)
-		outbox = RelayOutbox.new(accepted_id, welcome.message_credit, welcome.messages_per_s)
-		for entity_id: int in uploads.ids():
-			table.hide(entity_id)
-		return
 	room = former.room
 	room.listed_pages = null
 	roster = former.roster
@@ -121,20 +121,43 @@ func take_over(former: RefCounted) -> void:
 	table.begin_session()
 	inbox = former.inbox
 	signals_in = former.signals_in
+	signals_out = former.signals_out
+	uploads = former.uploads
+	uploads.repeat_all()
 	outbox = former.outbox
 	outbox.go_on(welcome.message_id, welcome.message_credit)
 
 
-## Tells whether a WELCOME is of the same player in the same room.
-func is_same_place(fields: RelayWire.RelayWelcomeFields) -> bool:
+## Whether a WELCOME that says CONTINUED can be of this session's player, room and log.
+func continues(fields: RelayWire.RelayWelcomeFields) -> bool:
+	return (
+		_is_same_place(fields)
+		and fields.log_index <= inbox.cursor
+		and outbox.continues(fields.message_id)
+	)
+
+
+## Begins after an old session of the same player of which too much was missed: what it published is
+## published again, messages that were not acknowledged are lost.
+func begin_afresh(former: RefCounted) -> void:
+	if former._when_whole is RelayEvents.RelayJoined:
+		_when_whole = former._when_whole
+	var accepted_id := RelaySequence.extend(welcome.message_id, former.outbox.acked_id())
+	outbox = RelayOutbox.new(maxi(accepted_id, 0), welcome.message_credit, welcome.messages_per_s)
+	if former._is_same_place(welcome):
+		uploads = former.uploads
+		uploads.repeat_all()
+		for entity_id: int in uploads.ids():
+			table.hide(entity_id)
+
+
+func _is_same_place(fields: RelayWire.RelayWelcomeFields) -> bool:
 	return (
 		fields.player_id == welcome.player_id
-		and fields.code == welcome.code
 		and fields.player_slots == welcome.player_slots
 		and fields.entities_per_player == welcome.entities_per_player
 		and fields.max_state_bytes == welcome.max_state_bytes
 		and fields.page_ids == welcome.page_ids
-		and fields.tick_rate == welcome.tick_rate
 	)
 
 
@@ -148,11 +171,6 @@ func timeout_at() -> float:
 	return _received_at + _timeout_s
 
 
-## Tells until when the server keeps our place if it hears nothing, seconds.
-func kept_until() -> float:
-	return _received_at + welcome.timeout_ms * _MS + welcome.grace_s
-
-
 ## Whether an entity of the room is ours to publish.
 func owns(entity_id: int) -> bool:
 	return room.owns(welcome.player_id, entity_id)
@@ -160,15 +178,14 @@ func owns(entity_id: int) -> bool:
 
 ## Sets the newest state of an entity that is ours.
 func publish(entity_id: int, state: PackedByteArray, now: float) -> void:
-	table.hide(entity_id)
 	uploads.publish(entity_id, state, int(server_time(now) * 1000.0))
+	table.hide(entity_id)
 
 
 ## Takes an entity that is ours out of the table.
 func remove(entity_id: int) -> void:
-	uploads.remove(entity_id, not uploads.has(entity_id) and table.states().has(entity_id))
-	if uploads.has(entity_id):
-		table.hide(entity_id)
+	uploads.remove(entity_id, table.states().has(entity_id))
+	table.hide(entity_id)
 
 
 ## Tells when a DATA must go out at the latest: an acknowledgement or a keepalive.
@@ -297,53 +314,41 @@ func _hand_over(entry: RelayRecords.RelayEntry) -> void:
 		_events.append(event)
 		return
 	var told := []
-	if not room.apply(entry, outbox.last_id, told):
+	if not room.apply(entry, outbox.acked_id(), told):
 		_dropped[RelayWire.DropReason.MALFORMED] = (
 			_dropped.get(RelayWire.DropReason.MALFORMED, 0) + 1
 		)
-	_follow_all(told, entry.log_index)
-	if entry.kind == RelayWire.EntryKind.ROOM_READY:
-		_tell_when_whole()
-
-
-func _follow_all(told: Array, index: int) -> void:
+		return
 	for event: RefCounted in told:
 		_events.append(event)
-		_follow(event, index)
+		_follow(event, entry.log_index)
+	if entry.kind in _MAY_CHANGE_OWNERS:
+		_settle()
 
 
-## Lets the other parts know of what the log says of the room.
+## Lets the other parts know of who comes and goes.
 func _follow(event: RefCounted, index: int) -> void:
 	if event is RelayEvents.RelayPlayerJoined:
 		event.index = index
 		signals_in.on_joined(event.player_id)
-		var taken_back := []
-		room.owners.on_joined(event.player_id, taken_back)
-		table.announce(event.player_id, _events)
-		_follow_all(taken_back, index)
+		room.owners.on_joined(event.player_id, _events)
 	elif event is RelayEvents.RelayPlayerLeft:
 		signals_in.on_left(event.player_id)
-		table.retire(event.player_id)
 		room.properties.forget(event.player_id)
-		var fallen_back := []
-		room.owners.on_left(event.player_id, fallen_back)
-		_follow_all(fallen_back, index)
+		room.owners.on_left(event.player_id, _events)
 	elif event is RelayEvents.RelayPlayerBack:
 		if event.is_afresh:
 			signals_in.on_counts_anew(event.player_id)
-	elif event is RelayEvents.RelayEntityOwnerChanged:
-		_review(event.entity_id)
-	elif event is RelayEvents.RelayHostChanged:
-		for entity_id: int in room.ids_of_host():
-			_review(entity_id)
 
 
-## The owner of an entity may have changed.
-func _review(entity_id: int) -> void:
-	var is_ours := owns(entity_id)
-	if not is_ours:
-		uploads.forget(entity_id)
-	table.review(entity_id, is_ours, _events)
+## Lets go of what is not ours any more, and shows what has an owner now.
+func _settle() -> void:
+	if room.is_told:  # before, we do not know what was handed over to us
+		for entity_id: int in table.own_ids():
+			if not owns(entity_id):
+				uploads.forget(entity_id)
+				table.give_up(entity_id)
+	table.show(_events)
 
 
 ## Tells that the room is whole, once, when ROOM_READY and all pages that it lists have come.
@@ -353,9 +358,6 @@ func _tell_when_whole() -> void:
 	for page: int in room.listed_pages:
 		if not table.has_seen(page):
 			return
-	for entity_id: int in uploads.ids():
-		if not owns(entity_id):
-			uploads.forget(entity_id)  # it was handed over while we were away
 	_events.append(_when_whole)
 	_when_whole = null
 

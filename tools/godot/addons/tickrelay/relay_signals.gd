@@ -75,11 +75,6 @@ class RelayOutgoing:
 			num_dropped += 1
 		return OK
 
-	## Drops all that waits: the messages that it follows will not be sent.
-	func clear() -> void:
-		_queue.clear()
-		_num_bodies = 0
-
 	## Tells whether [method pack] has anything to send.
 	func has_due(newest_message: int) -> bool:
 		for unsent in _queue:
@@ -190,19 +185,19 @@ class RelayIncoming:
 	func on_joined(sender: int) -> void:
 		_left.erase(sender)
 
-	## A player counts its signals anew: what is remembered for newest-first means others.
+	## A player counts its signals anew: what is here of earlier ones means others.
 	func on_counts_anew(sender: int) -> void:
 		for key: int in _newest.keys():
 			if key >> 8 == sender:
 				_newest.erase(key)
+		for key: int in _unfinished.keys():
+			if key >> 16 == sender:
+				_unfinished.erase(key)
 
 	## A player has gone: what is still here of it is dropped; who gets its id next starts anew.
 	func on_left(sender: int) -> void:
 		_left[sender] = true
 		on_counts_anew(sender)
-		for key: int in _unfinished.keys():
-			if key >> 16 == sender:
-				_unfinished.erase(key)
 		var kept: Array[RelayHeld] = []
 		for waiting in _held:
 			if waiting.part.sender != sender:

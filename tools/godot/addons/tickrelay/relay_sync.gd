@@ -254,9 +254,12 @@ func _start_anew() -> void:
 	_entity_id = NOBODY
 	_timeline = null
 	_has_published = false
-	if _layout == null or not is_instance_valid(client) or not client.is_joined():
+	if _layout == null or not is_instance_valid(client):
 		return
-	if player_id == NOBODY:
+	if player_id == NOBODY or client.player_id == NOBODY:
+		return
+	if not client.is_joined():  # what the room knows comes before that
+		_hide(hide_until_known and not is_local())
 		return
 	_entity_id = client.entity_id_of(player_id, local_index)
 	_check_room()

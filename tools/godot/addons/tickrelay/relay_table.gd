@@ -11,23 +11,20 @@ extends RefCounted
 ## to cut it into 32 small arrays costs as much as all the rest.
 
 const RelayEvents := preload("relay_events.gd")
-const RelayOwners := preload("relay_owners.gd")
 const RelayRecords := preload("relay_records.gd")
 const RelayStatesScript := preload("relay_states.gd")
 
 const _WORD_BYTES := 8
 
-## Whose each entity is; of the room.
-var owners: RelayOwners
 var _states := {}  # entity id -> state; stale for those of a block that is not spread
 var _blocks := {}  # page -> Block: its last group
 var _shape: RelayRecords.RelayRoomShape
+var _is_known: Callable
 var _tick_rate: int
 var _page_ticks := {}  # page -> newest tick applied
-var _announced := {}  # player id -> true
 var _own := {}  # entity id -> [tick, age] of its newest state: we publish it
 var _shown := {}  # entity id -> true: the game knows of it
-var _visible := {}  # entity id -> true: shown, and its owner is announced
+var _visible := {}  # entity id -> true: shown, and its owner is known
 var _withheld := {}  # entity id -> RelayStates of one row
 
 
@@ -43,10 +40,11 @@ class RelayBlock:
 	var is_spread := true
 
 
-func _init(shape: RelayRecords.RelayRoomShape, tick_rate: int) -> void:
+## [param is_known]: whether we have been told of the owner of an entity.
+func _init(shape: RelayRecords.RelayRoomShape, tick_rate: int, is_known: Callable) -> void:
 	_shape = shape
 	_tick_rate = tick_rate
-	owners = RelayOwners.new(shape.player_slots, shape.num_ids)
+	_is_known = is_known
 
 
 ## A new session goes on with this table: all pages will come again, whole.
@@ -80,23 +78,30 @@ func is_own(entity_id: int) -> bool:
 	return _own.has(entity_id)
 
 
-## The owner of an entity has changed; [param is_ours]: it is us now. Appends the state of one that
-## was left out so far.
-func review(entity_id: int, is_ours: bool, events: Array) -> void:
+## Ids of entities that we publish.
+func own_ids() -> Array:
+	return _own.keys()
+
+
+## An entity is not ours to publish any more: it is shown like others, with the next [method show].
+func give_up(entity_id: int) -> void:
+	if _states.has(entity_id):
+		_withheld[entity_id] = _state_of(entity_id, _own[entity_id])
+	_own.erase(entity_id)
+
+
+## Owners, or whom we know of them, may have changed: appends what was withheld so far and has an
+## owner whom we know now.
+func show(events: Array) -> void:
 	_forget_blocks()
-	if _own.has(entity_id) and not is_ours:
-		if _states.has(entity_id):
-			_withheld[entity_id] = _state_of(entity_id, _own[entity_id])
-		_own.erase(entity_id)
-	_visible.erase(entity_id)
-	if not _is_announced(entity_id):
-		return
-	if _withheld.has(entity_id):
-		events.append(_withheld[entity_id])
-		_withheld.erase(entity_id)
-		_show(entity_id)
-	elif _shown.has(entity_id):
-		_show(entity_id)
+	_visible.clear()
+	var ids := _withheld.keys()
+	ids.sort()
+	for entity_id: int in ids:
+		if _is_known.call(entity_id):
+			events.append(_withheld[entity_id])
+			_withheld.erase(entity_id)
+			_show(entity_id)
 
 
 ## Entity id -> newest state, our own and withheld ones included. Not to be changed.
@@ -133,28 +138,6 @@ func apply(tick: int, pages: Array, events: Array) -> void:
 		event.ids = removed
 		events.append(event)
 	events.append_array(changed)
-
-
-## The log told of a player: from now on their states are shown. Appends those withheld so far.
-func announce(player_id: int, events: Array) -> void:
-	_announced[player_id] = true
-	_forget_blocks()
-	var ids := _withheld.keys()
-	ids.sort()
-	for entity_id: int in ids:
-		if owners.owner_of(entity_id) == player_id:
-			events.append(_withheld[entity_id])
-			_withheld.erase(entity_id)
-			_show(entity_id)
-
-
-## The log told that a player left. Their entities stay until a page removes them.
-func retire(player_id: int) -> void:
-	_announced.erase(player_id)
-	_forget_blocks()
-	for entity_id: int in _visible.keys():
-		if owners.owner_of(entity_id) == player_id:
-			_visible.erase(entity_id)
 
 
 func _remove(page: RelayRecords.RelayPage, removed: PackedInt32Array) -> void:
@@ -303,17 +286,12 @@ func _may_show(entity_id: int, tick: int, group: RelayRecords.RelayGroup, row: i
 	if _own.has(entity_id):
 		_own[entity_id] = [tick, group.ages[row]]
 		return false
-	if _is_announced(entity_id):
+	if _is_known.call(entity_id):
 		_withheld.erase(entity_id)
 		_show(entity_id)
 		return true
 	_withheld[entity_id] = _pick(tick, group, [[row, row + 1]])
 	return false
-
-
-func _is_announced(entity_id: int) -> bool:
-	var owner := owners.owner_of(entity_id)
-	return owner == RelayOwners.HOST or _announced.has(owner)
 
 
 ## The newest state of one entity, as the game hears of it. [param sampled]: its tick and age.

@@ -113,20 +113,23 @@ func _tell_of_room(event: RefCounted) -> bool:
 
 
 func _tell_of_connection(event: RefCounted) -> void:
-	if event is RelayEvents.RelayJoined:
-		has_joined = true
-		is_lost = false
-		_client.joined.emit()
-		if _was_resuming and not is_over:
-			_client.resumed.emit(true)
-	elif event is RelayEvents.RelayConnectionLost:
+	if event is RelayEvents.RelayConnectionLost:
 		is_lost = has_joined  # who has not joined yet goes on joining
 		if is_lost:
 			_client.connection_lost.emit()
-	elif event is RelayEvents.RelayResumed:
-		is_lost = false
-		if has_joined:
-			_client.resumed.emit(event.is_afresh)
+		return
+	is_lost = false
+	if not has_joined and _is_whole(event):
+		has_joined = true
+		_client.joined.emit()
+	if event is RelayEvents.RelayResumed and has_joined and not is_over:
+		_client.resumed.emit(event.is_afresh)
+
+
+## A game that crashed and comes back joins by that; one whose connection was lost while it joined,
+## and is there again, has not joined yet.
+func _is_whole(event: RefCounted) -> bool:
+	return event is RelayEvents.RelayJoined or (_was_resuming and event.is_afresh)
 
 
 ## A player id as games see it.
