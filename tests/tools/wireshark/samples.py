@@ -25,7 +25,17 @@ from construct import (
 )
 
 from protocol import codec, schemas
-from protocol.constants import MAX_DATAGRAM_BYTES, DataSection, EntryKind, Kind, Option, RequestKind, UpdateSection
+from protocol.constants import (
+    MAX_DATAGRAM_BYTES,
+    MAX_SLOTS,
+    NO_PLAYER,
+    DataSection,
+    EntryKind,
+    Kind,
+    Option,
+    RequestKind,
+    UpdateSection,
+)
 from protocol.drops import DropReason
 
 Fields = list[tuple[str, int | bytes]]
@@ -87,6 +97,8 @@ def _random_number(rng: Random, size: int, name: str) -> int:
         return rng.choice((0, 1, rng.randint(0, 8)))
     if name == "stride":
         return rng.choice((0, 1, rng.randint(0, 40)))
+    if name == "owner":
+        return rng.choice((0, 1, rng.randrange(MAX_SLOTS), NO_PLAYER))
     if name == "type":
         return rng.choice((1, 2, 3, 4, _UNKNOWN_SECTION))
     return rng.choice((0, 1, rng.getrandbits(8 * size), (1 << 8 * size) - 1))
