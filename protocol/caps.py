@@ -132,5 +132,27 @@ CAPS: list[Cap] = [
         "the range is ignored; sent again later",
         "-",
     ),
+    Cap(
+        "properties of a room, and of one player",
+        f"{constants.MAX_ROOM_PROPERTIES} and {constants.MAX_PLAYER_PROPERTIES}; keys and values together "
+        f"{_number(constants.MAX_ROOM_PROPERTY_BYTES)} and {_number(constants.MAX_PLAYER_PROPERTY_BYTES)} bytes",
+        "the request is refused",
+        "TOO_MANY",
+        "tests/relay/test_belongings.py::test_an_owner_has_so_many_properties_and_bytes_and_no_more",
+    ),
+    Cap(
+        "messages that a room keeps",
+        f"{constants.MAX_KEPT_MESSAGES}, together {_number(constants.MAX_KEPT_BYTES)} bytes",
+        "passed on but not kept, and the sender is told",
+        "TOO_MANY",
+        "tests/relay/test_belongings.py::test_messages_are_kept_up_to_a_number_and_to_so_many_bytes",
+    ),
+    Cap(
+        "players that a room remembers as banned",
+        _number(constants.MAX_BANS),
+        "the oldest is forgotten",
+        "-",
+        "tests/relay/test_belongings.py::test_the_oldest_ban_is_forgotten_for_one_beyond_the_cap",
+    ),
 ]
 """Caps that both ends of the wire share, in the order of the SPEC."""

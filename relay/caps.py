@@ -1,7 +1,7 @@
 """The relay's own queues, maps and histories as data, in the form of `protocol/caps.py` (SPEC 12)."""
 
 from protocol.caps import Cap
-from relay import config, delivery, engine, lobby, log, messages, pacing, signals, stages
+from relay import config, delivery, engine, lobby, log, messages, pacing, presence, sessions, signals, stages
 from relay.capture import blocks, choice, files, tap
 
 _DEFAULT = config.RelayConfig()
@@ -146,6 +146,20 @@ CAPS: list[Cap] = [
         "dropped",
         "SIGNAL_QUEUE_FULL, SIGNAL_LATE",
         "tests/relay/test_signals.py",
+    ),
+    Cap(
+        "log entries kept for a player who is away",
+        f"{_number(presence.AWAY_ENTRIES)}, or until a member's credit is half used, or memory for logs is short",
+        "it can only come back afresh",
+        "away_logs_given_up",
+        "tests/relay/test_presence.py",
+    ),
+    Cap(
+        "former sessions by which one that was resumed and has not spoken can be resumed",
+        _number(sessions.MAX_FORMER),
+        "the oldest is forgotten",
+        "CANNOT_RESUME",
+        "tests/relay/test_presence.py",
     ),
     Cap(
         "fragments to one client",

@@ -19,8 +19,8 @@ from relay.world import Event, World
 
 LIST_BYTES = 1000
 """An entry that lists something for a joiner lists as much as fits this: it stays below one fragment of 1,024 bytes."""
-_MEMBER_BYTES, _PROPERTY_BYTES, _OWNER_BYTES, _FEW_ENTRIES = 48, 256, 8, 8
-"""What of the log telling a joiner takes at most: per member, property and entity handed over, and entries beside."""
+_PROPERTY_BYTES, _OWNER_BYTES = 256, 8
+"""What of the log telling a joiner takes at most, per property and per entity that was handed over."""
 MAX_CANDIDATES = 4
 """Player ids looked at for a join: those that rest longest. If these are not free, others are hardly."""
 REST_S = 20.0
@@ -67,7 +67,7 @@ def _find_room(world: World, request: JoinRequest, address: bytes) -> Room | Ref
         return Refused(Refusal.ROOM_LOCKED)
     if len(room.joined) >= room.options.max_players:
         return Refused(Refusal.ROOM_FULL)
-    if _size_of_welcome(world, room) > world.log.arena.free_bytes():
+    if (needed := _size_of_welcome(room)) and needed > world.log.arena.free_bytes():
         return Refused(Refusal.SERVER_FULL)
     return room
 
@@ -170,12 +170,13 @@ def tell_ready(world: World, room: Room, session: int) -> None:
     world.log.append_own(world.rooms, room.row, EntryKind.ROOM_READY, payload, audience)
 
 
-def _size_of_welcome(world: World, room: Room) -> int:
-    """Bound the bytes of log that telling a joiner takes."""
+def _size_of_welcome(room: Room) -> int:
+    """Bound the bytes of log that telling a joiner takes beyond the members' names: a full log keeps nobody out."""
     known = room.belongings
     num_properties = sum(len(of_owner) for of_owner in known.properties.by_owner.values())
-    of_lists = len(room.joined) * _MEMBER_BYTES + num_properties * _PROPERTY_BYTES + len(known.owners) * _OWNER_BYTES
-    return of_lists + sum(MAX_ENTRY_BYTES for _ in known.kept.by_index) + _FEW_ENTRIES * MAX_ENTRY_BYTES
+    return (
+        num_properties * _PROPERTY_BYTES + len(known.owners) * _OWNER_BYTES + len(known.kept.by_index) * MAX_ENTRY_BYTES
+    )
 
 
 def _chunks(records: list[bytes]) -> list[bytes]:

@@ -24,6 +24,8 @@ AWAY_ENTRIES = 1024
 """Log entries kept for a player who is away. Beyond it, or when a member's credit is half used, or memory is short,
 nothing is kept any more, and it can only come back afresh: those who play must not be silenced by one who does not."""
 _NEVER = float("inf")
+_NO_TOKENS = -1e18
+"""Bytes that may be sent: at any rate none for longer than a relay runs."""
 _NEVER_TICKS = 1 << 40
 """A snapshot every so many ticks: none."""
 
@@ -45,7 +47,7 @@ def go_away(world: World, row: int, now: float) -> None:
     """Note that a player's connection is lost: the room is told, and nothing is sent to it any more."""
     table, room = world.sessions.table, _room_of(world, row)
     world.away[row] = now
-    table.send_tokens[row], table.send_tokens_at[row] = -_NEVER, now
+    table.send_tokens[row], table.send_tokens_at[row] = _NO_TOKENS, now
     table.tick_interval[row] = _NEVER_TICKS
     table.sent_at[row] = table.ack_due_at[row] = _NEVER
     table.ack_owed[row] = 0

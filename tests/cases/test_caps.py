@@ -34,7 +34,7 @@ ROOMY = {
 
 
 def desk_with(**settings: Any) -> Desk:
-    return Desk(RelayConfig(**settings))
+    return Desk(RelayConfig(**{"grace_s": 0} | settings))
 
 
 def assert_no_gauge_is_beyond_its_cap(desk: Desk) -> None:
@@ -187,7 +187,9 @@ def test_messages_of_a_session() -> None:
     desk.wait(0.2)
     client.hear()
     assert client.updates[-1].header.message_ack == 12
-    assert client.log_cursor == client.welcome.log_index + 2 + 12  # PLAYER_JOINED, HOST_CHANGED and the messages
+    assert (
+        client.log_cursor == client.welcome.log_index + 3 + 12
+    )  # PLAYER_JOINED, HOST_CHANGED, ROOM_READY and the messages
 
 
 def test_signals_of_a_session() -> None:
@@ -311,7 +313,7 @@ def test_entries_that_a_member_may_be_behind(monkeypatch: pytest.MonkeyPatch) ->
     desk = desk_with(**ROOMY)
     writers = [RawClient(desk, number).join(max_players=8) for number in range(3)]
     slow = RawClient(desk, 99).join()
-    begin = slow.log_cursor + 2  # its own ROSTER and PLAYER_JOINED
+    begin = slow.log_cursor + 3  # its own ROSTER, PLAYER_JOINED and ROOM_READY
     slow.say(log_cursor=begin)
     for n in range(98 + 4):
         writer = writers[n % 3]

@@ -406,7 +406,7 @@ def test_a_player_who_moves_again_and_again_stays_in_the_room() -> None:
 
 
 def test_a_relay_with_the_shortest_timeouts_keeps_players_who_only_listen() -> None:
-    config = RelayConfig(timeout_s=2.0, keepalive_s=0.5)
+    config = RelayConfig(timeout_s=2.0, keepalive_s=0.5, grace_s=0)
     world = World("listeners", config=config, num_players=3, conditions=Conditions(loss=0.1))
     world.join_all()
     world.run(20.0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protocol import schemas
 from protocol.caps import CAPS
-from protocol.constants import MAX_BODY_BYTES, MAX_STATE_BYTES, ByeReason, Refusal
+from protocol.constants import MAX_BODY_BYTES, MAX_STATE_BYTES, ByeReason, Refusal, RequestRefusal
 from protocol.drops import DropReason
 from protocol.dtypes import page_ids
 
@@ -32,7 +32,7 @@ def test_every_cap_says_what_happens_beyond_it() -> None:
 
 
 def test_counters_are_reasons_that_exist() -> None:
-    known = {reason.name for reason in DropReason} | {reason.name for reason in (*Refusal, *ByeReason)} | {"-"}
+    known = {reason.name for reason in (*DropReason, *Refusal, *ByeReason, *RequestRefusal)} | {"-"}
     assert {name for cap in CAPS for name in cap.counted.split(", ")} <= known
 
 

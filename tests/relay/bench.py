@@ -9,8 +9,19 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any, NamedTuple
 
-from protocol import codec, dtypes
-from protocol.constants import LOG_WINDOW, MAGIC, DataSection, JoinMode, Kind, Option, Target
+from protocol import codec, dtypes, schemas
+from protocol.constants import (
+    LOG_WINDOW,
+    MAGIC,
+    DataSection,
+    EntryKind,
+    JoinMode,
+    Kind,
+    Option,
+    RequestKind,
+    Target,
+)
+from protocol.proofs import resume_proof
 from protocol.records import Entry, LogRange, Page, RoomShape, SignalPart, read_sections
 from protocol.sequence import ReceiveWindow
 from relay.addresses import pack_address
@@ -27,10 +38,13 @@ Datagram = tuple[bytes, bytes]
 
 
 class Bench:
-    """One engine. `now` moves by `tick` and `wait`, and by a millisecond for every HELLO, for the relay's budget."""
+    """One engine, which keeps no places of players who are gone unless told to.
+
+    `now` moves by `tick` and `wait`, and by a millisecond for every HELLO, for the relay's budget.
+    """
 
     def __init__(self, now: float = 0.0, **settings: Any) -> None:
-        self.engine = Engine(RelayConfig(**settings), SECRET, Random(1))
+        self.engine = Engine(RelayConfig(**{"grace_s": 0} | settings), SECRET, Random(1))
         self.now = now
         self.sent: dict[bytes, list[bytes]] = {}
         """Address -> what was sent there and nobody has taken."""
@@ -123,6 +137,9 @@ class Client:
         self.updates: list[Update] = []
         self.others: list[Any] = []
         """Decoded datagrams of other kinds."""
+        self.resume_join = b""
+        self.outcome: Any = None
+        """What `come_back` was answered."""
         self.entries: dict[int, Entry] = {}
         """Every log entry that it was sent, by index."""
 
@@ -176,7 +193,11 @@ class Client:
 
     def ask(self, **join: Any) -> Any:
         """Join by the book. Returns: the decoded WELCOME or REFUSE."""
-        self.bench.receive((self.join_datagram(self.get_cookie(), **join), self.address))
+        return self.answer_to(self.join_datagram(self.get_cookie(), **join))
+
+    def answer_to(self, join: bytes) -> Any:
+        """Send a JOIN. Returns: the decoded WELCOME or REFUSE."""
+        self.bench.receive((join, self.address))
         self.bench.flush()
         answer = self.answer(Kind.WELCOME, Kind.REFUSE)
         if "fields" in answer:
@@ -192,6 +213,19 @@ class Client:
         answer = self.ask(**join)
         assert self.welcome is not None, answer
         return self
+
+    def come_back(self, log_index: int = 0, *, host: str = "", secret: bytes | None = None, **join: Any) -> "Client":
+        """Begin anew as the same player, as another process would; `answer` of the new client says how it went."""
+        other = Client(self.bench, host)
+        cookie = other.get_cookie()
+        former = self.welcome.session
+        proof = resume_proof(secret or self.welcome.secret, cookie, other.nonce, former)
+        option = schemas.RESUME_OPTION.build({"session": former, "log_index": log_index, "proof": proof})
+        other.resume_join = other.join_datagram(
+            cookie, **{"mode": JoinMode.RESUME, "options": [(Option.RESUME, option)]} | join
+        )
+        other.outcome = other.answer_to(other.resume_join)
+        return other
 
     @property
     def row(self) -> int:
@@ -280,6 +314,10 @@ class Client:
         fields["message_id"] &= 0xFFFF
         return section(DataSection.MESSAGE, dtypes.MESSAGE_HEADER.encode(**fields) + ids(players) + payload)
 
+    def request(self, kind: RequestKind, **fields: Any) -> bytes:
+        """Build a MESSAGE section that asks the server for something."""
+        return self.message(schemas.REQUEST_PAYLOADS[kind].build(fields), kind=kind)
+
     def signal(self, payload: bytes, target: int = Target.ALL, players: tuple[int, ...] = (), **header: int) -> bytes:
         """Build a SIGNAL section with the next sequence."""
         self.sequence += 1
@@ -316,6 +354,20 @@ class Client:
     def messages(self) -> list[tuple[int, bytes]]:
         """(sender, payload) of the players' entries that it was sent, in order of their indexes."""
         return [(e.sender, e.payload) for _, e in sorted(self.entries.items()) if e.kind < 128]
+
+    @property
+    def told(self) -> list[tuple[EntryKind, dict[str, Any]]]:
+        """(kind, payload's fields) of the server's entries that it was sent, in order of their indexes."""
+        found = []
+        for _, entry in sorted(self.entries.items()):
+            if entry.kind >= 128:
+                value = schemas.ENTRY_PAYLOADS[EntryKind(entry.kind)].parse(entry.payload)
+                found.append((EntryKind(entry.kind), {key: value[key] for key in value if not key.startswith("_")}))
+        return found
+
+    def told_of(self, kind: EntryKind) -> list[dict[str, Any]]:
+        """Fields of the server's entries of one kind that it was sent."""
+        return [fields for told, fields in self.told if told == kind]
 
     @property
     def signals(self) -> list[bytes]:

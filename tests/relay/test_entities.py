@@ -198,7 +198,7 @@ def test_who_leaves_takes_its_entities_with_it_and_nobody_elses() -> None:
     room = rig.room_list[0]
     [[one, two]] = rig.rows
     write(rig, (one, 0, 1, b"a"), (one, 8, 1, b"b"), (two, 1, 1, b"c"), stamp=1)
-    rig.entities.leave_seat(rig.rooms, room, one, 0, stamp=6)
+    rig.entities.leave_seat(rig.rooms, room, one, stamp=6)
     assert table_of(rig) == {1: b"c"}
     assert [ticks(rig, entity_id)[1] for entity_id in (0, 4, 8, 1)] == [6, 0, 6, 0]
     assert page_ticks(rig) == {0: 6}
@@ -208,7 +208,7 @@ def test_who_leaves_takes_its_entities_with_it_and_nobody_elses() -> None:
 
 def test_who_leaves_without_entities_changes_no_page() -> None:
     rig = Rig(1, [SMALL], players=2)
-    rig.entities.leave_seat(rig.rooms, rig.room_list[0], rig.rows[0][0], 0, stamp=6)
+    rig.entities.leave_seat(rig.rooms, rig.room_list[0], rig.rows[0][0], stamp=6)
     assert page_ticks(rig) == {}
 
 
@@ -216,7 +216,7 @@ def test_the_write_seq_starts_anew_with_a_new_owner() -> None:
     rig = Rig(1, [SMALL], players=2)
     [[one, two]] = rig.rows
     write(rig, (one, 0, 500, b"old"))
-    rig.entities.leave_seat(rig.rooms, rig.room_list[0], one, 0, stamp=2)
+    rig.entities.leave_seat(rig.rooms, rig.room_list[0], one, stamp=2)
     rig.entities.take_seat(rig.rooms, rig.room_list[0], two, 0)
     write(rig, (two, 0, 1, b"new"))
     assert table_of(rig) == {0: b"new"}

@@ -353,7 +353,7 @@ def test_a_proof_is_right_for_one_key_cookie_and_nonce(seed: int) -> None:
 
     def tried(proof: bytes, cookie: bytes = cookie, nonce: int = 5) -> bool:
         options = RoomOptions(max_players=1, entities_per_player=1, max_state_bytes=1)
-        return proof_is_right(JoinRequest(nonce, JoinMode.JOIN, b"R", "Ada", options, proof, cookie), key)
+        return proof_is_right(JoinRequest(nonce, JoinMode.JOIN, b"R", "Ada", options, proof, cookie, b""), key)
 
     assert tried(right)
     assert not tried(right, cookie=bytes(20)) and not tried(right, nonce=6)

@@ -49,18 +49,14 @@ def test_members_stay_packed_whoever_goes() -> None:
     assert len(rooms.members_of(room.row)) == rooms.table.members[room.row] == 0
 
 
-def test_the_host_is_who_has_been_in_the_room_longest() -> None:
+def test_members_are_listed_in_the_order_in_which_they_came() -> None:
     rooms = Rooms()
     room = room_with(rooms, b"A")
-    assert room.host is None
     for player_id, session in enumerate((30, 10, 20)):
         rooms.add_member(room, session, player_id)
-    assert room.host == 30
-    rooms.remove_member(room, 10, 1)
-    assert room.host == 30
     rooms.remove_member(room, 30, 0)
     rooms.add_member(room, 30, 0)
-    assert room.host == 20
+    assert room.joined == [10, 20, 30]
 
 
 def test_a_slot_knows_who_has_it() -> None:

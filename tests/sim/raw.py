@@ -38,7 +38,7 @@ class Desk:
     """One engine, fed by hand. `now` is virtual time; it moves only by `wait` and `tick`."""
 
     def __init__(self, config: RelayConfig | None = None, seed: object = 0) -> None:
-        self.config = config or RelayConfig()
+        self.config = config or RelayConfig(grace_s=0)
         self.engine = Engine(self.config, SECRET, Random(f"{seed} engine"))
         self.rng = Random(f"{seed} desk")
         self.now = 100.0
