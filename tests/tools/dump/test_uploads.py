@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import codec, dtypes
+from protocol import codec, dtypes, schemas
 from protocol.client.handshake import Welcome
-from protocol.constants import DataSection, Kind
+from protocol.constants import DataSection, Kind, RequestKind
 from tests.tools.dump.made import Game, Packet, chatter
 from tests.tools.dump.reading import see
 from tests.tools.dump.samples import damaged
@@ -114,6 +114,36 @@ def test_our_own_number_among_targets_is_translated_and_log_bits_are_left_out() 
     data = data_with((2, bytes(4)), message(target=3, targets=(own, 5, 900)))
     (section,) = sections_of(Rewriter(RECORDING, NEW).rewrite_sections(Upload(0.0, 1, data), 0))
     assert list(section.body.targets) == [7, 5, 900]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        (RequestKind.SET_PROPERTY, {"owner": "own"}, {"owner": 7}),
+        (RequestKind.SET_PROPERTY, {"owner": 65_535}, {"owner": 65_535}),
+        (RequestKind.GIVE_ENTITY, {"entity_id": "own", "owner": 5}, {"entity_id": 7, "owner": 5}),
+        (RequestKind.HAND_OVER_HOST, {"player_id": "own"}, {"player_id": 7}),
+        (RequestKind.KICK, {"player_id": 5, "text": b"out"}, {"player_id": 5, "text": b"out"}),
+        (RequestKind.CLEAR_KEPT, {"log_index": 9}, {"log_index": 9}),
+    ],
+)
+def test_who_and_what_a_request_names_is_translated(
+    kind: RequestKind, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    rest = {"is_conditional": 0, "version": 0, "key": b"team", "type": 4, "value": b"red"}
+    fields = {name: SESSION.player_id or 0 if value == "own" else value for name, value in before.items()}
+    schema = schemas.REQUEST_PAYLOADS[kind]
+    data = data_with(message(kind=kind, payload=schema.build(rest | fields)))
+    (section,) = sections_of(Rewriter(RECORDING, NEW).rewrite_sections(Upload(0.0, 1, data), 0))
+    assert section.body.payload == schema.build(rest | after)
+
+
+@pytest.mark.parametrize(("kind", "more"), [(RequestKind.KICK, 1), (127, 0), (1, 0), (RequestKind.LOCK, 0)])
+def test_what_only_looks_like_a_request_stays_as_it_is(kind: int, more: int) -> None:
+    payload = (SESSION.player_id or 0).to_bytes(2, "little") + b"words"
+    data = data_with(message(kind=kind, more=more, payload=payload))
+    (section,) = sections_of(Rewriter(RECORDING, NEW).rewrite_sections(Upload(0.0, 1, data), 0))
+    assert section.body.payload == payload
 
 
 def test_a_signal_follows_its_message_under_the_new_number() -> None:
