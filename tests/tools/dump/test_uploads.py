@@ -1,5 +1,6 @@
 """How captured uploads are rewritten for another session."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from tests.tools.dump.test_problems import data_with, message
 from tools.dump.sessions import Session
 from tools.dump.uploads import Recording, Rewriter, Upload, build_recording, room_options, split_sections
 
+_OTHERS: dict[str, Any] = dict.fromkeys((field.name for field in fields(Welcome)), 0)
 NEW = Welcome(
-    session=0xBEEF, secret=bytes(16), reset_token=bytes(16), code="NEW", player_id=7, player_slots=20, max_players=10,
-    entities_per_player=4, max_state_bytes=24, page_ids=34, tick_rate=60, tick=600, log_index=5, message_id=3,
-    message_credit=40, keepalive_s=1.0, timeout_s=10.0,
+    **_OTHERS | dict(
+        session=0xBEEF, secret=bytes(16), reset_token=bytes(16), code="NEW", player_id=7, player_slots=20,
+        max_players=10, entities_per_player=4, max_state_bytes=24, page_ids=34, tick_rate=60, tick=600, log_index=5,
+        message_id=3, message_credit=40, keepalive_s=1.0, timeout_s=10.0,
+    )
 )  # fmt: skip
 
 
@@ -131,9 +135,9 @@ def test_who_and_what_a_request_names_is_translated(
     kind: RequestKind, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     rest = {"is_conditional": 0, "version": 0, "key": b"team", "type": 4, "value": b"red"}
-    fields = {name: SESSION.player_id or 0 if value == "own" else value for name, value in before.items()}
+    named = {name: SESSION.player_id or 0 if value == "own" else value for name, value in before.items()}
     schema = schemas.REQUEST_PAYLOADS[kind]
-    data = data_with(message(kind=kind, payload=schema.build(rest | fields)))
+    data = data_with(message(kind=kind, payload=schema.build(rest | named)))
     (section,) = sections_of(Rewriter(RECORDING, NEW).rewrite_sections(Upload(0.0, 1, data), 0))
     assert section.body.payload == schema.build(rest | after)
 
