@@ -11,7 +11,7 @@ from construct import ConstructError
 
 from protocol import schemas
 from protocol.client.handshake import Welcome
-from protocol.constants import MAX_ENTITIES_PER_PLAYER, SAMPLE_CLAMP_MS, DataSection, SignalFlag
+from protocol.constants import MAX_ENTITIES_PER_PLAYER, SAMPLE_CLAMP_MS, DataSection, RoomFlag, SignalFlag
 from protocol.dtypes import DATA_HEADER, MESSAGE_HEADER, SECTION_HEADER, SIGNAL_UP_HEADER, STATE_HEADER
 from protocol.sequence import extend
 from tools.dump.sessions import Session
@@ -215,7 +215,7 @@ class Rewriter:
         return b"".join(player_id.to_bytes(2, "little") for player_id in new_ids) + body[end:]
 
 
-def room_options(recording: Recording) -> dict[str, int]:
+def room_options(recording: Recording) -> dict[str, Any]:
     """Tell what room the recording needs: the options of a JOIN that creates it."""
     old = recording.welcome
     if old is None:
@@ -227,4 +227,5 @@ def room_options(recording: Recording) -> dict[str, int]:
         "max_players": old.max_players,
         "entities_per_player": old.entities_per_player,
         "max_state_bytes": old.max_state_bytes,
+        "anyone_sets": bool(old.room_flags & RoomFlag.ANYONE_SETS),
     }

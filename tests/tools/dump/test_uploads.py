@@ -1,9 +1,10 @@
 """How captured uploads are rewritten for another session."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from construct import Container
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,11 +107,15 @@ def test_without_the_old_welcome_local_indexes_are_made_up_in_order() -> None:
     assert sections[0].body.header.message_id == NEW.message_id + 2
 
 
-def test_the_room_is_made_as_the_old_one_was() -> None:
-    old = SESSION.welcome
-    assert room_options(RECORDING) == {
-        "max_players": old.max_players, "entities_per_player": old.entities_per_player, "max_state_bytes": 24,
-    }  # fmt: skip
+@pytest.mark.parametrize("room_flags", [0, 1])
+def test_the_room_is_made_as_the_old_one_was(room_flags: int) -> None:
+    old = Container(SESSION.welcome) | {"room_flags": room_flags}
+    assert room_options(replace(RECORDING, welcome=Container(old))) == {
+        "max_players": old["max_players"],
+        "entities_per_player": old["entities_per_player"],
+        "max_state_bytes": 24,
+        "anyone_sets": bool(room_flags),
+    }
 
 
 def test_our_own_number_among_targets_is_translated_and_log_bits_are_left_out() -> None:
