@@ -31,6 +31,7 @@ const CLIENT_RULES: Array[String] = [
 	"room_keys",
 	"join_proofs",
 	"path_proofs",
+	"resume_proofs",
 	"entity_ids",
 	"page_of",
 	"ages",
@@ -248,6 +249,14 @@ func _check_path_proofs(case: Dictionary) -> bool:
 	var challenge: int = case.challenge.bytes.hex_decode().decode_u64(0)
 	var session: int = case.session.bytes.hex_decode().decode_u64(0)
 	var proof := Proofs.path_proof(case.secret.hex_decode(), challenge, session)
+	return proof.hex_encode() == case.proof
+
+
+func _check_resume_proofs(case: Dictionary) -> bool:
+	var nonce: int = case.nonce.bytes.hex_decode().decode_u64(0)
+	var session: int = case.session.bytes.hex_decode().decode_u64(0)
+	var secret: PackedByteArray = case.secret.hex_decode()
+	var proof := Proofs.resume_proof(secret, case.cookie.hex_decode(), nonce, session)
 	return proof.hex_encode() == case.proof
 
 
