@@ -91,8 +91,16 @@ def test_three_bots_in_one_room_see_each_other_and_chat(godot: str, project: Pat
     heard = [report(log)["heard"] for log in logs]
     for mine in heard:
         for theirs in heard:
-            common = [line for line in mine if line in theirs]
-            assert common == [line for line in theirs if line in mine]
+            assert are_stretches_of_one(mine, theirs) or are_stretches_of_one(theirs, mine), heard
+
+
+def are_stretches_of_one(earlier: list[str], later: list[str]) -> bool:
+    """Tell whether both can be pieces of one list that overlap, the second one beginning not before the first.
+
+    Who came late or left early has not heard all; and a bot may say the same twice, so lines alone tell nothing.
+    """
+    starts = range(len(earlier) - 2)
+    return any(all(mine == theirs for mine, theirs in zip(earlier[start:], later)) for start in starts)
 
 
 def test_one_press_of_play_puts_all_into_the_room_of_the_settings(godot: str, project: Path) -> None:
