@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -67,19 +65,13 @@ class Puppet:
         return int((await self.hear("joined", already + 1))["player_id"])
 
     @property
-    def pid(self) -> int:
-        """Number of the engine's process."""
-        return int(self.told("started")[0]["pid"])
-
-    @property
     def is_alive(self) -> bool:
         """Whether the process runs."""
         return self._godot.process.poll() is None
 
     def kill(self) -> None:
         """End it as a crash does: it can neither say goodbye nor write anything."""
-        os.kill(self.pid, signal.SIGKILL)
-        self._godot.process.wait(10.0)
+        self._godot.kill()
 
     def log(self) -> str:
         """All that the engine and the script have printed, the last of it."""

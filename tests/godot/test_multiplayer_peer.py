@@ -286,6 +286,25 @@ def test_the_game_is_over_when_the_host_leaves(
     run(main)
 
 
+def test_a_host_that_crashed_has_left_though_its_place_is_kept(godot: str, project: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with game(godot, project, tmp_path, timeout_s=2.0, keepalive_s=0.5) as playing:
+            host = playing.add("host", "--players=0")
+            await playing.until_told(host, "joined")
+            other = playing.add("join", "--players=0")
+            await playing.until_told(other, "joined")
+            host.kill()
+            told = await asyncio.to_thread(other.finish, 8.0)
+            assert [line["event"] for line in told][-2:] == ["server_disconnected", "disconnected"]
+            assert other.told("disconnected")[0]["reason"] == HOST_LEFT
+            # Nobody waits for the dead: who comes now finds a room of its own.
+            heir = playing.add("any", "--players=0")
+            assert (await playing.until_told(heir, "joined"))["me"] == 1
+            await playing.end(heir)
+
+    run(main)
+
+
 def test_the_others_go_on_in_a_new_session(godot: str, project: Path, tmp_path: Path) -> None:
     """They join again in the handler of `disconnected`: one of them hosts, and nothing of the first session is left."""
 

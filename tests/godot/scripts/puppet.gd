@@ -40,7 +40,7 @@ func _initialize() -> void:
 			)
 	client.state_received.connect(_on_states)
 	client.message_received.connect(_on_message)
-	tell("started", {"pid": OS.get_process_id(), "can_resume": client.can_resume()})
+	tell("started", {"can_resume": client.can_resume()})
 
 
 func tell(event: String, values: Dictionary) -> void:
