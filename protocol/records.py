@@ -69,6 +69,8 @@ class Entry(NamedTuple):
     part: int
     """Bits 0..14 the fragment's number within its message, bit 15 (PART_MORE) = more follow."""
     payload: bytes
+    flags: int = 0
+    """A `MessageFlag` for messages."""
 
 
 class LogRange(NamedTuple):
@@ -188,7 +190,7 @@ def _read_range(body: bytes, shape: RoomShape) -> LogRange:
     offset = RANGE_HEADER.size
     previous = first - 1
     while offset < len(body):
-        low, kind, _flags, sender, channel, part, length = ENTRY_HEADER.decode(body, offset)
+        low, kind, flags, sender, channel, part, length = ENTRY_HEADER.decode(body, offset)
         offset += ENTRY_HEADER.size
         index = first + ((low - first) & 0xFFFF)  # the only index with these low bits from `first` on
         payload = body[offset : offset + length]
@@ -196,7 +198,7 @@ def _read_range(body: bytes, shape: RoomShape) -> LogRange:
         _require(previous < index <= last)
         _require(sender < shape.player_slots or sender == NO_PLAYER)
         _require(part & ~PART_MORE < MAX_MESSAGE_FRAGMENTS)
-        entries.append(Entry(index, kind, sender, channel, part, payload))
+        entries.append(Entry(index, kind, sender, channel, part, payload, flags))
         previous = index
         offset += length
     return LogRange(first, last, after, entries)

@@ -17,9 +17,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from protocol.client import (
+    ANYTHING,
+    Anything,
     ByeReason,
     ClientConnection,
     ClientState,
@@ -29,17 +31,22 @@ from protocol.client import (
     JoinRequest,
     Refusal,
     Refused,
+    ResumeToken,
     StateChanged,
     Target,
+    Value,
 )
 from protocol.constants import DEFAULT_PORT
 from relay.eventqueue import EventQueue
-from relay.transport.sockets import resume_reading, set_buffers
+from relay.transport.link import Link
 
 MAX_ADDRESSES = 4
 """Addresses of one host that are asked at the same time: "localhost" may mean ::1, 127.0.0.1 or both."""
 EARLY_S = 0.001
 """A timer may fire this much before its time (uvloop has steps of 1 ms)."""
+REOPEN_S = 5.0
+"""While the connection is lost, fresh sockets replace the old ones this often: another network has other addresses
+(chosen: longer than a join takes on a slow path, so that answers find their socket)."""
 FLUSH_S = 1.0
 """How long leaving waits for what was sent last; a round trip is enough unless something got lost."""
 
@@ -74,7 +81,9 @@ class RelayClient:
     """One player in one room. Use it with `async with`, or call `connect` and `close`.
 
     After joining, `connection` tells everything that is known: `player_id`, `code`, `members`, `host`, `table`,
-    `rtt_s`, `tick_rate`, ... A client that is closed cannot join again; make a new one.
+    `room_properties`, `rtt_s`, `tick_rate`, ... When the connection is lost the client tries to come back by itself, as
+    long as the relay keeps its place: the events ConnectionLost and then Resumed or Disconnected tell. A client that is
+    closed cannot join again; make a new one, with `resume=` for the old place.
     """
 
     def __init__(
@@ -82,13 +91,17 @@ class RelayClient:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         *,
-        name: str,
+        name: str = "",
         code: str = "",
         mode: JoinMode | None = None,
         password: str = "",
         max_players: int | None = None,
         entities_per_player: int | None = None,
         max_state_bytes: int | None = None,
+        anyone_sets: bool = False,
+        identity: bytes = b"",
+        resume: ResumeToken | None = None,
+        reconnect: bool = True,
         deadline_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -97,34 +110,45 @@ class RelayClient:
         Args:
             host: Name or address of the relay.
             port: UDP port of the relay.
-            name: The player's name, 1 to 32 bytes of UTF-8.
+            name: The player's name, 1 to 32 bytes of UTF-8. With `resume` it may be left out: the old one stays.
             code: Code of the room, 1 to 16 of A-Z 0-9 -. Empty: create a room and let the relay make up its code.
-            mode: CREATE, JOIN or JOIN_OR_CREATE. None: JOIN_OR_CREATE if there is a code, otherwise CREATE.
+            mode: CREATE, JOIN or JOIN_OR_CREATE. None: RESUME with `resume`, else JOIN_OR_CREATE if there is a code,
+                otherwise CREATE.
             password: Password of the room.
             max_players: For a room that is created: 1 to 256.
             entities_per_player: For a room that is created: 1 to 256.
             max_state_bytes: For a room that is created: 1 to 255.
-            deadline_s: `connect` gives up after this many seconds.
+            anyone_sets: For a room that is created: every player may set its properties, not only the host.
+            identity: 16 random bytes, made once for this installation and kept, so that a ban holds; or none.
+            resume: What `connection.resume_token()` of an earlier client returned, in this process or another: come
+                back to its place, if the relay still keeps it.
+            reconnect: Try to come back when the connection is lost.
+            deadline_s: `connect` gives up if the relay has not let us in after this many seconds.
             clock: Monotonic seconds.
         Raises: ValueError naming the argument and what is permitted.
         """
         self._request = JoinRequest(
-            mode=mode or (JoinMode.JOIN_OR_CREATE if code else JoinMode.CREATE),
+            mode=mode or (JoinMode.RESUME if resume else JoinMode.JOIN_OR_CREATE if code else JoinMode.CREATE),
             name=name,
             code=code,
             password=password,
             max_players=max_players,
             entities_per_player=entities_per_player,
             max_state_bytes=max_state_bytes,
+            anyone_sets=anyone_sets,
+            identity=identity,
+            resume=resume,
+            reconnect=reconnect,
             deadline_s=deadline_s,
         )
         self._address = (host, port)
         self._clock = clock
         self._connection: ClientConnection | None = None
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
         self._events = EventQueue()
         self._waiters: list[asyncio.Future[None]] = []
         self._last_event: Refused | Disconnected | None = None
+        self._reopening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._next_tick = 0.0
@@ -147,20 +171,20 @@ class RelayClient:
         await self.close(FLUSH_S if error is None else 0.0)
 
     async def connect(self) -> None:
-        """Join the room, or create it.
+        """Join the room, create it, or come back to it; returns when the room is whole, with Joined or Resumed.
 
         Raises: JoinRefused, ConnectTimeout; OSError if the host is unknown or the machine has no network.
         """
         if self._connection is not None:
             raise RuntimeError("this client has joined already; make a new one")
-        await self._open_links()
+        self._links = await self._open_links()
         self._connection = ClientConnection(self._request, nonce=secrets.randbits(64), now=self._clock())
         try:
             self._run()
-            while self._connection.state in (ClientState.GREETING, ClientState.JOINING):
+            while not self._connection.is_whole:
+                if self._connection.state is ClientState.CLOSED:
+                    self._raise_failure()
                 await self._wait()
-            if self._connection.state is ClientState.CLOSED:
-                self._raise_failure()
         except BaseException:
             self._close_links()
             raise
@@ -187,9 +211,9 @@ class RelayClient:
         connection = self.connection
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while connection.state is ClientState.JOINED and not connection.is_idle():
+                while self._is_alive and not connection.is_idle():
                     await self._wait()
-        return connection.state is ClientState.JOINED and connection.is_idle()
+        return self.is_joined and connection.is_idle()
 
     @property
     def connection(self) -> ClientConnection:
@@ -200,8 +224,13 @@ class RelayClient:
 
     @property
     def is_joined(self) -> bool:
-        """Whether the session lives."""
+        """Whether we are in the room, and the connection is not lost."""
         return self._connection is not None and self._connection.state is ClientState.JOINED
+
+    @property
+    def _is_alive(self) -> bool:
+        """Whether we are in the room, or try to come back to it."""
+        return self._connection is not None and self._connection.state in (ClientState.JOINED, ClientState.RESUMING)
 
     @property
     def num_socket_errors(self) -> int:
@@ -210,16 +239,25 @@ class RelayClient:
 
     # --- what the game does
 
-    def publish(self, local_index: int, state: bytes) -> None:
-        """Set the newest state of one of our entities; it goes out with the next tick.
+    def publish(self, local_index: int, state: bytes) -> bool:
+        """Set the newest state of one of the entities with our number; it goes out with the next tick.
 
+        Returns: whether it is ours; if not, for it was given away, nothing happens.
         Raises: ValueError if the index is not below `entities_per_player` or the state not 1 to `max_state_bytes` long.
         """
-        self.connection.publish(local_index, state, self._clock())
+        return self.connection.publish(local_index, state, self._clock())
 
-    def remove(self, local_index: int) -> None:
-        """Take one of our entities out of the table. Raises: ValueError."""
-        self.connection.remove(local_index)
+    def publish_entity(self, entity_id: int, state: bytes) -> bool:
+        """Set the newest state of any entity that we own: given to us too, or the host's. As `publish`."""
+        return self.connection.publish_entity(entity_id, state, self._clock())
+
+    def remove(self, local_index: int) -> bool:
+        """Take one of the entities with our number out of the table. Returns and raises as `publish`."""
+        return self.connection.remove(local_index)
+
+    def remove_entity(self, entity_id: int) -> bool:
+        """Take any entity that we own out of the table. Returns and raises as `publish`."""
+        return self.connection.remove_entity(entity_id)
 
     def send_message(
         self,
@@ -229,19 +267,33 @@ class RelayClient:
         channel: int = 0,
         target: Target = Target.ALL,
         players: Sequence[int] = (),
-    ) -> None:
+        keep: bool = False,
+        outlives_sender: bool = False,
+    ) -> int:
         """Send a message: it arrives exactly once, and in the same order at everybody. It goes out at once.
 
         Args:
             payload: At most 1 MiB.
-            kind: 1 to 127, for the game to use.
+            kind: 1 to 111, for the game to use.
             channel: 0 to 255, for the game to use.
             target: ALL (us too), ALL_BUT, ONE or LIST.
             players: Whom `target` means: none for ALL, one for ALL_BUT and ONE, 1 to 255 for LIST.
+            keep: Keep it for those who join later: for ALL only, at most 1,024 bytes.
+            outlives_sender: Keep it also when we leave.
+        Returns: its id, for RequestRefused: a full room keeps no more.
         Raises: ValueError; OutboxFull if 4 MiB wait.
         """
-        self.connection.send_message(payload, kind=kind, channel=channel, target=target, players=players)
+        message_id = self.connection.send_message(
+            payload,
+            kind=kind,
+            channel=channel,
+            target=target,
+            players=players,
+            keep=keep,
+            outlives_sender=outlives_sender,
+        )
         self._tick_soon()
+        return message_id
 
     def send_signal(
         self,
@@ -258,8 +310,8 @@ class RelayClient:
 
         Args:
             payload: At most 8 KiB, less if many players are listed.
-            kind: As for `send_message`, like channel, target and players.
-            channel: See there.
+            kind: 1 to 127, for the game to use.
+            channel: As for `send_message`, like target and players.
             target: See there.
             players: See there.
             newest_first: Who has seen a newer one of ours on this channel drops it.
@@ -276,6 +328,46 @@ class RelayClient:
             after_log=after_log,
         )
         self._tick_soon()
+
+    # --- what it asks of the relay: everybody sees it done, or RequestRefused with the returned id comes
+
+    def set_property(
+        self, key: str, value: Value, *, owner: int | None = None, expected: Value | Anything = ANYTHING
+    ) -> int:
+        """Set a property of the room (owner None) or of a player; None removes it. As `ClientConnection.set_property`.
+
+        With `expected` it is set only if it has that value and nobody changes it first.
+        """
+        return self._asked(self.connection.set_property(key, value, owner=owner, expected=expected))
+
+    def give_entity(self, entity_id: int, player: int | None = None) -> int:
+        """Make another player the owner of an entity of ours; None: whoever is host. Returns: the request's id."""
+        return self._asked(self.connection.give_entity(entity_id, player))
+
+    def clear_kept(self, index: int | None = None) -> int:
+        """Keep a message no longer; None: all that we may clear. Returns: the request's id."""
+        return self._asked(self.connection.clear_kept(index))
+
+    def hand_over_host(self, player: int) -> int:
+        """Make another player host, as the host. Returns: the request's id."""
+        return self._asked(self.connection.hand_over_host(player))
+
+    def kick(self, player: int, text: str = "") -> int:
+        """Remove a player, as the host; `text` is what it reads. Returns: the request's id."""
+        return self._asked(self.connection.kick(player, text))
+
+    def ban(self, player: int, text: str = "", *, address: bool = True) -> int:
+        """Remove a player for as long as the room lives, as the host. Returns: the request's id."""
+        return self._asked(self.connection.ban(player, text, address=address))
+
+    def lock(self, is_locked: bool = True) -> int:
+        """Let nobody join any more, or open the room again, as the host. Returns: the request's id."""
+        return self._asked(self.connection.lock(is_locked))
+
+    def _asked(self, request_id: int) -> int:
+        self._tick_soon()
+        self._take_events()  # a comparison that failed here is told at once
+        return request_id
 
     # --- what the game hears
 
@@ -305,7 +397,7 @@ class RelayClient:
         Takes no events; both may be iterated at the same time. Ends with the session.
         """
         seen = 0
-        while self.is_joined:
+        while self._is_alive:
             if self._num_changes == seen:
                 await self._wait()
                 continue
@@ -314,13 +406,16 @@ class RelayClient:
 
     # --- the machinery: what arrives or falls due, then what is to be sent, then who waits for it
 
-    def _datagram_received(self, link: "_Link", data: bytes) -> None:
+    def _datagram_received(self, link: Link, data: bytes) -> None:
         if self._connection is None:
             return
         self._connection.receive(data, self._clock())
         if len(self._links) > 1 and self._connection.state is not ClientState.GREETING:
             self._keep_only(link)  # the address that answered; the cookie is good for no other
         self._run()
+
+    def _count_socket_error(self) -> None:
+        self._num_socket_errors += 1
 
     def _run(self) -> None:
         """Send what is due, pass events on, and set the timer."""
@@ -335,6 +430,8 @@ class RelayClient:
             datagrams = connection.tick(now)
         else:
             datagrams = connection.poll(now)
+        if connection.state is ClientState.RESUMING and self._reopening is None:
+            self._reopening = asyncio.get_running_loop().create_task(self._reopen_links())
         self._send(datagrams)
         self._take_events()
         self._set_timer()
@@ -408,20 +505,37 @@ class RelayClient:
 
     # --- sockets
 
-    async def _open_links(self) -> None:
+    async def _reopen_links(self) -> None:
+        """Put fresh sockets beside the newest old one while the connection is lost; who is answered stays."""
+        while self.connection.state is ClientState.RESUMING:
+            with contextlib.suppress(OSError):  # no network, no name server: the next time, perhaps
+                links = await self._open_links()
+                for link in self._links[1:]:
+                    link.close()
+                self._links = [*links, *self._links[:1]]
+            await asyncio.sleep(REOPEN_S)
+        self._reopening = None
+
+    async def _open_links(self) -> list[Link]:
         loop = asyncio.get_running_loop()
         host, port = self._address
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        links: list[Link] = []
         problem: OSError | None = None
         for family, _, _, _, address in found[:MAX_ADDRESSES]:
             try:
-                self._links.append(await _Link.open(self, family, address))
+                links.append(await Link.open(self._datagram_received, self._count_socket_error, family, address))
             except OSError as error:
                 problem = error  # no route in this family; another may have one
-        if not self._links:
+            except BaseException:  # cancelled: the client was closed
+                for link in links:
+                    link.close()
+                raise
+        if not links:
             raise problem or OSError(f"{host} has no address")
+        return links
 
-    def _keep_only(self, link: "_Link") -> None:
+    def _keep_only(self, link: Link) -> None:
         for other in self._links:
             if other is not link:
                 other.close()
@@ -431,60 +545,12 @@ class RelayClient:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._reopening is not None:
+            self._reopening.cancel()
+            self._reopening = None
         for link in self._links:
             link.close()
         self._links = []
-
-
-class _Link(asyncio.DatagramProtocol):
-    """One connected UDP socket to one address of the relay."""
-
-    _endpoint: asyncio.DatagramTransport
-
-    @classmethod
-    async def open(cls, client: RelayClient, family: int, address: Any) -> "_Link":
-        """Connect a socket, so that the system keeps strangers' datagrams away. Raises: OSError."""
-        loop = asyncio.get_running_loop()
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            set_buffers(sock)
-            sock.connect(address)
-            _, link = await loop.create_datagram_endpoint(lambda: cls(client), sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-        return link
-
-    def __init__(self, client: RelayClient) -> None:
-        self._client = client
-        self._is_closed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the loop's transport for sending."""
-        self._endpoint = transport  # type: ignore[assignment]
-
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        """Pass a datagram on."""
-        if not self._is_closed:
-            self._client._datagram_received(self, data)
-
-    def error_received(self, exc: Exception) -> None:
-        """Count it and read on: the relay may be about to start, or to come back."""
-        self._client._num_socket_errors += 1
-        resume_reading(self._endpoint, asyncio.get_running_loop())
-
-    def send(self, data: bytes) -> None:
-        """Send one datagram; if the system cannot, it is lost like any other that gets lost."""
-        try:
-            self._endpoint.sendto(data)
-        except OSError:
-            self._client._num_socket_errors += 1
-
-    def close(self) -> None:
-        """Close the socket. May be called twice."""
-        self._is_closed = True
-        self._endpoint.close()
 
 
 __all__ = ["ConnectTimeout", "JoinMode", "JoinRefused", "RelayClient", "Snapshot", "Target"]

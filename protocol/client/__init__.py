@@ -1,15 +1,25 @@
 """The client's side of a connection, sans-IO. The Python client, the load generator and the tests share it."""
 
+from protocol.client.actions import ANYTHING, Anything
 from protocol.client.connection import ClientConnection
 from protocol.client.events import (
+    ConnectionLost,
     Disconnected,
+    EntityOwnerChanged,
     Event,
     HostChanged,
     Joined,
     Message,
+    PlayerAway,
+    PlayerBack,
     PlayerJoined,
     PlayerLeft,
+    PropertyChanged,
     Refused,
+    RequestRefused,
+    Resumed,
+    RoomLocked,
+    RoomReset,
     Signal,
     StateChanged,
 )
@@ -17,14 +27,20 @@ from protocol.client.handshake import ClientState
 from protocol.client.outbox import OutboxFull
 from protocol.client.ping import Pong, build_ping, parse_pong
 from protocol.client.request import JoinRequest
+from protocol.client.resume import ResumeToken
 from protocol.client.view import NotJoined
-from protocol.constants import ByeReason, JoinMode, Refusal, Target
+from protocol.constants import ByeReason, JoinMode, Refusal, RequestKind, RequestRefusal, Target
+from protocol.properties import Value
 
 __all__ = [
+    "ANYTHING",
+    "Anything",
     "ByeReason",
     "ClientConnection",
     "ClientState",
+    "ConnectionLost",
     "Disconnected",
+    "EntityOwnerChanged",
     "Event",
     "HostChanged",
     "JoinMode",
@@ -33,14 +49,25 @@ __all__ = [
     "Message",
     "NotJoined",
     "OutboxFull",
+    "PlayerAway",
+    "PlayerBack",
     "PlayerJoined",
     "PlayerLeft",
     "Pong",
+    "PropertyChanged",
     "Refusal",
     "Refused",
+    "RequestKind",
+    "RequestRefusal",
+    "RequestRefused",
+    "ResumeToken",
+    "Resumed",
+    "RoomLocked",
+    "RoomReset",
     "Signal",
     "StateChanged",
     "Target",
+    "Value",
     "build_ping",
     "parse_pong",
 ]

@@ -8,20 +8,27 @@
 
 `poll` and `tick` return datagrams to send. Nothing here raises on what the network brings: it is dropped and counted
 in `dropped`. A mistake of the caller raises at once.
+
+When nothing comes for too long, the connection tries to come back (state RESUMING) for as long as the server keeps its
+place. Once a JOIN of that attempt is under way the server may have begun a new session, so nothing of the old one
+counts any more: only WELCOME or REFUSE tells.
 """
 
 import math
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from protocol import codec
-from protocol.client.events import Disconnected, Event, Joined, Refused
-from protocol.client.handshake import ClientState, Handshake
+from protocol.client.actions import ConnectionActions
+from protocol.client.events import ConnectionLost, Disconnected, Event, Refused, Resumed, RoomReset
+from protocol.client.handshake import ClientState, Handshake, Welcome
 from protocol.client.request import JoinRequest
+from protocol.client.resume import resume_nonce
+from protocol.client.room import Room
 from protocol.client.roster import reason_of
-from protocol.client.session import Session
-from protocol.client.view import ConnectionView
-from protocol.constants import MAX_DATAGRAM_BYTES, ByeReason, Kind, Refusal, SignalFlag, Target
+from protocol.client.session import Session, build_bye
+from protocol.constants import MAX_DATAGRAM_BYTES, ByeReason, JoinMode, Kind, Refusal
+from protocol.constants import Resumed as Resumption
 from protocol.drops import DropReason
 from protocol.texts import BYE_TEXTS
 
@@ -32,8 +39,18 @@ LINGER_S = 1.0
 """How long who gave up waits for a WELCOME that may be under way (chosen: two slow round trips)."""
 
 
-class ClientConnection(ConnectionView):
-    """One join attempt and, if it succeeds, one session. What is known of it: see `ConnectionView`."""
+ENDS_BY_REFUSAL: dict[Refusal | int, ByeReason] = {
+    Refusal.BANNED: ByeReason.BANNED,
+    Refusal.SHUTTING_DOWN: ByeReason.SHUTDOWN,
+}
+"""What a refusal to come back means to a game; all others: the connection is lost for good."""
+
+
+class ClientConnection(ConnectionActions):
+    """One join attempt and, if it succeeds, one player in one room, over as many sessions as it takes.
+
+    What is known of it: see `ConnectionView`. What the game does: see `ConnectionActions`.
+    """
 
     def __init__(self, request: JoinRequest, *, nonce: int, now: float) -> None:
         """Prepare the attempt; the first `poll` returns the first HELLO.
@@ -47,11 +64,13 @@ class ClientConnection(ConnectionView):
             raise ValueError(f"nonce is {nonce}; permitted: 0 to 2**64 - 1")
         super().__init__(Handshake(request, nonce, now))
         self._request = request
-        self._events: list[Event] = []
+        self._awaits_welcome = True  # an answer to our handshake means something
+        self._num_resumes = 0
         self._path_response: tuple[float, bytes] | None = None
         self._bye = b""
         self._byes_left = 0
         self._bye_at = math.inf
+        self._linger_until = math.inf  # after the BYEs; inf: for nothing
 
     # --- the network and the clock
 
@@ -95,7 +114,7 @@ class ClientConnection(ConnectionView):
         if state is ClientState.CLOSED:
             return self._bye_at
         if state is not ClientState.JOINED:
-            return self._handshake.next_at()
+            return self._handshake.next_at()  # RESUMING too
         session = self._live()
         due_at = min(session.speak_at(), session.timeout_at())
         return due_at if self._path_response is None else min(due_at, self._path_response[0])
@@ -109,90 +128,6 @@ class ClientConnection(ConnectionView):
         self._events.clear()  # in place: the session appends to the same list
         return events
 
-    # --- what the game does
-
-    def publish(self, local_index: int, state: bytes, now: float) -> None:
-        """Set the newest state of one of our entities; it is sent until the server has it.
-
-        After `remove` the new state is held back until the server has the removal. Does nothing once CLOSED.
-
-        Args:
-            local_index: 0 ... entities_per_player - 1.
-            state: 1 ... max_state_bytes bytes.
-            now: When the state was sampled, monotonic seconds.
-        Raises: ValueError, NotJoined.
-        """
-        session = self._live()
-        limit = session.welcome.max_state_bytes
-        if not 1 <= len(state) <= limit:
-            raise ValueError(f"state is {len(state)} bytes; permitted: 1 to {limit}")
-        entity_id = self._entity_id(session, local_index)
-        if not self._is_closed:
-            session.uploads.publish(entity_id, bytes(state), int(session.server_time(now) * 1000))
-
-    def remove(self, local_index: int) -> None:
-        """Take one of our entities out of the table. Does nothing for one that is not there, or once CLOSED.
-
-        Raises: ValueError, NotJoined.
-        """
-        session = self._live()
-        entity_id = self._entity_id(session, local_index)
-        if not self._is_closed:
-            session.uploads.remove(entity_id)
-
-    def send_message(
-        self,
-        payload: bytes,
-        *,
-        kind: int = 1,
-        channel: int = 0,
-        target: Target = Target.ALL,
-        players: Sequence[int] = (),
-    ) -> None:
-        """Queue a log message; it arrives exactly once, in one order with all others. Does nothing once CLOSED.
-
-        Args:
-            payload: At most 1 MiB; cut into fragments as needed.
-            kind: 1 ... 127, for the game to use.
-            channel: 0 ... 255, for the game to use.
-            target: Who gets it; ALL includes us.
-            players: None for ALL, one player id for ALL_BUT and ONE, 1 ... 255 for LIST.
-        Raises: ValueError, NotJoined; OutboxFull when 4 MiB wait.
-        """
-        session = self._live()
-        if not self._is_closed:
-            session.outbox.queue(bytes(payload), kind, channel, target, players)
-
-    def send_signal(
-        self,
-        payload: bytes,
-        *,
-        kind: int = 1,
-        channel: int = 0,
-        target: Target = Target.ALL,
-        players: Sequence[int] = (),
-        newest_first: bool = False,
-        after_log: bool = True,
-    ) -> None:
-        """Queue a signal; it goes out once, with the next tick. Does nothing once CLOSED.
-
-        Up to 256 fragments wait; then the oldest signals are dropped and counted.
-
-        Args:
-            payload: At most 8 fragments: 8 KiB, less if many players are listed.
-            kind, channel, target, players: As for `send_message`.
-            newest_first: A receiver drops it if it has seen a newer one of ours on this channel.
-            after_log: It does not overtake the messages queued before it, nor what we have seen of the log. Switch
-                this off for voice.
-        Raises: ValueError, NotJoined.
-        """
-        session = self._live()
-        flags = SignalFlag.NEWEST_FIRST if newest_first else SignalFlag(0)
-        flags |= SignalFlag.AFTER_LOG if after_log else SignalFlag(0)
-        after_message = session.outbox.last_id if after_log else 0
-        if not self._is_closed:
-            session.signals_out.queue(bytes(payload), kind, channel, target, players, flags, after_message)
-
     def close(self, now: float) -> None:
         """End it now. What is not acknowledged is lost: wait for `is_idle` first if it matters.
 
@@ -202,20 +137,12 @@ class ClientConnection(ConnectionView):
         """
         if self._is_closed:
             return
+        self._linger(now)
         if self._session is not None:
-            self._plan_bye(self._session, now)
-        else:
-            self._linger(now)
+            self._plan_bye(self._session.welcome, now)
         self._disconnect(ByeReason.LEFT)
 
     # --- inside
-
-    @staticmethod
-    def _entity_id(session: Session, local_index: int) -> int:
-        welcome = session.welcome
-        if not 0 <= local_index < welcome.entities_per_player:
-            raise ValueError(f"local_index is {local_index}; permitted: 0 to {welcome.entities_per_player - 1}")
-        return local_index * welcome.player_slots + welcome.player_id
 
     def _count_out(self, datagrams: list[bytes]) -> None:
         if datagrams:
@@ -240,11 +167,7 @@ class ClientConnection(ConnectionView):
         if len(data) > MAX_DATAGRAM_BYTES:
             return DropReason.TOO_LONG
         if data[0] == Kind.UPDATE:
-            if self._session is None or self._is_closed:
-                if self._is_joining():
-                    self._handshake.handle_update(now)
-                return DropReason.UNKNOWN_SESSION
-            return self._session.handle_update(data, now)
+            return self._handle_update(data, now)
         handle = _COLD_HANDLERS.get(data[0])
         if handle is None:
             return DropReason.UNKNOWN_KIND
@@ -252,35 +175,79 @@ class ClientConnection(ConnectionView):
         return value if isinstance(value, DropReason) else handle(self, value, now)
 
     def _is_joining(self) -> bool:
-        return self._session is None and not self._is_closed
+        return self._awaits_welcome and not self._is_closed
+
+    def _has_session(self) -> bool:
+        """Tell whether a session lives that may be heard."""
+        return self._session is not None and not self._is_closed and not self._may_be_replaced()
+
+    def _may_be_replaced(self) -> bool:
+        """Tell whether a JOIN of ours is under way that may have replaced the session by another of ours."""
+        return self._is_resuming and self._handshake.has_sent_join
 
     def _is_own_session(self, session: int) -> bool:
-        return self._session is not None and not self._is_closed and self._session.welcome.session == session
+        return self._has_session() and self._live().welcome.session == session
+
+    def _handle_update(self, data: bytes, now: float) -> DropReason | None:
+        if not self._has_session():
+            if self._is_joining():
+                self._handshake.handle_update(now)
+            return DropReason.UNKNOWN_SESSION
+        reason = self._live().handle_update(data, now)
+        if reason is None and self._is_resuming:
+            # The session lives after all, and no JOIN was sent that could have ended it.
+            self._is_resuming = self._awaits_welcome = False
+            self._events.append(Resumed(self.player_id, False))
+        return reason
 
     def _handle_challenge(self, value: Any, now: float) -> DropReason | None:
         return self._handshake.handle_challenge(value, now) if self._is_joining() else DropReason.STALE_JOIN
 
     def _handle_welcome(self, value: Any, now: float) -> DropReason | None:
-        welcome = self._handshake.handle_welcome(value) if self._session is None else DropReason.STALE_JOIN
+        welcome = self._handshake.handle_welcome(value) if self._awaits_welcome else DropReason.STALE_JOIN
         if isinstance(welcome, DropReason):
             return welcome
-        self._session = Session(welcome, now, self.dropped, self._events)
         if self._is_closed:
-            self._plan_bye(self._session, now)
+            self._awaits_welcome = False
+            self._linger_until = math.inf
+            self._plan_bye(welcome, now)
             return None
-        self._events.append(Joined(welcome.player_id, welcome.code))
+        room = self._room_for(welcome)
+        if room is None:
+            return DropReason.MALFORMED
+        self._session = Session(welcome, now, room)
+        self._is_resuming = self._awaits_welcome = False
+        self._path_response = None
         return None
+
+    def _room_for(self, welcome: Welcome) -> Room | None:
+        """Return the room that a WELCOME lets us into: a new one, or the one that we come back to."""
+        if self._session is None:
+            return Room(welcome, self.dropped, self._events)
+        room = self._session.room
+        if welcome.resumed is Resumption.AFRESH:
+            self._events.append(RoomReset())
+            return room.begin_afresh(welcome)
+        if not room.continues(welcome):
+            return None
+        room.on_continued(welcome)
+        return room
 
     def _handle_refuse(self, value: Any, _now: float) -> DropReason | None:
         if not self._is_joining() or not self._handshake.is_own(value.nonce):
             return DropReason.STALE_JOIN
-        reason = refusal_of(value.reason)
-        self._end(reason, Refused(reason, printable(value.text)))
+        reason, text = refusal_of(value.reason), printable(value.text)
+        if self._is_resuming:
+            self._disconnect(ENDS_BY_REFUSAL.get(reason, ByeReason.TIMEOUT), text)
+        else:
+            self._end(reason, Refused(reason, text))
         return None
 
     def _handle_bye(self, value: Any, _now: float) -> DropReason | None:
-        if not self._is_own_session(value.session):
+        if self._session is None or self._is_closed or self._session.welcome.session != value.session:
             return DropReason.UNKNOWN_SESSION
+        if value.reason == ByeReason.REPLACED and self._may_be_replaced():
+            return DropReason.UNKNOWN_SESSION  # it is us who replaced it
         self._disconnect(reason_of(value.reason), printable(value.text))
         return None
 
@@ -300,6 +267,10 @@ class ClientConnection(ConnectionView):
     def _poll_handshake(self, now: float) -> list[bytes]:
         if now < self._handshake.deadline_at:
             return self._handshake.poll(now)
+        if self._is_resuming:
+            self._linger(now)
+            self._disconnect(ByeReason.TIMEOUT)
+            return []
         if self._handshake.server_fingerprint is None:
             hint = "is the relay running, are host and port right, does a firewall block UDP?"
         else:
@@ -310,9 +281,12 @@ class ClientConnection(ConnectionView):
 
     def _poll_session(self, session: Session, now: float) -> list[bytes]:
         if now >= session.timeout_at():
+            if self._request.reconnect and session.welcome.grace_s:
+                self._begin_resume(session, now)
+                return self._handshake.poll(now)
             self._disconnect(ByeReason.TIMEOUT)
             return []
-        session.expire(now)
+        session.room.expire(now)
         datagrams = []
         if self._path_response is not None:
             datagrams.append(self._path_response[1])
@@ -321,15 +295,31 @@ class ClientConnection(ConnectionView):
             datagrams.append(session.build_word(now))
         return datagrams
 
-    def _plan_bye(self, session: Session, now: float) -> None:
-        self._bye = session.build_bye(ByeReason.LEFT)
+    def _begin_resume(self, session: Session, now: float) -> None:
+        """Try to come back, as long as the server keeps our place (SPEC 4)."""
+        self._num_resumes += 1
+        fingerprint = self._handshake.server_fingerprint
+        self._handshake = Handshake(
+            replace(self._request, mode=JoinMode.RESUME, code="", resume=self.resume_token()),
+            resume_nonce(session.welcome.secret, self._num_resumes),
+            now,
+            log_index=session.room.inbox.cursor,
+            deadline_s=session.welcome.grace_s,
+        )
+        self._handshake.server_fingerprint = fingerprint
+        self._is_resuming = self._awaits_welcome = True
+        self._path_response = None
+        self._events.append(ConnectionLost())
+
+    def _plan_bye(self, welcome: Welcome, now: float) -> None:
+        self._bye = build_bye(welcome, ByeReason.LEFT)
         self._byes_left = BYE_COPIES
         self._bye_at = now
 
     def _linger(self, now: float) -> None:
         """Wait for the WELCOME of a JOIN that may be there, to answer it with BYE."""
-        if self.state is ClientState.JOINING:
-            self._bye_at = now + LINGER_S
+        if self._awaits_welcome and self._handshake.has_sent_join:
+            self._bye_at = self._linger_until = now + LINGER_S
 
     def _poll_bye(self, now: float) -> list[bytes]:
         if now < self._bye_at:
@@ -338,7 +328,7 @@ class ClientConnection(ConnectionView):
             self._bye_at = math.inf  # no WELCOME came
             return []
         self._byes_left -= 1
-        self._bye_at = now + BYE_INTERVAL_S if self._byes_left else math.inf
+        self._bye_at = now + BYE_INTERVAL_S if self._byes_left else self._linger_until
         return [self._bye]
 
 

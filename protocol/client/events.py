@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from protocol.constants import ByeReason, Refusal
+from protocol.constants import ByeReason, Refusal, RequestKind, RequestRefusal
+from protocol.properties import Value
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The server let us in; every property of the connection may be read from now on."""
+    """We are in the room, and it is whole: members, properties, owners, kept messages and the table came before."""
 
     player_id: int
     """Our slot number in the room."""
@@ -23,6 +24,31 @@ class Refused:
     """A bare int is a reason of a later revision."""
     text: str
     """The server's words for a human; for VERSION it says which side to update."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """Nothing came for too long; we try to come back, and what the game does meanwhile waits. Resumed or Disconnected
+    follows.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class RoomReset:
+    """We are back in the room, but too much was missed: what the game was told of members, properties, owners, locks
+    and other players' entities is void, and messages that the server had not acknowledged are lost. All is told anew,
+    then comes Resumed.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """We are back in the room, and it is whole again."""
+
+    player_id: int
+    """Our slot number in the room: the one we had."""
+    is_afresh: bool
+    """All was told anew; False: the game heard what it had missed, and nothing twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +71,26 @@ class PlayerJoined:
 
 @dataclass(frozen=True, slots=True)
 class PlayerLeft:
-    """Somebody left. Their entities go with a StateChanged, before or after this."""
+    """Somebody left, and its properties with it. Their entities go with a StateChanged, before or after this."""
 
     player_id: int
     reason: ByeReason | int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerAway:
+    """A player's connection is lost; its place is kept for a while."""
+
+    player_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerBack:
+    """A player is there again."""
+
+    player_id: int
+    is_afresh: bool
+    """It was told everything anew and knows nothing of what was under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +101,51 @@ class HostChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PropertyChanged:
+    """A property was set or removed. A player who leaves takes its own along without this."""
+
+    owner: int
+    """Player id; NO_PLAYER for the room's."""
+    key: str
+    value: Value
+    """None: it was removed."""
+    by: int
+    """Player who set it; NO_PLAYER for one that was there before us."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityOwnerChanged:
+    """Another player publishes an entity from now on; its state stays."""
+
+    entity_id: int
+    owner: int
+    """Player id; NO_PLAYER: whoever is host."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLocked:
+    """The host locked the room, so that nobody can join, or opened it."""
+
+    is_locked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """Something that we asked of the server was not done, or a message was not kept."""
+
+    request_id: int
+    """What the asking method returned; 0 for a comparison that failed here, so that nothing was sent."""
+    kind: RequestKind | int
+    """What was asked; a bare int is the kind of a message that was to be kept."""
+    reason: RequestRefusal | int
+    """A bare int is a reason of a later revision."""
+    text: str
+    """For a human. Empty only for a reason that is a bare int."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
-    """Entities of other players changed. Do `removed` first: an id may stand in both when it lives again."""
+    """Entities that we do not publish changed. Do `removed` first: an id may stand in both when it lives again."""
 
     tick: int
     """The server's tick of this picture; 1 or more."""
@@ -77,11 +162,13 @@ class Message:
     sender: int
     """Player id; NO_PLAYER for the server."""
     kind: int
-    """1..127, the game's own numbering."""
+    """1..111, the game's own numbering."""
     channel: int
     payload: bytes
     index: int
-    """Whole log index; that of the last fragment."""
+    """Whole log index; that of the last fragment. `clear_kept` takes it."""
+    kept: bool = False
+    """It was sent before we joined, and kept for us; with a sender who has left it is NO_PLAYER's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +183,24 @@ class Signal:
     """Low 16 bits of the sender's count of signals."""
 
 
-Event = Joined | Refused | Disconnected | PlayerJoined | PlayerLeft | HostChanged | StateChanged | Message | Signal
+Event = (
+    Joined
+    | Refused
+    | ConnectionLost
+    | RoomReset
+    | Resumed
+    | Disconnected
+    | PlayerJoined
+    | PlayerLeft
+    | PlayerAway
+    | PlayerBack
+    | HostChanged
+    | PropertyChanged
+    | EntityOwnerChanged
+    | RoomLocked
+    | RequestRefused
+    | StateChanged
+    | Message
+    | Signal
+)
 """Everything `take_events` can return."""

@@ -10,7 +10,9 @@ from enum import Enum, auto
 from typing import Any
 
 from protocol import codec
-from protocol.client.request import JoinRequest, is_code
+from protocol.client.names import is_code
+from protocol.client.request import JoinRequest
+from protocol.client.resume import ResumeToken
 from protocol.constants import (
     HELLO_BYTES,
     MAGIC,
@@ -22,10 +24,13 @@ from protocol.constants import (
     JoinMode,
     Kind,
     Option,
+    Resumed,
+    RoomFlag,
 )
 from protocol.drops import DropReason
 from protocol.dtypes import HELLO_FIELDS, JOIN_FIELDS
-from protocol.proofs import join_proof, room_key, shard_of
+from protocol.proofs import join_proof, resume_proof, room_key, shard_of
+from protocol.schemas import RESUME_OPTION
 
 RETRY_AFTER_S = (0.25, 0.5, 1.0)
 """Seconds until HELLO or JOIN is sent again; the last one repeats (SPEC 4)."""
@@ -43,6 +48,9 @@ class ClientState(Enum):
     GREETING = auto()
     JOINING = auto()
     JOINED = auto()
+    """From WELCOME on; the event Joined comes when the room is whole."""
+    RESUMING = auto()
+    """The connection is lost and we try to come back."""
     CLOSED = auto()
 
 
@@ -67,16 +75,33 @@ class Welcome:
     message_credit: int
     keepalive_s: float
     timeout_s: float
+    grace_s: int
+    resumed: Resumed
+    anyone_sets: bool
 
 
 class Handshake:
     """One join attempt: what to send, when, and what the answers mean."""
 
-    def __init__(self, request: JoinRequest, nonce: int, now: float) -> None:
+    def __init__(
+        self, request: JoinRequest, nonce: int, now: float, *, log_index: int = 0, deadline_s: float | None = None
+    ) -> None:
+        """Begin; the first HELLO is due at once.
+
+        Args:
+            request: What to join, or where to come back to.
+            nonce: A number that nobody can guess.
+            now: Monotonic seconds.
+            log_index: For RESUME: our cursor, if we still have all that we were told; else 0.
+            deadline_s: Instead of the request's.
+        """
         self.state = ClientState.GREETING
         """GREETING or JOINING."""
-        self.deadline_at = now + request.deadline_s
+        self.deadline_at = now + (request.deadline_s if deadline_s is None else deadline_s)
         """When the attempt has failed, monotonic seconds."""
+        self.has_sent_join = False
+        """A JOIN is or was under way: the server may have acted on it, whatever we heard."""
+        self._log_index = log_index
         self.server_fingerprint: int | None = None
         """From the newest CHALLENGE; 0 if the server does not say, None before."""
         self._request = request
@@ -103,7 +128,10 @@ class Handshake:
         self._num_sent += 1
         self._sent_at = now
         self._next_at = now + wait_s
-        return [self._join if self.state is ClientState.JOINING else self._build_hello()]
+        if self.state is not ClientState.JOINING:
+            return [self._build_hello()]
+        self.has_sent_join = True
+        return [self._join]
 
     def handle_challenge(self, value: Any, now: float) -> DropReason | None:
         """Take a CHALLENGE: JOIN with its cookie is due at once, but not more often than every JOIN_INTERVAL_S."""
@@ -141,8 +169,15 @@ class Handshake:
             and fields.max_players >= 1
             and min(fields.max_state_bytes, fields.page_ids, fields.tick_rate) >= 1
             and min(fields.keepalive_ms, fields.timeout_ms) >= 1
+            and fields.resumed in self._permitted_resumed()
         )
         return _welcome_of(fields, code) if fits else DropReason.MALFORMED
+
+    def _permitted_resumed(self) -> tuple[Resumed, ...]:
+        if self._request.mode is not JoinMode.RESUME:
+            return (Resumed.NO,)
+        # Who offered nothing to go on from cannot go on.
+        return (Resumed.CONTINUED, Resumed.AFRESH) if self._log_index else (Resumed.AFRESH,)
 
     def _join_again(self, now: float) -> None:
         """Plan another JOIN soon, to a server that is there."""
@@ -188,7 +223,9 @@ class Handshake:
     def _options(self, cookie: bytes) -> list[tuple[Option, bytes]]:
         request = self._request
         options = []
-        if request.mode is not JoinMode.JOIN:
+        if request.resume is not None:
+            options.append((Option.RESUME, self._resume_option(request.resume, cookie)))
+        elif request.mode is not JoinMode.JOIN:
             if request.max_players is not None:
                 options.append((Option.MAX_PLAYERS, request.max_players.to_bytes(2, "little")))
             if request.entities_per_player is not None:
@@ -197,9 +234,18 @@ class Handshake:
                 options.append((Option.MAX_STATE_BYTES, request.max_state_bytes.to_bytes(1, "little")))
             if self._key:
                 options.append((Option.ROOM_KEY, self._key))
-        if request.mode is not JoinMode.CREATE and self._key:
+            if request.anyone_sets:
+                options.append((Option.ROOM_FLAGS, bytes([RoomFlag.ANYONE_SETS])))
+        if request.mode in (JoinMode.JOIN, JoinMode.JOIN_OR_CREATE) and self._key:
             options.append((Option.PROOF, join_proof(self._key, cookie, self._nonce)))
+        if request.identity:
+            options.append((Option.IDENTITY, request.identity))
         return options
+
+    def _resume_option(self, token: ResumeToken, cookie: bytes) -> bytes:
+        proof = resume_proof(token.secret, cookie, self._nonce, token.session)
+        value: bytes = RESUME_OPTION.build({"session": token.session, "log_index": self._log_index, "proof": proof})
+        return value
 
 
 def _welcome_of(fields: Any, code: str) -> Welcome:
@@ -221,4 +267,7 @@ def _welcome_of(fields: Any, code: str) -> Welcome:
         message_credit=fields.message_credit,
         keepalive_s=fields.keepalive_ms / 1000,
         timeout_s=fields.timeout_ms / 1000,
+        grace_s=fields.grace_s,
+        resumed=Resumed(fields.resumed),
+        anyone_sets=bool(fields.room_flags & RoomFlag.ANYONE_SETS),
     )

@@ -112,7 +112,8 @@ class Inbox:
         if whole is None:
             self.num_discarded += 1  # all up to here has arrived, and its fragments were not in it
             return
-        if entry.kind == EntryKind.PLAYER_LEFT:
+        is_new_life = entry.kind == EntryKind.PLAYER_BACK and entry.payload[2:3] not in (b"", b"\0")
+        if entry.kind == EntryKind.PLAYER_LEFT or is_new_life:
             self._forget_fragments(int.from_bytes(entry.payload[:2], "little"), entry.log_index)
         due.append(whole)
 

@@ -2,6 +2,9 @@
 
 Few bytes are repeated in every DATA, so that a lost packet costs no round trip. Many are sent again only after a
 round trip and a half, and only those that did not arrive: go-back-N on a long path multiplies what it carries.
+
+What arrived behind a gap is not sent again, but kept until the gap is filled: the server forgets what it holds behind
+a gap when its session is resumed (SPEC 4).
 """
 
 from collections.abc import Sequence
@@ -10,7 +13,16 @@ from itertools import takewhile
 
 from protocol.client.parcel import Parcel, fragment_bytes
 from protocol.client.targets import encode_targets, split
-from protocol.constants import MAX_MESSAGE_BYTES, MESSAGE_WINDOW, DataSection, Target
+from protocol.constants import (
+    FIRST_REQUEST_KIND,
+    MAX_FRAGMENT_BYTES,
+    MAX_MESSAGE_BYTES,
+    MESSAGE_WINDOW,
+    DataSection,
+    MessageFlag,
+    RequestKind,
+    Target,
+)
 from protocol.dtypes import MESSAGE_HEADER
 from protocol.records import MAX_MESSAGE_FRAGMENTS
 from protocol.sequence import extend
@@ -26,6 +38,8 @@ LARGE_FRAGMENTS = 16
 LAST_BYTES = 256
 """A message of more than 16 fragments ends with a short one (SPEC 9): few bytes are repeated in every update, and what
 others send behind it waits for it alone."""
+MAX_MESSAGE_KIND = FIRST_REQUEST_KIND - 1
+"""Highest kind of a game's message (SPEC 9)."""
 MAX_WAITING_BYTES = 4 << 20
 """Payload that may wait: four of the largest messages (chosen)."""
 
@@ -57,7 +71,13 @@ class Outbox:
         self._sent_id = message_id
         self._credit_id = extend(message_credit, message_id)
         self._waiting: dict[int, _Waiting] = {}
+        self._arrived: dict[int, _Waiting] = {}  # behind a gap: at most MESSAGE_WINDOW
         self._waiting_bytes = 0
+
+    @property
+    def acked_id(self) -> int:
+        """Whole id of the newest message that the server has accepted, as far as we know."""
+        return self._acked_id
 
     @property
     def num_waiting(self) -> int:
@@ -69,29 +89,58 @@ class Outbox:
         """Id up to which the server takes messages now."""
         return min(self._acked_id + MESSAGE_WINDOW, self._credit_id)
 
-    def queue(self, payload: bytes, kind: int, channel: int, target: Target, players: Sequence[int]) -> None:
-        """Cut a message into fragments and queue them.
+    def queue(
+        self,
+        payload: bytes,
+        kind: int,
+        channel: int,
+        target: Target,
+        players: Sequence[int],
+        flags: MessageFlag = MessageFlag(0),  # noqa: B008 - a number
+    ) -> int:
+        """Cut a message into fragments and queue them. Returns: whole id of the last.
 
         Raises: ValueError for a number out of range or a payload that is too large; OutboxFull.
         """
-        targets = encode_targets(kind, channel, target, players)
+        targets = encode_targets(kind, channel, target, players, MAX_MESSAGE_KIND)
         pieces = self._cut(payload, len(players))
-        if self._waiting_bytes + len(payload) > MAX_WAITING_BYTES:
+        if flags and (target != Target.ALL or len(pieces) > 1):
+            wrong = f"{len(payload)} bytes for {Target(target).name}"
+            raise ValueError(f"message to keep is {wrong}; permitted: 0 to {MAX_FRAGMENT_BYTES} bytes for ALL")
+        return self._put(pieces, kind, flags, channel, target, targets, len(players))
+
+    def queue_request(self, kind: RequestKind, payload: bytes) -> int:
+        """Queue a request to the server. Returns: its whole id. Raises: OutboxFull."""
+        return self._put([payload], kind, MessageFlag(0), 0, Target.ALL, b"", 0)
+
+    def _put(
+        self,
+        pieces: list[bytes],
+        kind: int,
+        flags: MessageFlag,
+        channel: int,
+        target: Target,
+        targets: bytes,
+        num_players: int,
+    ) -> int:
+        num_bytes = sum(map(len, pieces))
+        if self._waiting_bytes + num_bytes > MAX_WAITING_BYTES:
             raise OutboxFull(f"{self._waiting_bytes} bytes wait; permitted: {MAX_WAITING_BYTES}")
         for number, piece in enumerate(pieces):
             self.last_id += 1
             header = MESSAGE_HEADER.encode(
                 message_id=self.last_id & 0xFFFF,
                 kind=kind,
-                flags=0,
+                flags=flags,
                 channel=channel,
                 target=target if number == 0 else Target.ALL,  # SPEC 9: the target of the first counts
-                target_count=len(players) if number == 0 else 0,
+                target_count=num_players if number == 0 else 0,
                 more=int(number < len(pieces) - 1),
             )
             body = header + (targets if number == 0 else b"") + piece
             self._waiting[self.last_id] = _Waiting(self.last_id, body, len(piece))
-        self._waiting_bytes += len(payload)
+        self._waiting_bytes += num_bytes
+        return self.last_id
 
     def may_be_acked(self, message_ack: int) -> bool:
         """Tell whether a `message_ack` (16 bits) is of something that was sent."""
@@ -102,12 +151,26 @@ class Outbox:
         acked_id = extend(message_ack, self._sent_id)
         for message_id in range(self._acked_id + 1, acked_id + 1):
             self._settle(message_id)
+            self._arrived.pop(message_id, None)
         self._acked_id = max(self._acked_id, acked_id)
         while message_bits:
             lowest = message_bits & -message_bits
             self._settle(acked_id + lowest.bit_length())
             message_bits ^= lowest
         self._credit_id = extend(message_credit, acked_id)
+
+    def continues(self, message_id: int) -> bool:
+        """Tell whether a WELCOME's `message_id` (16 bits) is of something sent and not below what was acknowledged."""
+        return self._acked_id <= extend(message_id, self._acked_id) <= self._sent_id
+
+    def on_resumed(self, message_id: int, message_credit: int) -> None:
+        """Go on in a new session: all beyond `message_id`, which `continues`, is sent again at once."""
+        self.on_acked(message_id, 0, message_credit)
+        self._waiting = dict(sorted((self._arrived | self._waiting).items()))
+        self._waiting_bytes += sum(message.payload_bytes for message in self._arrived.values())
+        self._arrived = {}
+        for message in self._waiting.values():
+            message.due_at = 0.0
 
     def due(self, now: float) -> list[_Waiting]:
         """List what one tick has to send, in order: inside the window and the credit."""
@@ -137,6 +200,7 @@ class Outbox:
             message = self._waiting.pop(message_id, None)
             if message is not None:
                 self._waiting_bytes -= message.payload_bytes
+                self._arrived[message_id] = message
 
     @staticmethod
     def _cut(payload: bytes, num_players: int) -> list[bytes]:

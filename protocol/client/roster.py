@@ -1,20 +1,23 @@
 """Who is in the room: what the server's own log entries say (SPEC 9)."""
 
-from construct import Construct, ConstructError, Container
+from typing import Any
 
-from protocol import schemas
-from protocol.client.events import HostChanged, PlayerJoined, PlayerLeft
+from protocol.client.entries import parse_payload
+from protocol.client.events import HostChanged, PlayerAway, PlayerBack, PlayerJoined, PlayerLeft
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind
 from protocol.records import Entry
 
-RosterEvent = PlayerJoined | PlayerLeft | HostChanged
+RosterEvent = PlayerJoined | PlayerLeft | PlayerAway | PlayerBack | HostChanged
 
-_PAYLOADS: dict[int, Construct] = {
-    EntryKind.PLAYER_JOINED: schemas.PLAYER_JOINED_PAYLOAD,
-    EntryKind.PLAYER_LEFT: schemas.PLAYER_LEFT_PAYLOAD,
-    EntryKind.HOST_CHANGED: schemas.HOST_CHANGED_PAYLOAD,
-    EntryKind.ROSTER: schemas.ROSTER_PAYLOAD,
-}
+KINDS = (
+    EntryKind.PLAYER_JOINED,
+    EntryKind.PLAYER_LEFT,
+    EntryKind.HOST_CHANGED,
+    EntryKind.ROSTER,
+    EntryKind.PLAYER_AWAY,
+    EntryKind.PLAYER_BACK,
+)
+"""Kinds of entries that are for `Roster.apply`."""
 
 
 def reason_of(number: int) -> ByeReason | int:
@@ -31,6 +34,8 @@ class Roster:
     def __init__(self, player_slots: int) -> None:
         self.members: dict[int, str] = {}
         """Player id -> name, us included once the log says so."""
+        self.away: set[int] = set()
+        """Player ids of members whose connection is lost."""
         self.host: int | None = None
         """Player id, None if nobody is."""
         self._player_slots = player_slots
@@ -38,15 +43,13 @@ class Roster:
     def apply(self, entry: Entry) -> list[RosterEvent] | None:
         """Take a server's entry, in log order.
 
-        Returns: what the game must hear: nothing for an entry of unknown kind; None if the payload is malformed or
-            names a player whom the room cannot have.
+        Returns: what the game must hear: nothing for an entry of another kind than `KINDS`; None if the payload is
+            malformed or names a player whom the room cannot have.
         """
-        schema = _PAYLOADS.get(entry.kind)
-        if schema is None:
+        if entry.kind not in KINDS:
             return []
-        try:
-            value = schema.parse(entry.payload)
-        except ConstructError:
+        value = parse_payload(entry)
+        if value is None:
             return None
         if entry.kind == EntryKind.ROSTER:
             return self._apply_roster(value)
@@ -55,26 +58,40 @@ class Roster:
             return None
         if entry.kind == EntryKind.PLAYER_JOINED:
             return [self._add(value.player_id, value.name)]
-        if entry.kind == EntryKind.PLAYER_LEFT:
-            return self._apply_left(value)
-        return self._set_host(value.player_id)
+        if entry.kind == EntryKind.HOST_CHANGED:
+            return self._set_host(value.player_id)
+        if value.player_id not in self.members:
+            return []
+        return [self._change(EntryKind(entry.kind), value)]
 
-    def _apply_roster(self, value: Container[object]) -> list[RosterEvent] | None:
+    def _apply_roster(self, value: Any) -> list[RosterEvent] | None:
         if any(member.player_id >= self._player_slots for member in value.members):
             return None
-        events: list[RosterEvent] = [self._add(member.player_id, member.name) for member in value.members]
+        events: list[RosterEvent] = []
+        for member in value.members:
+            events.append(self._add(member.player_id, member.name))
+            if member.is_away:
+                self.away.add(member.player_id)
+                events.append(PlayerAway(member.player_id))
         if value.host in self.members:  # with many players the host may stand in a later ROSTER
             events += self._set_host(value.host)
         return events
 
     def _add(self, player_id: int, name: bytes) -> PlayerJoined:
         self.members[player_id] = name.decode(errors="replace")
+        self.away.discard(player_id)
         return PlayerJoined(player_id, self.members[player_id])
 
-    def _apply_left(self, value: Container[object]) -> list[RosterEvent]:
-        if self.members.pop(value.player_id, None) is None:
-            return []
-        return [PlayerLeft(value.player_id, reason_of(value.reason))]
+    def _change(self, kind: EntryKind, value: Any) -> PlayerLeft | PlayerAway | PlayerBack:
+        """Note what became of a member."""
+        if kind is EntryKind.PLAYER_AWAY:
+            self.away.add(value.player_id)
+            return PlayerAway(value.player_id)
+        self.away.discard(value.player_id)
+        if kind is EntryKind.PLAYER_BACK:
+            return PlayerBack(value.player_id, bool(value.is_afresh))
+        del self.members[value.player_id]
+        return PlayerLeft(value.player_id, reason_of(value.reason))
 
     def _set_host(self, player_id: int) -> list[RosterEvent]:
         host = None if player_id == NO_PLAYER else player_id

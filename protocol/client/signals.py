@@ -197,15 +197,19 @@ class SignalInbox:
         """A player was announced: what it sent may be handed over."""
         self._left.discard(sender)
 
+    def on_new_life(self, sender: int) -> None:
+        """A player came back afresh: it counts its signals anew (SPEC 4)."""
+        self._newest.pop(sender, None)
+        for key in [key for key in self._unfinished if key[0] == sender]:
+            del self._unfinished[key]
+
     def on_left(self, sender: int) -> None:
         """A player has gone: what is still here of it is dropped, and who gets its id next starts anew."""
         self._left.add(sender)
-        self._newest.pop(sender, None)
+        self.on_new_life(sender)
         kept = [waiting for waiting in self._held if waiting.part.sender != sender]
         self._dropped[DropReason.SIGNAL_LATE] += len(self._held) - len(kept)
         self._held = kept
-        for key in [key for key in self._unfinished if key[0] == sender]:
-            del self._unfinished[key]
 
     def _is_due(self, waiting: _Held, done: int) -> bool:
         return waiting.position <= done and waiting.part.sender in self._members

@@ -12,12 +12,14 @@ MAX_TARGETS = 255
 _NUM_PLAYERS = {Target.ALL: (0, 0), Target.ALL_BUT: (1, 1), Target.ONE: (1, 1), Target.LIST: (1, MAX_TARGETS)}
 
 
-def encode_targets(kind: int, channel: int, target: Target, players: Sequence[int]) -> bytes:
+def encode_targets(
+    kind: int, channel: int, target: Target, players: Sequence[int], max_kind: int = MAX_PLAYER_KIND
+) -> bytes:
     """Check the caller's numbers and encode the player ids.
 
     Raises: ValueError naming field, value and permitted range.
     """
-    _require_range("kind", kind, 1, MAX_PLAYER_KIND)
+    _require_range("kind", kind, 1, max_kind)
     _require_range("channel", channel, 0, MAX_CHANNEL)
     if target not in _NUM_PLAYERS:
         raise ValueError(f"target is {target!r}; permitted: ALL, ALL_BUT, ONE, LIST")

@@ -1,4 +1,4 @@
-"""Our own entities on their way up (SPEC 7).
+"""The entities that we publish, on their way up (SPEC 7).
 
 No history: an entity has one newest state with a version number. Each DATA carries what is not acknowledged; the
 datagram remembers which versions it carried, and an acknowledgement of *any* datagram with the newest version settles
@@ -7,6 +7,7 @@ acknowledged: else a receiver could not tell the new life from the old.
 """
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from protocol.client.acks import StateVersion
@@ -44,6 +45,11 @@ class Uploads:
         self._version = 0
 
     @property
+    def entity_ids(self) -> Collection[int]:
+        """Entities that we published and whose removal is not settled. A live view."""
+        return self._entities.keys()
+
+    @property
     def num_unacked(self) -> int:
         """Entities whose newest state or removal is not acknowledged."""
         return len(self._unacked)
@@ -60,13 +66,31 @@ class Uploads:
             self._renew(entity, state)
         entity.sample_ms = sample_ms
 
-    def remove(self, entity_id: int) -> None:
-        """Take an entity away; one that was never published, or is removed already, stays so."""
+    def remove(self, entity_id: int, *, is_there: bool) -> None:
+        """Take an entity away; one that is removed already stays so.
+
+        One that we never published is taken away if `is_there`: it came to us with the state that its former owner set.
+        """
         entity = self._entities.get(entity_id)
-        if entity is not None:
+        if entity is None:
+            if is_there:
+                entity = self._entities[entity_id] = _Entity(entity_id, b"", 0, 0)
+                self._renew(entity, b"")
+        else:
             entity.held = None
             if entity.state:
                 self._renew(entity, b"")
+
+    def forget(self, entity_id: int) -> None:
+        """An entity is not ours any more: nothing of it is sent, not even a removal."""
+        self._entities.pop(entity_id, None)
+        self._unacked.pop(entity_id, None)
+
+    def on_resumed(self) -> None:
+        """Begin a new session: the newest state or removal of every entity is due again, for datagrams count anew."""
+        for entity in self._entities.values():
+            entity.sent_seq = 0
+        self._unacked = dict(self._entities)
 
     def on_acked(self, states: list[StateVersion]) -> None:
         """The server has taken these versions; an older one than the newest settles nothing."""

@@ -6,20 +6,23 @@ from types import MappingProxyType
 
 from protocol import codec
 from protocol.client.handshake import ClientState, Handshake
+from protocol.client.resume import ResumeToken
 from protocol.client.session import Session
 from protocol.constants import ByeReason, Refusal
 from protocol.drops import DropReason
+from protocol.properties import Value
 
 
 class NotJoined(Exception):
-    """Asked for something that only WELCOME tells, before it came. Wait for the event Joined."""
+    """Asked for something that only WELCOME tells, before it came. Wait for the state JOINED."""
 
 
 class ConnectionView:
     """The read-only side of `ClientConnection`.
 
-    `state`, `dropped`, `disconnect_reason`, `counters` and `fingerprint_differs` may be read at any time; all else from
-    Joined on, also after the end. Before, it raises NotJoined.
+    `state`, `is_whole`, `dropped`, `disconnect_reason`, `counters` and `fingerprint_differs` may be read at any time;
+    all else from WELCOME on (state JOINED, which is before the event Joined), also after the end. Before, it raises
+    NotJoined. Members, properties and the table fill up until Joined, when they are complete.
     """
 
     def __init__(self, handshake: Handshake) -> None:
@@ -31,13 +34,16 @@ class ConnectionView:
         self._handshake = handshake
         self._session: Session | None = None
         self._is_closed = False
+        self._is_resuming = False
 
     @property
     def state(self) -> ClientState:
         """Where the connection is."""
         if self._is_closed:
             return ClientState.CLOSED
-        return self._handshake.state if self._session is None else ClientState.JOINED
+        if self._session is None:
+            return self._handshake.state
+        return ClientState.RESUMING if self._is_resuming else ClientState.JOINED
 
     @property
     def counters(self) -> Counter[str]:
@@ -46,15 +52,17 @@ class ConnectionView:
         datagrams_in, bytes_in, datagrams_out, bytes_out: UDP payloads, dropped ones included.
         messages_resent: message sections sent more than once. messages_discarded: fragments and messages of the log
         that broke its rules. signals_unsent: dropped here because too many waited. signals_superseded: not handed
-        over because a newer one had been. signals_unfinished: fragmented ones that never became whole.
+        over because a newer one had been. signals_unfinished: fragmented ones that never became whole. The last five
+        begin anew with RoomReset.
         """
         counters = self._counters.copy()
         if self._session is not None:
-            counters["messages_resent"] = self._session.outbox.num_resent
-            counters["messages_discarded"] = self._session.inbox.num_discarded
-            counters["signals_unsent"] = self._session.signals_out.num_dropped
-            counters["signals_superseded"] = self._session.signals.num_superseded
-            counters["signals_unfinished"] = self._session.signals.num_unfinished_dropped
+            room = self._session.room
+            counters["messages_resent"] = room.outbox.num_resent
+            counters["messages_discarded"] = room.inbox.num_discarded
+            counters["signals_unsent"] = room.signals_out.num_dropped
+            counters["signals_superseded"] = room.signals.num_superseded
+            counters["signals_unfinished"] = room.signals.num_unfinished_dropped
         return counters
 
     @property
@@ -64,6 +72,11 @@ class ConnectionView:
         False before the first answer.
         """
         return self._handshake.server_fingerprint not in (None, 0, codec.FINGERPRINT)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether Joined, or Resumed after the newest loss, has come."""
+        return self._session is not None and not self._is_resuming and self._session.room.is_whole
 
     @property
     def session(self) -> int:
@@ -112,23 +125,48 @@ class ConnectionView:
 
     @property
     def members(self) -> Mapping[int, str]:
-        """Player id -> name of everybody in the room, us included. A live view."""
-        return MappingProxyType(self._live().roster.members)
+        """Player id -> name of everybody in the room, us included. A live view, up to RoomReset."""
+        return MappingProxyType(self._live().room.roster.members)
+
+    @property
+    def away(self) -> frozenset[int]:
+        """Player ids of members whose connection is lost and whose place is kept. A copy."""
+        return frozenset(self._live().room.roster.away)
 
     @property
     def host(self) -> int | None:
         """Player id of the host, None if there is none."""
-        return self._live().roster.host
+        return self._live().room.roster.host
 
     @property
     def table(self) -> Mapping[int, bytes]:
-        """Entity id -> newest state as the server has it, our own entities included. A live view."""
-        return MappingProxyType(self._live().table.states)
+        """Entity id -> newest state as the server has it, our own entities included. A live view, up to RoomReset."""
+        return MappingProxyType(self._live().room.table.states)
+
+    @property
+    def room_properties(self) -> Mapping[str, Value]:
+        """The room's properties. A live view, up to RoomReset."""
+        return MappingProxyType(self._live().room.properties.of_room)
+
+    @property
+    def is_locked(self) -> bool:
+        """Nobody can join now."""
+        return self._live().room.is_locked
+
+    @property
+    def anyone_sets(self) -> bool:
+        """Every player may set the room's properties, not only the host."""
+        return self._live().welcome.anyone_sets
+
+    @property
+    def grace_s(self) -> int:
+        """How long the server keeps the place of a player whose connection is lost, seconds; 0: not at all."""
+        return self._live().welcome.grace_s
 
     @property
     def server_tick(self) -> int:
         """The server's newest tick that we know of."""
-        return self._live().tick
+        return self._live().room.tick
 
     @property
     def rtt_s(self) -> float | None:
@@ -148,12 +186,32 @@ class ConnectionView:
     @property
     def unacked_messages(self) -> int:
         """Messages and fragments that the server has not acknowledged."""
-        return self._live().outbox.num_waiting
+        return self._live().room.outbox.num_waiting
 
     def is_idle(self) -> bool:
         """Tell whether the server has everything that we published, removed and sent."""
-        session = self._live()
-        return not (session.uploads.num_unacked or session.outbox.num_waiting or session.signals_out.num_waiting)
+        room = self._live().room
+        return not (room.uploads.num_unacked or room.outbox.num_waiting or room.signals_out.num_waiting)
+
+    def player_properties(self, player_id: int) -> dict[str, Value]:
+        """Return the properties of a player; none for who is not in the room. A copy."""
+        return dict(self._live().room.properties.of(player_id))
+
+    def owner_of(self, entity_id: int) -> int:
+        """Return the player id of an entity's owner; NO_PLAYER: whoever is host."""
+        return self._live().room.owners.owner_of(entity_id)
+
+    def is_ours(self, entity_id: int) -> bool:
+        """Tell whether we publish an entity: with our number, given to us, or the host's while we are host."""
+        return self._live().room.is_ours(entity_id)
+
+    def resume_token(self) -> ResumeToken:
+        """Return what brings us back to our place, also from another process, while the server keeps it.
+
+        It changes with each Resumed.
+        """
+        welcome = self._live().welcome
+        return ResumeToken(welcome.session, welcome.secret, welcome.code)
 
     def server_time(self, now: float) -> float:
         """Estimate the server's time (tick / tick_rate), seconds."""
@@ -161,5 +219,5 @@ class ConnectionView:
 
     def _live(self) -> Session:
         if self._session is None:
-            raise NotJoined(f"the connection is {self.state.name}: wait for the event Joined")
+            raise NotJoined(f"the connection is {self.state.name}: wait for its state JOINED")
         return self._session

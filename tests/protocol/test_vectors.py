@@ -341,7 +341,7 @@ def section_of_update(kind: UpdateSection, body: bytes) -> Any:
 @pytest.mark.parametrize("case", cases("pages"))
 def test_the_clients_table_does_what_the_pages_say(case: dict[str, Any]) -> None:
     pages = section_of_update(UpdateSection.PAGE, bytes.fromhex(case["section"])).pages
-    table = Table(SHAPE, player_id=0, tick_rate=30)
+    table = Table(SHAPE, 30, lambda _: True)
     before = {int(entity): bytes.fromhex(state) for entity, state in case["table"].items()}
     if case["applied_tick"]:
         here = [(entity, 0, state) for entity, state in before.items() if entity // case["page_ids"] == pages[0].page]

@@ -71,14 +71,14 @@ def test_an_unknown_name_raises() -> None:
 
 
 def test_no_way_to_any_address_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_way(client: RelayClient, family: int, address: Any) -> None:
+    async def no_way(on_datagram: Any, on_error: Any, family: int, address: Any) -> None:
         raise OSError(101, "network is unreachable")
 
     async def main() -> None:
         with pytest.raises(OSError, match="unreachable"):
             await RelayClient("127.0.0.1", name="Ada").connect()
 
-    monkeypatch.setattr(client_module._Link, "open", no_way)
+    monkeypatch.setattr(client_module.Link, "open", no_way)
     run(main)
 
 

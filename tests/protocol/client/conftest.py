@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from protocol import codec
+from protocol import codec, schemas
 from protocol.client import ClientConnection, JoinRequest
 from protocol.constants import EntryKind, JoinMode, Kind, UpdateSection
 from protocol.records import RoomShape
@@ -37,6 +37,9 @@ WELCOME = {
     "messages_per_s": 200,
     "signals_per_s": 300,
     "bytes_per_s": 200000,
+    "grace_s": 0,
+    "resumed": 0,
+    "room_flags": 0,
 }
 
 
@@ -131,17 +134,26 @@ class FakeServer:
         header = {"first": first, "last": last, "after": first - 1 if after is None else after}
         return {"type": UpdateSection.LOG_RANGE, "body": {"header": header, "entries": list(entries)}}
 
-    def entry(self, index: int, payload: bytes = b"hi", kind: int = 1, sender: int = 2, part: int = 0) -> Any:
+    def entry(
+        self, index: int, payload: bytes = b"hi", kind: int = 1, sender: int = 2, part: int = 0, flags: int = 0
+    ) -> Any:
         header = {
             "index": index & 0xFFFF,
             "kind": kind,
-            "flags": 0,
+            "flags": flags,
             "sender": sender,
             "channel": 0,
             "part": part,
             "length": len(payload),
         }
         return {"header": header, "payload": payload}
+
+    def written(self, index: int, kind: EntryKind, **fields: Any) -> Any:
+        """Describe an entry that the server wrote, by the fields of its payload."""
+        return self.entry(index, schemas.ENTRY_PAYLOADS[kind].build(fields), kind, 0xFFFF)
+
+    def ready(self, index: int, pages: bytes = b"", is_locked: int = 0) -> Any:
+        return self.written(index, EntryKind.ROOM_READY, is_locked=is_locked, pages=pages)
 
     def joined(self, index: int, player_id: int, name: bytes = b"bob") -> Any:
         payload = player_id.to_bytes(2, "little") + name

@@ -15,9 +15,8 @@ from protocol.client import (
     Joined,
     JoinMode,
     JoinRequest,
-    OutboxFull,
+    PlayerJoined,
     Refused,
-    Target,
 )
 from protocol.client.connection import printable, refusal_of
 from protocol.constants import ByeReason, DataSection, Kind, Refusal, SignalFlag
@@ -49,8 +48,11 @@ def test_hello_challenge_join_welcome(server: Any, greeting: ClientConnection) -
     assert [datagram[0] for datagram in greeting.tick(0.1)] == [Kind.JOIN]
     greeting.receive(server.welcome(), 0.2)
     assert greeting.state is ClientState.JOINED
-    assert greeting.take_events() == [Joined(player_id=1, code="ROOM-1")]
-    assert greeting.take_events() == []
+    assert greeting.take_events() == [] and not greeting.is_whole
+    assert greeting.player_id == 1
+    greeting.receive(server.update(server.log(1, 2, server.joined(1, 1), server.ready(2))), 0.3)
+    assert greeting.take_events() == [PlayerJoined(1, "bob"), Joined(player_id=1, code="ROOM-1")]
+    assert greeting.take_events() == [] and greeting.is_whole
     assert greeting.disconnect_reason is None
 
 
@@ -209,6 +211,7 @@ def test_closing_before_joining_sends_nothing(greeting: ClientConnection) -> Non
 def test_who_gives_up_while_joining_answers_a_welcome_with_bye(server: Any, greeting: ClientConnection) -> None:
     greeting.poll(0.0)
     greeting.receive(server.challenge(), 0.1)
+    greeting.poll(0.1)
     greeting.close(0.2)
     assert greeting.poll(0.2) == [] and greeting.next_poll_at() == pytest.approx(1.2)
     greeting.receive(server.welcome(), 0.3)
@@ -221,64 +224,9 @@ def test_who_gives_up_while_joining_answers_a_welcome_with_bye(server: Any, gree
 def test_who_gives_up_does_not_wait_for_ever(server: Any, greeting: ClientConnection) -> None:
     greeting.poll(0.0)
     greeting.receive(server.challenge(), 0.1)
+    greeting.poll(0.1)
     greeting.close(0.2)
     assert greeting.poll(1.2) == [] and greeting.next_poll_at() == math.inf
-
-
-def test_what_a_game_does_after_the_end_is_ignored(connection: ClientConnection) -> None:
-    connection.close(10.0)
-    connection.publish(0, b"state", 10.0)
-    connection.remove(0)
-    connection.send_message(b"hello")
-    connection.send_signal(b"beep")
-    assert connection.is_idle()
-
-
-@pytest.mark.parametrize("local_index", [-1, 4])
-def test_only_our_own_entities_can_be_published(connection: ClientConnection, local_index: int) -> None:
-    with pytest.raises(ValueError, match=r"local_index is .*; permitted: 0 to 3"):
-        connection.publish(local_index, b"state", 10.0)
-    with pytest.raises(ValueError, match="local_index"):
-        connection.remove(local_index)
-
-
-@pytest.mark.parametrize("state", [b"", bytes(33)])
-def test_a_state_has_1_to_max_state_bytes(connection: ClientConnection, state: bytes) -> None:
-    with pytest.raises(ValueError, match=r"state is .*; permitted: 1 to 32"):
-        connection.publish(0, state, 10.0)
-
-
-def test_a_removal_goes_up_as_stride_zero(server: Any, connection: ClientConnection) -> None:
-    connection.publish(3, b"state", 10.0)
-    connection.remove(3)
-    (section,) = server.sections(connection.tick(10.0)[0], DataSection.STATE)
-    assert (section.header.stride, [state.entity_id for state in section.states]) == (0, [25])
-
-
-def test_the_callers_buffer_may_change_after_the_call(server: Any, connection: ClientConnection) -> None:
-    buffer = bytearray(b"state")
-    connection.publish(0, buffer, 10.0)
-    connection.send_message(buffer)
-    connection.send_signal(buffer)
-    buffer[:] = b"XXXXX"
-    assert b"XXXXX" not in connection.tick(10.0)[0]
-
-
-def test_signals_say_what_they_follow(server: Any, connection: ClientConnection) -> None:
-    connection.send_message(b"one")
-    connection.send_message(b"two")
-    connection.send_signal(b"a", target=Target.ALL_BUT, players=[3])
-    connection.send_signal(b"b", after_log=False, newest_first=True)
-    first, second = server.sections(connection.tick(10.0)[0], DataSection.SIGNAL)
-    assert (first.header.flags, first.header.after_message, list(first.targets)) == (SignalFlag.AFTER_LOG, 2, [3])
-    assert (second.header.flags, second.header.after_message) == (SignalFlag.NEWEST_FIRST, 0)
-
-
-def test_too_much_to_send_raises_at_the_caller(connection: ClientConnection) -> None:
-    for _ in range(4):
-        connection.send_message(bytes(1 << 20))
-    with pytest.raises(OutboxFull):
-        connection.send_message(b"x")
 
 
 @pytest.mark.parametrize(
@@ -319,13 +267,13 @@ def facts(connection: ClientConnection) -> object:
         connection.state,
         dict(connection.table),
         dict(connection.members),
-        session.inbox.cursor,
-        session.inbox.done,
-        session.inbox.log_bits(),
+        session.room.inbox.cursor,
+        session.room.inbox.done,
+        session.room.inbox.log_bits(),
         session.receipts.window.newest,
         session.receipts.window.ack_bits(),
         session.flight.rtt_s,
-        session.tick,
+        session.room.tick,
         connection.unacked_messages,
         connection.is_idle(),
         len(connection._events),

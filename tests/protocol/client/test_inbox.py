@@ -140,6 +140,16 @@ def test_a_fragment_that_comes_after_its_sender_left_is_thrown_away_too() -> Non
     assert inbox.num_discarded == 0
 
 
+@pytest.mark.parametrize(("is_afresh", "payload"), [(1, b"new!"), (0, b"oldnew!")])
+def test_an_unfinished_message_is_thrown_away_when_its_sender_comes_back_afresh(is_afresh: int, payload: bytes) -> None:
+    inbox = Inbox(0)
+    back = entry(2, bytes([2, 0, is_afresh]), NO_PLAYER, kind=EntryKind.PLAYER_BACK)
+    first = 0 if is_afresh else 1
+    due = inbox.take(log(1, 4, part_of(1, 0, b"old"), back, part_of(3, first, b"new"), entry(4, b"!", part=first + 1)))
+    assert due[-1].payload == payload
+    assert inbox.num_discarded == 0
+
+
 def test_a_message_whose_fragments_were_never_sent_is_discarded_and_holds_nothing_up() -> None:
     inbox = Inbox(0)
     due = inbox.take(log(1, 3, part_of(1, 5), entry(2, b"x", part=1), entry(3, b"y")))

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from protocol.client import JoinMode, JoinRequest
+from protocol.client import JoinMode, JoinRequest, ResumeToken
 
+TOKEN = ResumeToken(7, b"s" * 16, "ROOM-1")
 GOOD: dict[str, Any] = {"mode": JoinMode.JOIN, "code": "ROOM-1", "name": "ann"}
 
 
@@ -23,7 +24,6 @@ def test_only_create_may_leave_the_code_to_the_server() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("mode", JoinMode.RESUME),
         ("mode", JoinMode.QUICK),
         ("code", "A" * 17),
         ("code", "ROOM 1"),
@@ -35,6 +35,8 @@ def test_only_create_may_leave_the_code_to_the_server() -> None:
         ("name", "a\x7fb"),
         ("name", "a\x9fb"),
         ("name", "\ud800"),
+        ("identity", b"x" * 15),
+        ("resume", TOKEN),
         ("password", "x" * 1025),
         ("max_players", 0),
         ("max_players", 257),
@@ -70,6 +72,24 @@ def test_a_value_out_of_range_is_refused_by_name(field: str, value: object) -> N
 )
 def test_the_largest_values_are_permitted(field: str, value: object) -> None:
     assert getattr(JoinRequest(**(GOOD | {field: value})), field) == value
+
+
+def test_a_resume_takes_its_code_from_the_token_and_needs_no_name() -> None:
+    request = JoinRequest(mode=JoinMode.RESUME, resume=TOKEN)
+    assert (request.code, request.name) == ("ROOM-1", "")
+    assert JoinRequest(mode=JoinMode.RESUME, resume=TOKEN, code="room-1", name="ann").code == "ROOM-1"
+
+
+def test_a_resume_needs_a_token_and_no_other_code() -> None:
+    with pytest.raises(ValueError, match="resume is None; permitted: a token for RESUME"):
+        JoinRequest(mode=JoinMode.RESUME, code="ROOM-1", name="ann")
+    with pytest.raises(ValueError, match="code is 'OTHER'; permitted: the token's"):
+        JoinRequest(mode=JoinMode.RESUME, resume=TOKEN, code="OTHER")
+
+
+def test_secrets_do_not_stand_in_the_text_of_a_request() -> None:
+    text = repr(JoinRequest(mode=JoinMode.RESUME, resume=TOKEN, identity=b"i" * 16))
+    assert "iiii" not in text and "ssss" not in text
 
 
 def test_a_password_does_not_stand_in_the_error_about_it() -> None:

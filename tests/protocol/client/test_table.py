@@ -20,13 +20,23 @@ def apply(table: Table, tick: int, *pages: Page) -> StateChanged | None:
     return table.apply(tick, list(pages))
 
 
+class Announced:
+    """A table, and the players whom it was told of; an entity's owner has its number."""
+
+    def __init__(self) -> None:
+        self.players = {2, 3}
+        self.table = Table(SHAPE, 30, lambda entity_id: entity_id % 8 in self.players)
+
+
 @pytest.fixture
-def table() -> Table:
-    """The table of player 1; players 2 and 3 are announced."""
-    table = Table(SHAPE, player_id=1, tick_rate=30)
-    table.announce(2, 1)
-    table.announce(3, 1)
-    return table
+def room() -> Announced:
+    """Players 2 and 3 are announced."""
+    return Announced()
+
+
+@pytest.fixture
+def table(room: Announced) -> Table:
+    return room.table
 
 
 def test_states_are_shown_with_their_sample_time(table: Table) -> None:
@@ -77,36 +87,82 @@ def test_a_state_that_is_repeated_is_no_change(table: Table) -> None:
     assert apply(table, 7, page({2: b"a"})) is None
 
 
-def test_our_own_entities_are_in_the_table_and_not_in_the_events(table: Table) -> None:
-    assert apply(table, 5, page({1: b"mine"})) is None
-    assert table.states == {1: b"mine"}
-    assert apply(table, 6, page({}, since=5, removed=(1,))) is None
+def test_what_we_publish_is_in_the_table_and_not_in_the_events(table: Table) -> None:
+    table.claim(2)
+    assert apply(table, 5, page({2: b"mine"})) is None
+    assert (table.states, set(table.claimed)) == ({2: b"mine"}, {2})
+    assert apply(table, 6, page({}, since=5, removed=(2,))) is None
     assert table.states == {}
 
 
-def test_states_of_a_player_not_yet_announced_are_shown_with_the_announcement(table: Table) -> None:
+def test_what_we_begin_to_publish_is_not_told_of_any_more(table: Table) -> None:
+    apply(table, 5, page({2: b"theirs"}))
+    table.claim(2)
+    assert apply(table, 6, page({2: b"mine"}, since=5)) is None
+    assert apply(table, 7, page({}, since=6, removed=(2,))) is None
+
+
+def test_what_we_give_up_is_shown(table: Table) -> None:
+    table.claim(2)
+    table.claim(3)
+    apply(table, 30, page({2: b"mine"}))
+    table.give_up(2)
+    table.give_up(3)
+    assert table.show(31) == StateChanged(31, ((2, b"mine", 1.0),), ())
+    assert table.show(31) is None
+
+
+def test_what_is_withheld_may_be_claimed(room: Announced, table: Table) -> None:
+    apply(table, 5, page({4: b"a"}))
+    table.claim(4)
+    room.players.add(4)
+    assert table.show(6) is None
+
+
+def test_states_of_a_player_not_yet_announced_are_shown_with_the_announcement(room: Announced, table: Table) -> None:
     assert apply(table, 30, page({4: b"a", 12: b"b", 5: b"x"})) is None
     assert apply(table, 60, page({4: b"c"}, since=30)) is None
-    assert table.announce(4, 61) == StateChanged(61, ((4, b"c", 2.0), (12, b"b", 1.0)), ())
-    assert table.announce(6, 61) is None
+    room.players.add(4)
+    assert table.show(61) == StateChanged(61, ((4, b"c", 2.0), (12, b"b", 1.0)), ())
+    room.players.add(6)
+    assert table.show(61) is None
     assert apply(table, 90, page({}, since=60, removed=(4, 12))) == StateChanged(90, (), (4, 12))
 
 
-def test_a_withheld_state_that_goes_before_its_player_is_announced_is_never_told(table: Table) -> None:
+def test_a_withheld_state_that_goes_before_its_player_is_announced_is_never_told(room: Announced, table: Table) -> None:
     apply(table, 30, page({4: b"a"}))
     assert apply(table, 31, page({}, since=30, removed=(4,))) is None
-    assert table.announce(4, 32) is None
+    room.players.add(4)
+    assert table.show(32) is None
 
 
-def test_entities_of_a_player_who_left_are_removed_by_a_page(table: Table) -> None:
+def test_entities_of_a_player_who_left_are_removed_by_a_page(room: Announced, table: Table) -> None:
     apply(table, 5, page({2: b"a"}))
-    table.retire(2)
+    room.players.discard(2)
     assert apply(table, 6, page({10: b"late"}, since=5)) is None
     assert apply(table, 7, page({}, since=6, removed=(2, 10))) == StateChanged(7, (), (2,))
 
 
-def test_a_slot_that_is_given_out_again_starts_withheld(table: Table) -> None:
+def test_a_slot_that_is_given_out_again_starts_withheld(room: Announced, table: Table) -> None:
     apply(table, 5, page({2: b"old"}))
-    table.retire(2)
+    room.players.discard(2)
     assert apply(table, 9, page({2: b"new"}, since=5, removed=(2,))) == StateChanged(9, (), (2,))
-    assert table.announce(2, 10) == StateChanged(10, ((2, b"new", pytest.approx(0.3)),), ())  # type: ignore[arg-type]
+    room.players.add(2)
+    assert table.show(10) == StateChanged(10, ((2, b"new", pytest.approx(0.3)),), ())  # type: ignore[arg-type]
+
+
+def test_pages_that_were_applied_are_known_until_a_new_session_begins(table: Table) -> None:
+    assert table.has_all([]) and not table.has_all([0])
+    apply(table, 5, page({2: b"a"}))
+    assert table.has_all([0]) and not table.has_all([0, 1])
+    table.on_resumed()
+    assert not table.has_all([0])
+    assert not table.fits(6, [page({}, since=5)])
+
+
+def test_after_a_resume_only_what_differs_is_told(table: Table) -> None:
+    apply(table, 5, page({2: b"a", 3: b"b", 10: b"c"}))
+    table.on_resumed()
+    event = apply(table, 9, page({2: b"a", 3: b"new"}))
+    assert event is not None
+    assert ([change[:2] for change in event.changed], event.removed) == ([(3, b"new")], (10,))

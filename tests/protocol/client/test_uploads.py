@@ -80,19 +80,19 @@ def test_a_removal_is_a_state_of_no_bytes_and_repeated_too(sender: Sender) -> No
     sender.uploads.publish(9, b"one", 100)
     _, carried = sender.send()
     sender.uploads.on_acked(carried)
-    sender.uploads.remove(9)
-    sender.uploads.remove(9)
+    sender.uploads.remove(9, is_there=False)
+    sender.uploads.remove(9, is_there=False)
     assert sender.send()[0] == sender.send()[0] == [(9, b"")]
 
 
 def test_what_was_never_published_cannot_be_removed(sender: Sender) -> None:
-    sender.uploads.remove(9)
+    sender.uploads.remove(9, is_there=False)
     assert sender.send()[0] == []
 
 
 def test_a_state_published_after_a_removal_waits_until_that_is_acknowledged(sender: Sender) -> None:
     sender.uploads.publish(9, b"old", 100)
-    sender.uploads.remove(9)
+    sender.uploads.remove(9, is_there=False)
     sender.uploads.publish(9, b"new", 133)
     sender.uploads.publish(9, b"newer", 166)
     sent, carried = sender.send()
@@ -103,9 +103,9 @@ def test_a_state_published_after_a_removal_waits_until_that_is_acknowledged(send
 
 def test_a_removal_drops_the_state_that_was_held_back(sender: Sender) -> None:
     sender.uploads.publish(9, b"old", 100)
-    sender.uploads.remove(9)
+    sender.uploads.remove(9, is_there=False)
     sender.uploads.publish(9, b"new", 133)
-    sender.uploads.remove(9)
+    sender.uploads.remove(9, is_there=False)
     _, carried = sender.send()
     sender.uploads.on_acked(carried)
     assert sender.uploads.num_unacked == 0
@@ -116,7 +116,7 @@ def test_a_removal_drops_the_state_that_was_held_back(sender: Sender) -> None:
 def test_a_late_ack_of_a_former_life_settles_nothing_of_the_next(sender: Sender) -> None:
     sender.uploads.publish(9, b"old", 100)
     _, old = sender.send()
-    sender.uploads.remove(9)
+    sender.uploads.remove(9, is_there=False)
     _, removal = sender.send()
     sender.uploads.on_acked(removal)
     sender.uploads.publish(9, b"new", 200)

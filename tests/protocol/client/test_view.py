@@ -7,7 +7,7 @@ import pytest
 from protocol.client import ClientConnection, ClientState, JoinMode, JoinRequest, NotJoined
 from protocol.client.view import ConnectionView
 
-AT_ANY_TIME = {"state", "counters", "fingerprint_differs"}
+AT_ANY_TIME = {"state", "is_whole", "counters", "fingerprint_differs"}
 PROPERTIES = [name for name, value in vars(ConnectionView).items() if isinstance(value, property)]
 
 
