@@ -13,6 +13,7 @@ from protocol import schemas
 from protocol.constants import MESSAGE_WINDOW, EntryKind, Refusal, Resumed
 from protocol.proofs import resume_proof
 from relay.addresses import host_of
+from relay.columns import Ints
 from relay.handshake import Refused, ResumeRequest
 from relay.log import CREDIT_BYTES
 from relay.membership import choose_host, count_host, tell_ready, tell_room, uncount_host
@@ -61,19 +62,20 @@ def go_away(world: World, row: int, now: float) -> None:
 
 
 def review(world: World, now: float) -> list[int]:
-    """Look at all who are away: some are back by themselves, some have been away too long.
+    """Look at all who are away: some are back by themselves, some have been away too long. Once per tick.
 
     Returns: rows of sessions whose place is no longer kept.
     """
-    over = []
-    for row, since in list(world.away.items()):
-        if world.sessions.table.heard_at[row] > since:
-            come_back(world, row, now)
-        elif now - since >= world.config.grace_s:
-            over.append(row)
-        else:
-            _give_up_log_if_dear(world, row)
-    return over
+    if not world.away:
+        return []
+    rows = np.fromiter(world.away, np.int64, len(world.away))
+    since = np.fromiter(world.away.values(), np.float64, len(world.away))
+    is_back = world.sessions.table.heard_at[rows] > since
+    is_over = ~is_back & (now - since >= world.config.grace_s)
+    for row in rows[is_back].tolist():
+        come_back(world, row, now)
+    _give_up_dear_logs(world, rows[~is_back & ~is_over])
+    return rows[is_over].tolist()
 
 
 def come_back(world: World, row: int, now: float, is_afresh: bool = False) -> None:
@@ -159,7 +161,7 @@ def _continue_log(world: World, room: Room, row: int, log_index: int, now: float
 def _begin_log_afresh(world: World, room: Room, row: int, now: float) -> None:
     """Tell a player all that a joiner is told: it knows nothing any more."""
     table = world.sessions.table
-    _stand_at_head(world, row)
+    _stand_at_head(world, np.array([row]))
     table.unfinished_parts[row] = 0
     world.lost_log.discard(row)
     tell_room(world, room, row, room.joined)
@@ -170,28 +172,26 @@ def _begin_log_afresh(world: World, room: Room, row: int, now: float) -> None:
     tell_ready(world, room, row)
 
 
-def _stand_at_head(world: World, row: int) -> None:
-    """Let a player have read everything."""
+def _stand_at_head(world: World, rows: Ints) -> None:
+    """Let players have read everything."""
     table = world.sessions.table
-    head = world.rooms.table.log_head[table.room[row]]
-    table.log_start[row] = table.log_cursor[row] = table.log_effective[row] = table.log_seen[row] = head
-    table.log_bits[row] = 0
+    head = world.rooms.table.log_head[table.room[rows]]
+    table.log_start[rows] = table.log_cursor[rows] = table.log_effective[rows] = table.log_seen[rows] = head
+    table.log_bits[rows] = 0
 
 
-def _give_up_log_if_dear(world: World, row: int) -> None:
-    """Keep nothing any more for a player who is away, if that costs those who play."""
-    table, room = world.sessions.table, _room_of(world, row)
-    if row in world.lost_log:
-        _stand_at_head(world, row)
-        return
-    behind = int(world.rooms.table.log_head[room.row] - table.log_effective[row])
-    if not behind:
-        return
-    members = world.rooms.members_of(room.row)
-    if behind > AWAY_ENTRIES or world.log.is_short() or int(table.unread_bytes[members].max()) > CREDIT_BYTES // 2:
-        world.lost_log.add(row)
-        world.stats.count("away_logs_given_up")
-        _stand_at_head(world, row)
+def _give_up_dear_logs(world: World, rows: Ints) -> None:
+    """Keep nothing any more for those of these players, who are away, for whom that costs those who play."""
+    table, live = world.sessions.table, world.sessions.live
+    room = table.room[rows]
+    most_unread = np.zeros(world.rooms.used, np.int64)
+    np.maximum.at(most_unread, table.room[live], table.unread_bytes[live])
+    behind = world.rooms.table.log_head[room] - table.log_effective[rows]
+    is_dear = (behind > AWAY_ENTRIES) | (most_unread[room] > CREDIT_BYTES // 2) | world.log.is_short()
+    given_up = set(rows[is_dear & (behind > 0)].tolist()) - world.lost_log
+    world.lost_log |= given_up
+    world.stats.count("away_logs_given_up", len(given_up))
+    _stand_at_head(world, np.fromiter(world.lost_log, np.int64, len(world.lost_log)))
 
 
 def _tell_back(world: World, room: Room, row: int, is_afresh: bool) -> None:

@@ -65,13 +65,14 @@ class Bot:
         async with self.client:
             hearing = asyncio.create_task(self._hear())
             try:
-                await self._play(stop)
+                await self._play(stop, hearing)
             finally:
                 hearing.cancel()
 
-    async def _play(self, stop: asyncio.Event) -> None:
+    async def _play(self, stop: asyncio.Event, hearing: "asyncio.Task[None]") -> None:
+        """Play until told to stop, or until there is nothing more to hear. A lost connection comes back by itself."""
         next_chat = time.monotonic() + self._rng.uniform(0.5, CHAT_EVERY_S)
-        while self.client.is_joined and not stop.is_set():
+        while not hearing.done() and not stop.is_set():
             now = time.monotonic()
             self.client.publish(0, self._state(now))
             if now >= next_chat:

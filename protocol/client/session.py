@@ -22,7 +22,7 @@ from protocol.sequence import extend
 
 MAX_EVENTS = 16_384
 """Events that may wait for the game (chosen: minutes of a busy room). Then UPDATEs are dropped unacknowledged, so that
-the server keeps what they held: nothing is lost unless the game sleeps past the session's timeout."""
+the server keeps what they held: nothing is lost unless the game sleeps past the session's timeout and grace."""
 
 
 class Session:

@@ -80,7 +80,9 @@ class Choice:
     def wants_cold(self, payload: bytes, address: npt.NDArray[np.uint32], is_sent: bool, now: float) -> bool:
         """Tell whether a cold datagram is wanted as far as one can say now; if not, it may be held back."""
         kind = payload[0] if payload else 0
-        spans = {span.path.rpartition(".")[2]: payload[span.start : span.stop] for span in spans_of(payload)}
+        # only what the datagram itself is of: a JOIN to come back names the session that it was
+        own = [span for span in spans_of(payload) if span.path.count(".") == 1]
+        spans = {span.path.rpartition(".")[2]: payload[span.start : span.stop] for span in own}
         nonce, session = spans.get("nonce", b""), spans.get("session", b"")
         if len(session) == 8:
             wanted = bool(self.of_sessions(np.frombuffer(session, np.uint64))[0])

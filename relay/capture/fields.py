@@ -46,6 +46,7 @@ SECRET = _paths(
     ("hello", "nonce"),
     ("challenge", "nonce cookie"),
     ("join", "nonce cookie options.value"),
+    ("join.options.resume", "session proof"),
     ("welcome", "nonce session secret reset_token options.value"),
     ("refuse", "nonce"),
     ("redirect", "nonce"),
@@ -69,6 +70,13 @@ TEXT = _paths(
     ("update.signal", "payload"),
     ("update.log_range.entries", "payload"),
     ("update.sections", "body"),
+    ("data.message.set_property", "key value"),
+    ("data.message.kick", "text"),
+    ("data.message.ban", "text"),
+    ("update.log_range.entries.player_joined", "name"),
+    ("update.log_range.entries.roster", "members.name"),
+    ("update.log_range.entries.property_changed", "key value"),
+    ("update.log_range.entries.properties", "properties.key properties.value"),
 )
 
 _SIGNAL = "kind flags channel fragment sequence"
@@ -76,10 +84,10 @@ PUBLIC = _paths(
     *((kind.name.lower(), "kind shard") for kind in Kind),
     ("hello", "magic revision_min revision_max features fingerprint client_name client_release"),
     ("challenge", "revision features fingerprint"),
-    ("join", "revision features mode code options.key options.value.length"),
+    ("join", "revision features mode code options.key options.value.length options.resume.log_index"),
     ("welcome", "code player_id player_slots max_players entities_per_player max_state_bytes page_ids tick_rate tick"),
     ("welcome", "log_index message_id message_credit keepalive_ms timeout_ms datagrams_per_s messages_per_s"),
-    ("welcome", "signals_per_s bytes_per_s options.key options.value.length"),
+    ("welcome", "signals_per_s bytes_per_s grace_s resumed room_flags options.key options.value.length"),
     ("refuse", "reason revision_min revision_max text text.length"),
     ("redirect", "host port new_shard"),
     ("ping", "magic"),
@@ -97,11 +105,37 @@ PUBLIC = _paths(
     ("update.log_range", "first last after"),
     ("update.log_range.entries", "index kind flags sender channel part length"),
     ("update.signal", f"{_SIGNAL} sender position"),
+    ("data.message.set_property", "owner is_conditional version key.length type"),
+    ("data.message.give_entity", "entity_id owner"),
+    ("data.message.clear_kept", "log_index"),
+    ("data.message.hand_over_host", "player_id"),
+    ("data.message.kick", "player_id"),
+    ("data.message.ban", "player_id flags"),
+    ("data.message.lock", "is_locked"),
+    ("update.log_range.entries.player_joined", "player_id"),
+    ("update.log_range.entries.player_left", "player_id reason"),
+    ("update.log_range.entries.host_changed", "player_id"),
+    ("update.log_range.entries.roster", "host members.player_id members.is_away members.name.length"),
+    ("update.log_range.entries.player_away", "player_id"),
+    ("update.log_range.entries.player_back", "player_id is_afresh"),
+    ("update.log_range.entries.property_changed", "player_id owner key.length type"),
+    ("update.log_range.entries.properties.properties", "version owner key.length type value.length"),
+    ("update.log_range.entries.entity_owner", "entity_id owner"),
+    ("update.log_range.entries.owners.owners", "entity_id owner"),
+    ("update.log_range.entries.room_locked", "is_locked"),
+    ("update.log_range.entries.request_refused", "message_id request reason"),
+    ("update.log_range.entries.room_ready", "is_locked pages"),
 )
-PUBLIC_OPTIONS = frozenset({Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES})
-"""Options of JOIN whose value anybody may see. The others are keys, proofs, and what nobody knows yet."""
+PUBLIC_OPTIONS = frozenset({Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES, Option.ROOM_FLAGS})
+"""Options of JOIN whose value anybody may see. The others are keys, proofs, who somebody is, and what nobody knows yet.
+RESUME has fields of its own."""
 OPTION_KEYS = frozenset({"join.options.key", "welcome.options.key"})
 
+ENTRY_PREFIX, REQUEST_PREFIX = "update.log_range.entries", "data.message"
+"""What the names of fields in payloads of entries and requests begin with; the name of the kind follows."""
+
+_OPTION_VALUE, _RESUME = "join.options.value", "join.options.resume"
+_RESUME_BYTES = sum(part.sizeof() for part in schemas.RESUME_OPTION.subcons if part is not Terminated)
 _GROUPING = frozenset({"header", "fields", "body"})
 _SECTIONS: dict[str, type[DataSection] | type[UpdateSection]] = {"data": DataSection, "update": UpdateSection}
 _SCHEMAS = {int(kind): schema for kind, schema in schemas.DATAGRAMS.items()}
@@ -201,7 +235,10 @@ class _Walk:
     def _prefixed(self, part: Prefixed, path: str, at: int, limit: int, context: dict[str, Any]) -> tuple[int, Any]:
         start, length = self._leaf(f"{path}.length", at, at + part.lengthfield.length, limit)
         stop = start + int.from_bytes(length, "little")
-        _, value = self.read(part.subcon, path, start, min(stop, limit), context)
+        inner = part.subcon
+        if path == _OPTION_VALUE and context["key"] == Option.RESUME and stop - start == _RESUME_BYTES:
+            inner, path = schemas.RESUME_OPTION, _RESUME
+        _, value = self.read(inner, path, start, min(stop, limit), context)
         if stop > limit:
             raise _EndedError
         return stop, value
@@ -213,6 +250,17 @@ class _Walk:
             return self.read(part.default, f"{path}.body", at, limit, context)
         kind = path.partition(".")[0]
         return self.read(part.cases[key], f"{kind}.{_SECTIONS[kind](key).name.lower()}", at, limit, context)
+
+
+def all_paths() -> Iterator[str]:
+    """Name every field that can be classified: those of all datagrams, and of what lies inside of them."""
+    for kind, schema in schemas.DATAGRAMS.items():
+        yield from field_paths(schema, kind.name.lower())
+    yield from field_paths(schemas.RESUME_OPTION, _RESUME)
+    for entry, schema in schemas.ENTRY_PAYLOADS.items():
+        yield from field_paths(schema, f"{ENTRY_PREFIX}.{entry.name.lower()}")
+    for request, schema in schemas.REQUEST_PAYLOADS.items():
+        yield from field_paths(schema, f"{REQUEST_PREFIX}.{request.name.lower()}")
 
 
 def field_paths(part: Construct, path: str) -> Iterator[str]:

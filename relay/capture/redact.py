@@ -1,4 +1,4 @@
-"""Blanking people's words in captured DATA and UPDATE, in place: messages, signals, names in the log.
+"""Blanking people's words in captured DATA and UPDATE, in place: messages, signals, names and properties in the log.
 
 All datagrams of a batch are walked together: a round per section, and one per entry of a range. Lengths stay, so the
 layout does. Of a datagram that is not as its layout says, or that goes the wrong way, all behind the header is blanked:
@@ -8,24 +8,18 @@ What says that it is something else, and could be, is taken as that: a message a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from construct import Construct, FormatField, Renamed
 
-from protocol import dtypes, schemas
-from protocol.constants import MAX_SLOTS, DataSection, EntryKind, Kind, Target, UpdateSection
+from protocol import dtypes
+from protocol.constants import MAX_SLOTS, DataSection, Kind, Target, UpdateSection
+from relay.capture import payloads
 from relay.capture.blocks import Blocks
+from relay.capture.payloads import Runs
 from relay.capture.scrub import BLANK, hot_of
-from relay.columns import Bools, Bytes, Ints, expand, windows
-
-
-def _fixed_bytes(schema: Construct) -> int:
-    """Sum the numbers that a payload begins with: they name players and reasons."""
-    fixed = [part.subcon for part in schema.subcons if isinstance(part, Renamed)]
-    return sum(part.length for part in fixed if isinstance(part, FormatField))
+from relay.columns import Bools, Bytes, Ints, expand, places, windows
 
 
 def _offset_of(header: np.dtype[np.void], name: str) -> int:
@@ -40,36 +34,11 @@ _MOST_TARGETS = np.zeros(256, np.int64)
 for _target, _fewest, _most in ((Target.ALL, 0, 0), (Target.ALL_BUT, 1, 1), (Target.ONE, 1, 1), (Target.LIST, 1, 255)):
     _FEWEST_TARGETS[int(_target)], _MOST_TARGETS[int(_target)] = _fewest, _most
 _ENTITY_ID_BYTES = 2
-_MEMBER_ID_BYTES = 2
 _MAX_LOG_BITS_BYTES = 8 * 4
 """Eight words (SPEC 9)."""
-_KEPT_BYTES = np.zeros(256, np.int64)
-"""What is not text at the beginning of an entry's payload, by the entry's kind. Nothing of a player's message."""
-for _kind, _schema in (
-    (EntryKind.PLAYER_JOINED, schemas.PLAYER_JOINED_PAYLOAD),
-    (EntryKind.PLAYER_LEFT, schemas.PLAYER_LEFT_PAYLOAD),
-    (EntryKind.HOST_CHANGED, schemas.HOST_CHANGED_PAYLOAD),
-    (EntryKind.ROSTER, schemas.ROSTER_PAYLOAD),
-):
-    _KEPT_BYTES[int(_kind)] = _fixed_bytes(_schema)
-
-
-@dataclass
-class _Runs:
-    """Runs of bytes of a buffer, gathered piece by piece."""
-
-    start: list[Ints] = field(default_factory=lambda: [np.zeros(0, np.int64)])
-    """Where runs begin in the buffer, bytes, (n,) each."""
-    stop: list[Ints] = field(default_factory=lambda: [np.zeros(0, np.int64)])
-    """Behind their last bytes, (n,) each; not above `start` for a run of nothing."""
-
-    def add(self, start: Ints, stop: Ints, which: Bools | slice = slice(None)) -> None:
-        self.start.append(start[which])
-        self.stop.append(stop[which])
-
-    def joined(self) -> tuple[Ints, Ints]:
-        """Return where all runs begin and end, (n,) each."""
-        return np.concatenate(self.start), np.concatenate(self.stop)
+_HAS_LAYOUT = np.zeros(256, np.bool_)
+"""Kinds of entries whose payloads have one. Of the others, such as a player's message, all is words."""
+_HAS_LAYOUT[list(payloads.ENTRIES)] = True
 
 
 class _Sections(NamedTuple):
@@ -92,7 +61,7 @@ class _Sections(NamedTuple):
 
 def redact(blocks: Blocks) -> None:
     """Blank every text of the DATA and UPDATE among the datagrams."""
-    texts = _Runs()
+    texts = Runs()
     for kind, header, is_from_us, find in (
         (Kind.DATA, dtypes.DATA_HEADER, False, _find_in_data),
         (Kind.UPDATE, dtypes.UPDATE_HEADER, True, _find_in_update),
@@ -108,11 +77,14 @@ def redact(blocks: Blocks) -> None:
     blocks.buffer[start[which] + offset] = BLANK
 
 
-def _find_in_data(buffer: Bytes, at: Ints, end: Ints, texts: _Runs) -> Bools:
+def _find_in_data(buffer: Bytes, at: Ints, end: Ints, texts: Runs) -> Bools:
     """Find the texts of DATA, whose sections are from `at` to `end`, (n,). Returns: which are broken, (n,)."""
     sections, is_broken = _find_sections(buffer, at, end)
-    _find_in_upload(buffer, sections.of(DataSection.MESSAGE), dtypes.MESSAGE_HEADER_DTYPE, texts, is_broken)
-    _find_in_upload(buffer, sections.of(DataSection.SIGNAL), dtypes.SIGNAL_UP_HEADER_DTYPE, texts, is_broken)
+    messages, signals = sections.of(DataSection.MESSAGE), sections.of(DataSection.SIGNAL)
+    payload = _find_in_upload(buffer, messages, dtypes.MESSAGE_HEADER_DTYPE, texts, is_broken)
+    texts.add(payload, messages.stop, ~_find_in_requests(buffer, messages, payload, texts))
+    payload = _find_in_upload(buffer, signals, dtypes.SIGNAL_UP_HEADER_DTYPE, texts, is_broken)
+    texts.add(payload, signals.stop)
     states, log_bits = sections.of(DataSection.STATE), sections.of(DataSection.LOG_BITS)
     is_broken[states.owner[~_are_states(buffer, states)]] = True
     num_bytes = log_bits.stop - log_bits.start
@@ -122,9 +94,12 @@ def _find_in_data(buffer: Bytes, at: Ints, end: Ints, texts: _Runs) -> Bools:
 
 
 def _find_in_upload(
-    buffer: Bytes, uploads: _Sections, header: np.dtype[np.void], texts: _Runs, is_broken: Bools
-) -> None:
-    """Find the payloads of messages or signals, and what stands as a target and is no player of any room."""
+    buffer: Bytes, uploads: _Sections, header: np.dtype[np.void], texts: Runs, is_broken: Bools
+) -> Ints:
+    """Find the payloads of messages or signals, and what stands as a target and is no player of any room.
+
+    Returns: where each payload begins, (s,); beyond the section's end where there is none.
+    """
     targets = uploads.start + header.itemsize
     has_header = targets <= uploads.stop
     start = np.where(has_header, uploads.start, 0)
@@ -135,10 +110,24 @@ def _find_in_upload(
     fits = (payload <= uploads.stop) & (_FEWEST_TARGETS[target_kind] <= num_targets)
     fits &= num_targets <= _MOST_TARGETS[target_kind]
     is_broken[uploads.owner[~(has_header & fits)]] = True
-    texts.add(payload, uploads.stop)
     row, k = expand(np.where(fits, num_targets, 0))
     target = targets[row] + _TARGET_BYTES * k
     texts.add(target, target + _TARGET_BYTES, windows(buffer, "<u2")[target] >= MAX_SLOTS)
+    return payload
+
+
+def _find_in_requests(buffer: Bytes, messages: _Sections, payload: Ints, texts: Runs) -> Bools:
+    """Find the words in messages that ask the server for something. Returns: which are such, and as they should be."""
+    header = dtypes.MESSAGE_HEADER_DTYPE
+    are = np.zeros(len(payload), np.bool_)
+    start = np.where(payload <= messages.stop, messages.start, 0)
+    kind = buffer[start + _offset_of(header, "kind")]
+    is_one_fragment = (payload <= messages.stop) & (buffer[start + _offset_of(header, "more")] == 0)
+    for number, rounds in payloads.REQUESTS.items():
+        which = places(is_one_fragment & (kind == number))
+        if len(which):
+            are[which] = payloads.find_texts(rounds, buffer, payload[which], messages.stop[which], texts)
+    return are
 
 
 def _are_states(buffer: Bytes, sections: _Sections) -> Bools:
@@ -151,7 +140,7 @@ def _are_states(buffer: Bytes, sections: _Sections) -> Bools:
     return are
 
 
-def _find_in_update(buffer: Bytes, at: Ints, end: Ints, texts: _Runs) -> Bools:
+def _find_in_update(buffer: Bytes, at: Ints, end: Ints, texts: Runs) -> Bools:
     """Find the texts of UPDATE, whose sections are from `at` to `end`, (n,). Returns: which are broken, (n,)."""
     sections, is_broken = _find_sections(buffer, at, end)
     signals, ranges = sections.of(UpdateSection.SIGNAL), sections.of(UpdateSection.LOG_RANGE)
@@ -164,26 +153,19 @@ def _find_in_update(buffer: Bytes, at: Ints, end: Ints, texts: _Runs) -> Bools:
     return is_broken
 
 
-def _find_in_entries(buffer: Bytes, at: Ints, end: Ints, texts: _Runs) -> Bools:
+def _find_in_entries(buffer: Bytes, at: Ints, end: Ints, texts: Runs) -> Bools:
     """Find the texts in the entries of ranges, each from `at` to `end`, (n,). Returns: which are whole, (n,)."""
     header = dtypes.ENTRY_HEADER_DTYPE
     length = windows(buffer, "<u2")
     length_at = _offset_of(header, "length")
     owner, start, stop, is_whole = _walk(at, end, header.itemsize, lambda entry: length[entry + length_at])
     kind = buffer[start - header.itemsize + _offset_of(header, "kind")]
-    text = start + _KEPT_BYTES[kind]
-    is_roster = kind == int(EntryKind.ROSTER)
-    texts.add(text, stop, ~is_roster)
-    is_member_list = _find_in_members(buffer, text[is_roster], stop[is_roster], texts)
-    is_whole[owner[text > stop]] = False
-    is_whole[owner[is_roster][~is_member_list]] = False
-    return is_whole
-
-
-def _find_in_members(buffer: Bytes, at: Ints, end: Ints, texts: _Runs) -> Bools:
-    """Find the names in rosters, each from `at` to `end`, (n,): id u16, length u8, name. Returns: which are whole."""
-    _, start, stop, is_whole = _walk(at, end, _MEMBER_ID_BYTES + 1, lambda member: buffer[member + _MEMBER_ID_BYTES])
-    texts.add(start, stop)
+    has_layout = _HAS_LAYOUT[kind]
+    texts.add(start, stop, ~has_layout)
+    for number in np.unique(kind[has_layout]).tolist():
+        which = places(kind == number)
+        fits = payloads.find_texts(payloads.ENTRIES[number], buffer, start[which], stop[which], texts)
+        is_whole[owner[which[~fits]]] = False
     return is_whole
 
 
@@ -206,7 +188,7 @@ def _walk(
     Returns: the list of each item, and where its body begins and ends, (i,) each, those of one list in order; and which
         lists are items up to their ends, (n,). Of the others the items before the first that is not whole are returned.
     """
-    owners, bodies = [np.zeros(0, np.int64)], _Runs()
+    owners, bodies = [np.zeros(0, np.int64)], Runs()
     is_whole = at <= end
     owner = np.arange(len(at))
     while True:

@@ -105,7 +105,7 @@ async def exchange_signals(ada: RelayClient, bo: RelayClient) -> None:
 @each_transport
 def test_a_client_that_vanished_does_not_stop_the_others(transport: str) -> None:
     async def main() -> None:
-        async with running_relay(transport, timeout_s=2.0) as server, player(server, "Ada") as ada:
+        async with running_relay(transport, timeout_s=2.0, grace_s=0.0) as server, player(server, "Ada") as ada:
             bo = player(server, "Bo")
             await bo.connect()
             bo._close_links()  # as if killed: no BYE, and the relay's datagrams are answered by ICMP from now on

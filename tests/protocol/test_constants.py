@@ -28,6 +28,14 @@ def test_every_enumerated_number_fits_one_byte() -> None:
         c.ByeReason,
         c.Target,
         c.EntryKind,
+        c.RequestKind,
+        c.RequestRefusal,
+        c.PropertyType,
+        c.Resumed,
+        c.MessageFlag,
+        c.RoomFlag,
+        c.BanFlag,
+        c.SignalFlag,
     )
     assert all(0 <= member <= 255 for enum in enums for member in enum)
 
@@ -70,6 +78,39 @@ def test_nobody_is_no_slot() -> None:
     assert c.NO_PLAYER == 0xFFFF > c.MAX_SLOTS
 
 
-def test_kinds_of_entries_by_players_and_by_the_server_are_disjoint() -> None:
-    by_server = {kind for kind in c.EntryKind if kind > c.MAX_PLAYER_KIND}
-    assert by_server == set(c.EntryKind) - {c.EntryKind.MESSAGE}
+def test_kinds_of_games_requests_and_the_server_are_disjoint() -> None:
+    """1 to 111, 112 to 127, 128 to 255, as SPEC 9 says: a game's message is never taken for a request."""
+    assert (c.FIRST_REQUEST_KIND, c.MAX_PLAYER_KIND) == (112, 127)
+    assert 1 <= c.EntryKind.MESSAGE < c.FIRST_REQUEST_KIND
+    assert all(c.FIRST_REQUEST_KIND <= kind <= c.MAX_PLAYER_KIND for kind in c.RequestKind)
+    assert all(c.MAX_PLAYER_KIND < kind <= 255 for kind in set(c.EntryKind) - {c.EntryKind.MESSAGE})
+
+
+def test_each_flag_is_one_bit_and_shares_it_with_no_other() -> None:
+    flags = [v for v in vars(c).values() if isinstance(v, type) and issubclass(v, IntFlag) and v is not IntFlag]
+    assert {c.MessageFlag, c.RoomFlag, c.BanFlag, c.AckFlag, c.SignalFlag} <= set(flags)
+    for flag in flags:
+        assert [int(member).bit_count() for member in flag.__members__.values()] == [1] * len(flag.__members__), flag
+
+
+def test_a_property_and_a_kick_fit_one_message_and_one_entry() -> None:
+    """A request must be one fragment, and an entry one datagram."""
+    property_bytes = 2 + 1 + 4 + 1 + c.MAX_KEY_BYTES + 1 + c.MAX_VALUE_BYTES
+    assert property_bytes <= c.MAX_FRAGMENT_BYTES
+    assert 4 + 2 + 1 + c.MAX_KEY_BYTES + 1 + 1 + c.MAX_VALUE_BYTES <= c.MAX_FRAGMENT_BYTES
+    assert 2 + 1 + c.MAX_TEXT_BYTES <= c.MAX_FRAGMENT_BYTES
+    assert c.MAX_VALUE_BYTES <= 255 >= c.MAX_KEY_BYTES  # the lengths before them are u8
+
+
+def test_the_bits_of_all_pages_fit_one_entry() -> None:
+    """ROOM_READY lists them, and `is_locked` stands before."""
+    assert 1 + c.MAX_PAGES // 8 <= c.MAX_FRAGMENT_BYTES
+
+
+def test_what_an_owner_may_hold_is_more_than_one_property_of_the_largest() -> None:
+    for num, total in (
+        (c.MAX_ROOM_PROPERTIES, c.MAX_ROOM_PROPERTY_BYTES),
+        (c.MAX_PLAYER_PROPERTIES, c.MAX_PLAYER_PROPERTY_BYTES),
+    ):
+        assert c.MAX_KEY_BYTES + c.MAX_VALUE_BYTES <= total <= num * (c.MAX_KEY_BYTES + c.MAX_VALUE_BYTES)
+    assert c.MAX_FRAGMENT_BYTES <= c.MAX_KEPT_BYTES <= c.MAX_KEPT_MESSAGES * c.MAX_FRAGMENT_BYTES

@@ -1,11 +1,14 @@
 """Keyed hashes and shards, against known values and against their definitions."""
 
+import hashlib
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.constants import COOKIE_BYTES, PROOF_BYTES, ROOM_KEY_BYTES, SECRET_BYTES
-from protocol.proofs import join_proof, path_proof, room_key, shard_of
+from protocol.proofs import join_proof, path_proof, resume_proof, room_key, shard_of
 
 
 def test_the_shard_of_a_short_code_can_be_done_by_hand() -> None:
@@ -47,6 +50,29 @@ def test_a_path_proof_is_useless_elsewhere(change: str) -> None:
     assert proof != path_proof(**(given_values | {change: other[change]}))  # type: ignore[arg-type]
 
 
-def test_the_two_proofs_never_agree_for_one_key() -> None:
+@pytest.mark.parametrize("change", ["secret", "cookie", "nonce", "session"])
+def test_a_resume_proof_is_useless_elsewhere(change: str) -> None:
+    given_values = {"secret": bytes(SECRET_BYTES), "cookie": bytes(COOKIE_BYTES), "nonce": 5, "session": 2**64 - 1}
+    other = {"secret": bytes(15) + b"\x01", "cookie": bytes(19) + b"\x01", "nonce": 6, "session": 2**64 - 2}
+    proof = resume_proof(**given_values)  # type: ignore[arg-type]
+    assert len(proof) == PROOF_BYTES
+    assert proof != resume_proof(**(given_values | {change: other[change]}))  # type: ignore[arg-type]
+
+
+def test_a_resume_proof_is_the_hash_that_the_spec_states() -> None:
+    secret, cookie = bytes(range(16)), bytes(range(20))
+    message = b"resume" + cookie + bytes.fromhex("0500000000000000") + bytes.fromhex("0700000000000000")
+    assert resume_proof(secret, cookie, 5, 7) == hmac.new(secret, message, hashlib.sha256).digest()[:16]
+
+
+def test_no_two_proofs_agree_for_one_key() -> None:
     """Each begins its message with a word of its own, so one cannot be replayed as the other."""
-    assert join_proof(bytes(16), bytes(8), 5)[:16] != path_proof(bytes(16), 0, 5)
+    key, cookie = bytes(16), bytes(COOKIE_BYTES)
+    proofs = [
+        join_proof(key, cookie, 5),
+        resume_proof(key, cookie, 5, 0),
+        path_proof(key, 0, 5),
+        join_proof(key, bytes(8), 5),
+        resume_proof(key, b"", 0, 5),
+    ]
+    assert len(set(proofs)) == len(proofs)

@@ -96,6 +96,12 @@ def test_a_range_is_read_with_whole_indexes() -> None:
     ]
 
 
+def test_an_entry_is_read_with_its_flags() -> None:
+    sections = read(log(1, 2, entry(1), entry(2, flags=5)))
+    assert sections is not None
+    assert [e.flags for e in sections.ranges[0].entries] == [0, 5]
+
+
 def test_a_signal_is_read_with_its_fragment_numbers() -> None:
     sections = read(signal(fragment=0x72, flags=2, position=9))
     assert sections is not None

@@ -4,16 +4,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.constants import MAX_TEXT_BYTES, ByeReason, Refusal
-from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS, version_text
+from protocol.constants import MAX_TEXT_BYTES, ByeReason, Refusal, RequestRefusal
+from protocol.texts import BYE_TEXTS, REFUSAL_TEXTS, REQUEST_TEXTS, version_text
 
-ALL_TEXTS = [*REFUSAL_TEXTS.values(), *BYE_TEXTS.values()]
+ALL_TEXTS = [*REFUSAL_TEXTS.values(), *BYE_TEXTS.values(), *REQUEST_TEXTS.values()]
 u16 = st.integers(0, 65_535)
 
 
 def test_every_reason_has_a_text() -> None:
     assert set(REFUSAL_TEXTS) == set(Refusal)
     assert set(BYE_TEXTS) == set(ByeReason)
+    assert set(REQUEST_TEXTS) == set(RequestRefusal)
+
+
+def test_no_two_reasons_have_the_same_text() -> None:
+    assert len(set(ALL_TEXTS)) == len(ALL_TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (REFUSAL_TEXTS[Refusal.CANNOT_RESUME], "Join again"),
+        (REFUSAL_TEXTS[Refusal.BANNED], "banned"),
+        (REFUSAL_TEXTS[Refusal.ROOM_LOCKED], "host opens it"),
+        (BYE_TEXTS[ByeReason.BANNED], "banned"),
+        (REQUEST_TEXTS[RequestRefusal.NOT_HOST], "Only the host"),
+        (REQUEST_TEXTS[RequestRefusal.CHANGED], "first"),
+    ],
+)
+def test_what_rooms_that_last_refuse_says_why_and_what_to_do(text: str, words: str) -> None:
+    assert words in text
 
 
 @pytest.mark.parametrize("text", ALL_TEXTS)

@@ -15,10 +15,10 @@ import protocol
 from protocol import codec, schemas
 from protocol.client.inbox import Inbox
 from protocol.client.table import Table
-from protocol.constants import REVISION_MAX, DataSection, Kind, UpdateSection
+from protocol.constants import REVISION_MAX, DataSection, EntryKind, JoinMode, Kind, RequestKind, UpdateSection
 from protocol.drops import DropReason
 from protocol.dtypes import num_pages, page_ids
-from protocol.proofs import join_proof, path_proof, room_key, shard_of
+from protocol.proofs import join_proof, path_proof, resume_proof, room_key, shard_of
 from protocol.records import RoomShape, read_sections
 from protocol.sequence import ReceiveWindow, acked_seqs, extend
 from protocol.texts import version_text
@@ -50,6 +50,28 @@ def test_a_datagram_is_these_bytes_and_these_values(case: dict[str, Any]) -> Non
 
 def test_every_kind_has_a_datagram() -> None:
     assert {Kind[case["kind"]] for case in VECTORS[-1]["datagrams"]} == set(Kind)
+
+
+def sections_of(kind: Kind, section: int) -> list[Any]:
+    """The values of all sections of one type."""
+    values = [case["value"] for case in VECTORS[-1]["datagrams"] if case["kind"] == kind.name]
+    return [part["body"] for value in values for part in value["sections"] if part["type"] == section]
+
+
+def test_every_entry_of_the_server_and_every_request_has_a_datagram_that_its_schema_reads() -> None:
+    entries = [e for body in sections_of(Kind.UPDATE, UpdateSection.LOG_RANGE) for e in body["entries"]]
+    requests = sections_of(Kind.DATA, DataSection.MESSAGE)
+    for found, payloads in ((entries, schemas.ENTRY_PAYLOADS), (requests, schemas.REQUEST_PAYLOADS)):
+        seen = set()
+        for one in found:
+            schema = payloads.get(one["header"]["kind"])
+            if schema is not None:
+                data = bytes.fromhex(one["payload"])
+                assert schema.build(schema.parse(data)) == data
+                seen.add(one["header"]["kind"])
+        assert seen == set(payloads)
+    assert {int(kind) for kind in EntryKind} <= {entry["header"]["kind"] for entry in entries}
+    assert {int(kind) for kind in RequestKind} | {127} <= {request["header"]["kind"] for request in requests}
 
 
 @pytest.mark.parametrize("case", cases("refused_datagrams"))
@@ -142,6 +164,25 @@ def test_join_proofs(case: dict[str, Any]) -> None:
     nonce = int(case["nonce"]["u64"])
     assert nonce.to_bytes(8, "little").hex() == case["nonce"]["bytes"]
     assert join_proof(room_key(case["password"]), bytes.fromhex(case["cookie"]), nonce).hex() == case["proof"]
+
+
+@pytest.mark.parametrize("case", cases("resume_proofs"))
+def test_resume_proofs(case: dict[str, Any]) -> None:
+    nonce, session = int(case["nonce"]["u64"]), int(case["session"]["u64"])
+    secret, cookie = bytes.fromhex(case["secret"]), bytes.fromhex(case["cookie"])
+    assert resume_proof(secret, cookie, nonce, session).hex() == case["proof"]
+
+
+def test_the_proof_in_a_join_is_that_of_its_own_cookie_nonce_and_session() -> None:
+    """So the bytes of a whole JOIN can be held against a client's."""
+    joins = [case["value"] for case in VECTORS[-1]["datagrams"] if case["kind"] == "JOIN"]
+    found = [(join["fields"], option["value"]) for join in joins for option in join["options"] if option["key"] == 7]
+    (secret,) = {case["secret"] for case in VECTORS[-1]["resume_proofs"]}
+    assert len(found) == 2 == sum(join["fields"]["mode"] == JoinMode.RESUME for join in joins)
+    for fields, value in found:
+        resume = schemas.RESUME_OPTION.parse(bytes.fromhex(value))
+        hashed = bytes.fromhex(fields["cookie"]), int(fields["nonce"]["u64"]), resume.session
+        assert resume_proof(bytes.fromhex(secret), *hashed) == resume.proof
 
 
 @pytest.mark.parametrize("case", cases("path_proofs"))
@@ -256,6 +297,8 @@ class LogModel:
         self.entries: dict[int, Any] = {}
         self.ranges: set[tuple[int, int, int]] = set()
         self.complete: set[int] = set()
+        self.floor: dict[int, int] = {}
+        """Sender -> index of its leave or return: what it had begun before was thrown away."""
 
     def receive(self, section: Any) -> list[tuple[int, bytes]]:
         first, last, after = section.header.first, section.header.last, section.header.after
@@ -286,14 +329,21 @@ class LogModel:
                     if whole is None:
                         return handed
                     handed.append((index, whole))
+                    self.throw_away(index)
                 self.done = index
+
+    def throw_away(self, index: int) -> None:
+        kind, payload = self.entries[index].header.kind, self.entries[index].payload
+        if kind == EntryKind.PLAYER_LEFT or (kind == EntryKind.PLAYER_BACK and payload[2]):
+            self.floor[int.from_bytes(payload[:2], "little")] = index
 
     def message(self, index: int) -> bytes | None:
         """The whole message whose last fragment is at `index`; None while a fragment is missing."""
         entry = self.entries[index]
         sender = entry.header.sender
-        before = [i for i in sorted(self.entries) if i < index and self.entries[i].header.sender == sender]
-        parts = [self.entries[i] for i in before[len(before) - entry.header.part :]]
+        first = self.floor.get(sender, 0) + 1
+        before = [i for i in sorted(self.entries) if first <= i < index and self.entries[i].header.sender == sender]
+        parts = [self.entries[i] for i in before[max(0, len(before) - entry.header.part) :]]
         if [part.header.part for part in parts] != [0x8000 | i for i in range(entry.header.part)]:
             return None
         return b"".join(part.payload for part in parts) + entry.payload

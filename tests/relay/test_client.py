@@ -8,11 +8,29 @@ from typing import Any
 
 import pytest
 
-from protocol.client import ClientState, Disconnected, Joined, Message, StateChanged
+from protocol.client import (
+    ByeReason,
+    ClientState,
+    ConnectionLost,
+    Disconnected,
+    EntityOwnerChanged,
+    HostChanged,
+    Joined,
+    Message,
+    PlayerJoined,
+    PropertyChanged,
+    RequestRefusal,
+    RequestRefused,
+    Resumed,
+    ResumeToken,
+    RoomLocked,
+    StateChanged,
+)
 from relay import client as client_module
 from relay import eventqueue
 from relay.client import ConnectTimeout, JoinMode, JoinRefused, RelayClient
 from relay.server import RelayServer
+from relay.transport.link import Link
 from tests.loopback.relays import hear, player, run, running_relay, until
 from tests.relay.transport.doubles import client_socket
 
@@ -139,11 +157,12 @@ def test_a_session_that_ends_while_joining_is_told() -> None:
         client._raise_failure()
 
 
-def test_iteration_begins_with_joined_and_ends_after_disconnected() -> None:
+def test_iteration_begins_with_what_came_before_joined_and_ends_after_disconnected() -> None:
     async def body(server: RelayServer, ada: RelayClient, bo: RelayClient) -> None:
         await bo.close()
         events = [event async for event in bo]
-        assert isinstance(events[0], Joined) and isinstance(events[-1], Disconnected)
+        assert [type(event) for event in events[:4]] == [PlayerJoined, HostChanged, PlayerJoined, Joined]
+        assert isinstance(events[-1], Disconnected)
         assert [event async for event in bo] == []
 
     with_two_players(body)
@@ -287,16 +306,133 @@ def test_an_error_of_the_socket_is_counted_and_reading_goes_on() -> None:
     with_two_players(body)
 
 
-def test_a_datagram_that_cannot_be_sent_is_counted() -> None:
-    async def body(server: RelayServer, ada: RelayClient, bo: RelayClient) -> None:
-        class Broken:
-            def sendto(self, data: bytes) -> None:
-                raise OSError("no route")
+def make_deaf(client: RelayClient) -> Link:
+    """Let nothing arrive on the socket that a client has now."""
+    (link,) = client._links
+    link.datagram_received = lambda data, addr: None  # type: ignore[method-assign]
+    return link
 
-        link = ada._links[0]
-        real, link._endpoint = link._endpoint, Broken()  # type: ignore[assignment]
-        link.send(b"x")
-        link._endpoint = real
-        assert ada.num_socket_errors == 1
+
+def test_a_lost_connection_comes_back_by_itself_on_a_fresh_socket() -> None:
+    async def main() -> None:
+        async with running_relay(timeout_s=2.0, keepalive_s=0.5) as server, player(server, "Ada") as ada:
+            await hear(ada, Joined)
+            former = make_deaf(ada)
+            await hear(ada, ConnectionLost)
+            assert not ada.is_joined and ada.connection.state is ClientState.RESUMING
+            ada.send_message(b"said meanwhile")
+            await hear(ada, Resumed)
+            assert ada.is_joined and former not in ada._links and len(ada._links) == 1
+            assert await ada.flush()
+
+    run(main)
+
+
+def test_while_there_is_no_network_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+    real = client_module.Link.open
+
+    async def sometimes(*arguments: Any) -> Link:
+        tries.append(arguments)
+        if len(tries) == 2:
+            raise OSError(101, "network is unreachable")
+        return await real(*arguments)
+
+    async def main() -> None:
+        async with running_relay(timeout_s=2.0, keepalive_s=0.5) as server, player(server, "Ada") as ada:
+            await hear(ada, Joined)
+            make_deaf(ada)
+            await hear(ada, Resumed)
+            assert len(tries) >= 3
+
+    monkeypatch.setattr(client_module.Link, "open", sometimes)
+    monkeypatch.setattr(client_module, "REOPEN_S", 0.1)
+    run(main)
+
+
+def test_a_client_that_is_closed_while_the_connection_is_lost_leaves_no_socket() -> None:
+    async def main() -> None:
+        async with running_relay(timeout_s=2.0, keepalive_s=0.5) as server, player(server, "Ada") as ada:
+            make_deaf(ada)
+            await hear(ada, ConnectionLost)
+            await ada.close(0.0)
+            assert ada._links == [] and ada._reopening is None
+            assert ada.connection.state is ClientState.CLOSED
+
+    run(main)
+
+
+def test_without_reconnect_a_lost_connection_is_over() -> None:
+    async def main() -> None:
+        async with (
+            running_relay(timeout_s=2.0, keepalive_s=0.5) as server,
+            player(server, "Ada", reconnect=False) as ada,
+        ):
+            make_deaf(ada)
+            assert (await hear(ada, Disconnected)).reason is ByeReason.TIMEOUT
+
+    run(main)
+
+
+def test_another_process_takes_the_place_with_the_token() -> None:
+    async def body(server: RelayServer, ada: RelayClient, bo: RelayClient) -> None:
+        token = bo.connection.resume_token()
+        player_id = bo.connection.player_id
+        async with RelayClient("127.0.0.1", server.address[1], resume=token) as again:
+            assert again.connection.player_id == player_id
+            assert (await hear(again, Resumed)).is_afresh
+            assert (await hear(bo, Disconnected)).reason is ByeReason.REPLACED
+
+    with_two_players(body)
+
+
+def test_a_token_that_is_good_no_longer_is_refused() -> None:
+    async def main() -> None:
+        async with running_relay() as server:
+            token = ResumeToken(1, b"s" * 16, "LOBBY")
+            with pytest.raises(JoinRefused, match="cannot resume"):
+                await RelayClient("127.0.0.1", server.address[1], resume=token).connect()
+
+    run(main)
+
+
+def test_what_the_room_keeps_is_asked_for_and_heard() -> None:
+    async def body(server: RelayServer, ada: RelayClient, bo: RelayClient) -> None:
+        ada.set_property("map", "cave")
+        changed = await hear(bo, PropertyChanged)
+        assert (changed.key, changed.value, changed.by) == ("map", "cave", ada.connection.player_id)
+        assert dict(bo.connection.room_properties) == {"map": "cave"}
+        entity_id = ada.connection.player_id
+        ada.publish(0, b"mine")
+        ada.give_entity(entity_id, bo.connection.player_id)
+        assert (await hear(bo, EntityOwnerChanged)).entity_id == entity_id
+        assert bo.publish_entity(entity_id, b"yours") and bo.remove_entity(entity_id)
+        await hear(ada, EntityOwnerChanged)
+        assert not ada.publish(0, b"late") and not ada.remove_entity(entity_id)
+        ada.lock()
+        assert (await hear(bo, RoomLocked)).is_locked
+        ada.hand_over_host(bo.connection.player_id)
+        await hear(bo, HostChanged)
+
+    with_two_players(body)
+
+
+def test_what_the_host_alone_may_is_refused_to_others_by_its_id() -> None:
+    async def body(server: RelayServer, ada: RelayClient, bo: RelayClient) -> None:
+        message_id = bo.send_message(b"rules", keep=True)
+        asked = [bo.kick(0), bo.ban(0), bo.lock(), bo.hand_over_host(0), bo.clear_kept(1), bo.set_property("a", 1)]
+        assert asked == list(range(message_id + 1, message_id + 7))
+        refused = [(await hear(bo, RequestRefused)).request_id for _ in asked]
+        assert refused == asked
+
+    with_two_players(body)
+
+
+def test_a_comparison_that_fails_here_is_told_at_once() -> None:
+    async def body(server: RelayServer, ada: RelayClient, bo: RelayClient) -> None:
+        ada.take_events()
+        assert ada.set_property("turn", 2, expected=1) == 0
+        (event,) = [event for event in ada.take_events() if isinstance(event, RequestRefused)]
+        assert event.request_id == 0 and event.reason is RequestRefusal.CHANGED
 
     with_two_players(body)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protocol.client import JoinMode, JoinRequest
-from protocol.client.request import is_name
+from protocol.client.names import is_name
 from protocol.constants import MAX_DATAGRAM_BYTES, Kind
 from protocol.dtypes import DATA_HEADER, UPDATE_HEADER
 from protocol.sequence import extend

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from protocol import codec
-from protocol.constants import MAX_STATE_BYTES, AckFlag, ByeReason, Kind, Refusal
+from protocol import codec, schemas
+from protocol.constants import MAX_STATE_BYTES, PROOF_BYTES, AckFlag, ByeReason, Kind, Option, Refusal
 from protocol.drops import DropReason
 from protocol.dtypes import DATA_HEADER, UPDATE_HEADER
 from tools.dump.datagrams import NOWHERE, Datagram, Direction, Endpoint
@@ -45,6 +45,8 @@ class Attempt:
     """Of the player, from JOIN."""
     code: str = ""
     """Of the room, from JOIN; what WELCOME says counts more."""
+    former: "Session | None" = None
+    """The one that it asks to go on with; None if it asks for none, or that was not captured."""
     answer: str = ""
     """WELCOME, or why not."""
     session: "Session | None" = None
@@ -166,6 +168,8 @@ class Batch:
 
 
 KIND_NAMES = {int(kind): kind.name for kind in Kind}
+RESUME_BYTES = 8 + 4 + PROOF_BYTES
+"""session, log_index, proof."""
 _NOTHING_RECEIVED = int(AckFlag.NOTHING_RECEIVED)
 """As a plain number: it is looked at once per datagram, and an IntFlag makes an object each time."""
 _HOT_WAYS = {int(Kind.DATA): Direction.UP, int(Kind.UPDATE): Direction.DOWN}
@@ -295,6 +299,9 @@ class Sessions:
         seen.session = attempt.session
         if seen.kind == Kind.JOIN:
             attempt.name, attempt.code = text_of(fields.name), text_of(fields.code)
+            attempt.former = self._former_of(seen)
+            if attempt.former is not None:  # the player keeps its name, whatever stands in the JOIN
+                attempt.name = attempt.former.name or attempt.name
         elif seen.kind == Kind.REFUSE:
             attempt.answer = f"REFUSE {name_of(Refusal, fields.reason)}"
         elif seen.kind == Kind.WELCOME:
@@ -313,7 +320,16 @@ class Sessions:
             self._move(session, seen.datagram.flow.target)
             session.newest_s = seen.datagram.time_s
             attempt.answer = "WELCOME"
+            if attempt.former is not None and attempt.former.ended_s is None:
+                self._end(attempt.former, seen, f"resumed as {id_text(session.session)}")
         seen.session = session
+
+    def _former_of(self, seen: Seen) -> Session | None:
+        """Find the session that a JOIN asks to go on with."""
+        value = codec.options_of(seen.value()).get(Option.RESUME, b"")
+        if len(value) != RESUME_BYTES:
+            return None
+        return self.sessions.get((seen.datagram.flow.relay, schemas.RESUME_OPTION.parse(value).session))
 
     def _handle_by_session(self, seen: Seen, value: Any) -> None:
         session = self.sessions.get((seen.datagram.flow.relay, value.session))

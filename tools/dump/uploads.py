@@ -7,8 +7,11 @@ session, its room, its log or its time is translated.
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from construct import ConstructError
+
+from protocol import schemas
 from protocol.client.handshake import Welcome
-from protocol.constants import MAX_ENTITIES_PER_PLAYER, SAMPLE_CLAMP_MS, DataSection, SignalFlag
+from protocol.constants import MAX_ENTITIES_PER_PLAYER, SAMPLE_CLAMP_MS, DataSection, RoomFlag, SignalFlag
 from protocol.dtypes import DATA_HEADER, MESSAGE_HEADER, SECTION_HEADER, SIGNAL_UP_HEADER, STATE_HEADER
 from protocol.sequence import extend
 from tools.dump.sessions import Session
@@ -166,9 +169,31 @@ class Rewriter:
     def _rewrite_message(self, body: bytes) -> bytes:
         header = MESSAGE_HEADER.decode(body)
         message_id = self._message_id(header.message_id)
-        return MESSAGE_HEADER.encode(*header._replace(message_id=message_id)) + self._targets(
-            body, MESSAGE_HEADER.size, header.target_count
-        )
+        rest = self._targets(body, MESSAGE_HEADER.size, header.target_count)
+        ids_bytes = 2 * header.target_count
+        if not header.more:
+            rest = rest[:ids_bytes] + self._rewrite_request(header.kind, rest[ids_bytes:])
+        return MESSAGE_HEADER.encode(*header._replace(message_id=message_id)) + rest
+
+    def _rewrite_request(self, kind: int, payload: bytes) -> bytes:
+        """Translate the players and entities that a request names; any other message stays as it is.
+
+        Log indexes stay: what was entry 7 there need not be it here, so a relay may refuse what names one.
+        """
+        schema = schemas.REQUEST_PAYLOADS.get(kind)
+        old = self._recording.welcome
+        if schema is None:
+            return payload
+        try:
+            value = schema.parse(payload)
+        except ConstructError:
+            return payload
+        for name in {"player_id", "owner"} & set(value):
+            value[name] = self._welcome.player_id if old is not None and value[name] == old.player_id else value[name]
+        if "entity_id" in value:
+            value["entity_id"] = self.entity_id(value.entity_id)
+        built: bytes = schema.build(value)
+        return built
 
     def _rewrite_signal(self, body: bytes) -> bytes:
         header = SIGNAL_UP_HEADER.decode(body)
@@ -190,7 +215,7 @@ class Rewriter:
         return b"".join(player_id.to_bytes(2, "little") for player_id in new_ids) + body[end:]
 
 
-def room_options(recording: Recording) -> dict[str, int]:
+def room_options(recording: Recording) -> dict[str, Any]:
     """Tell what room the recording needs: the options of a JOIN that creates it."""
     old = recording.welcome
     if old is None:
@@ -202,4 +227,5 @@ def room_options(recording: Recording) -> dict[str, int]:
         "max_players": old.max_players,
         "entities_per_player": old.entities_per_player,
         "max_state_bytes": old.max_state_bytes,
+        "anyone_sets": bool(old.room_flags & RoomFlag.ANYONE_SETS),
     }

@@ -8,12 +8,11 @@ import json
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from protocol.constants import EntryKind
 from protocol.drops import DropReason
 from tools.dump.datagrams import Direction
 from tools.dump.fields import ID_NAMES, Field, id_text, plain, read_fields
 from tools.dump.sessions import HEADERS, Seen, label_of
-from tools.dump.words import meaning_of, say, say_entry, say_header
+from tools.dump.words import Meanings, say, say_header
 
 HEADING = f"{'time s':>12}  {'way':4}  {'room':16}  {'player':18}  {'kind':14}  {'bytes':>5}  what"
 BYTES_A_ROW = 16
@@ -57,10 +56,9 @@ def line_of(seen: Seen, begin_s: float) -> Text:
 
 def structure_of(seen: Seen) -> Iterator[Text]:
     """Write every field of a datagram, as far as it can be read, one a line."""
-    entry_kind = 0
+    meanings = Meanings(seen.kind)
     for part in read_fields(seen.datagram.data).fields:
-        entry_kind = part.value if part.path.endswith(".header.kind") else entry_kind
-        yield [(f"    {part.offset:4}  ", _DIM), *_field_text(seen, part, entry_kind)]
+        yield [(f"    {part.offset:4}  ", _DIM), *_field_text(part, meanings)]
     if seen.problem is not None:
         yield [(f"    {seen.problem}", _BAD)]
 
@@ -69,10 +67,10 @@ def hex_of(seen: Seen) -> Iterator[Text]:
     """Write the bytes of a datagram, one field after the other, and what could not be read."""
     data = seen.datagram.data
     reading = read_fields(data)
-    at = entry_kind = 0
+    meanings = Meanings(seen.kind)
+    at = 0
     for part in reading.fields:
-        entry_kind = part.value if part.path.endswith(".header.kind") else entry_kind
-        yield from _hex_rows(data, part.offset, part.size, _field_text(seen, part, entry_kind))
+        yield from _hex_rows(data, part.offset, part.size, _field_text(part, meanings))
         at = part.offset + part.size
     if at < len(data):
         what = f"not read: {reading.why}" if reading.stopped_at is not None else "ignored"
@@ -85,16 +83,14 @@ def _hex_rows(data: bytes, begin: int, size: int, text: Text) -> Iterator[Text]:
         yield [(f"    {at:04x}  ", _DIM), (f"{row.hex(' '):{3 * BYTES_A_ROW}} ", ""), *(text if at == begin else [])]
 
 
-def _field_text(seen: Seen, part: Field, entry_kind: int) -> Text:
+def _field_text(part: Field, meanings: Meanings) -> Text:
     name = part.path.rpartition(".")[2]
     if isinstance(part.value, bytes):
         shown = part.value.hex() if len(part.value) <= 2 * BYTES_A_ROW else f"{part.value[:BYTES_A_ROW].hex()} ..."
         shown = shown or "(empty)"
     else:
         shown = id_text(part.value) if name in ID_NAMES else str(part.value)
-    meaning = meaning_of(seen.kind, part.path, part.value)
-    if ".entries[" in part.path and name == "payload" and entry_kind >= EntryKind.PLAYER_JOINED:
-        meaning = say_entry(entry_kind, part.value)
+    meaning = meanings.of(part.path, part.value)
     return [(f"{part.path} ", "cyan"), (f"= {shown}", ""), (f"  {meaning}" if meaning else "", "bold")]
 
 

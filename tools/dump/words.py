@@ -1,14 +1,13 @@
 """What a datagram says, in a few words: the last column of a line, and the meanings of single fields."""
 
 from collections.abc import Callable, Iterator
+from enum import IntFlag
 from typing import Any
 
-from construct import ConstructError
-
-from protocol import schemas
 from protocol.constants import (
     ACK_BITS,
     ACK_DELAY_MAX_MS,
+    FIRST_REQUEST_KIND,
     MAX_PLAYER_KIND,
     PART_MORE,
     AckFlag,
@@ -17,13 +16,18 @@ from protocol.constants import (
     EntryKind,
     JoinMode,
     Kind,
+    MessageFlag,
     Option,
     Refusal,
+    RequestKind,
+    Resumed,
+    RoomFlag,
     SignalFlag,
     Target,
     UpdateSection,
 )
 from tools.dump.fields import id_text
+from tools.dump.payloads import flags_text, say_entry, say_option, say_request
 from tools.dump.sessions import name_of, printable, text_of
 
 MAX_PARTS_SHOWN = 6
@@ -79,11 +83,26 @@ def _up_section(section: Any) -> str:
     if section.type == DataSection.LOG_BITS:
         return f"LOG_BITS {sum(word.bit_count() for word in body.words)} beyond"
     if section.type == DataSection.MESSAGE:
-        more = "+" if body.header.more else ""
-        return f"MESSAGE {body.header.message_id}{more} {len(body.payload)} B {_target(body)}"
+        return _message(body)
     if section.type == DataSection.SIGNAL:
         return f"SIGNAL {body.header.sequence} {len(body.payload)} B {_target(body)}"
     return _unknown_section(section)
+
+
+def _message(body: Any) -> str:
+    header = body.header
+    name = f"MESSAGE {header.message_id}{'+' if header.more else ''}"
+    if header.kind < FIRST_REQUEST_KIND:
+        flags = flags_text(MessageFlag, header.flags)
+        return f"{name} {len(body.payload)} B {_target(body)}{f' {flags}' if flags else ''}"
+    said = say_request(header.kind, body.payload) or f"{len(body.payload)} B"
+    return f"{name} {_kind_of_message(header.kind)} {said}"
+
+
+def _kind_of_message(kind: int) -> str:
+    """Name what a message asks for."""
+    name = name_of(RequestKind, kind)
+    return f"request {name}" if name.isdigit() else name
 
 
 def _down_section(section: Any, tick: int) -> str:
@@ -113,7 +132,8 @@ def _entry(entry: Any) -> str:
         if header.kind > MAX_PLAYER_KIND
         else f"{len(entry.payload)} B of {header.sender}"
     )
-    return f"{header.index}:{name}{'+' if header.part & PART_MORE else ''}"
+    flags = flags_text(MessageFlag, header.flags)
+    return f"{header.index}:{name}{'+' if header.part & PART_MORE else ''}{f' {flags}' if flags else ''}"
 
 
 def _target(body: Any) -> str:
@@ -134,21 +154,20 @@ def _hello(v: Any) -> str:
 
 
 def _join(v: Any) -> str:
-    options = ", ".join(f"{name_of(Option, option.key).lower()} {_option(option)}" for option in v.options)
+    options = ", ".join(
+        f"{name_of(Option, option.key).lower()} {say_option(option.key, option.value)}" for option in v.options
+    )
     code = text_of(v.fields.code) or "(made up by the relay)"
     return f"{name_of(JoinMode, v.fields.mode)} {code} as {text_of(v.fields.name)}{f', {options}' if options else ''}"
 
 
-def _option(option: Any) -> str:
-    small = option.key in (Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES)
-    return str(int.from_bytes(option.value, "little")) if small else f"({len(option.value)} B)"
-
-
 def _welcome(v: Any) -> str:
     f = v.fields
+    flags = flags_text(RoomFlag, f.room_flags)
     return (
         f"session {id_text(f.session)}, player {f.player_id} of {f.player_slots} slots in {text_of(f.code)}, "
-        f"{f.tick_rate} ticks/s, tick {f.tick}, log {f.log_index}"
+        f"{f.tick_rate} ticks/s, tick {f.tick}, log {f.log_index}, kept {f.grace_s} s"
+        f"{f', resumed {name_of(Resumed, f.resumed)}' if f.resumed else ''}{f', {flags}' if flags else ''}"
     )
 
 
@@ -180,63 +199,72 @@ _SAYINGS: dict[Kind, Callable[[Any], str]] = {
 # --- meanings of single fields
 
 
-def meaning_of(kind: int, path: str, value: Any) -> str:
-    """Tell what a field's value means where a number does not say it. Returns: empty if there is nothing to add.
-
-    Args:
-        kind: Of the datagram.
-        path: Of the field, as in `fields.Field`.
-        value: Its value.
+class Meanings:
+    """Tells what the fields of one datagram mean where a number does not say it. They are asked for in wire order: what
+    a field means may depend on those before it.
     """
-    name = path.rpartition(".")[2]
-    if isinstance(value, bytes):
-        is_text = name in ("code", "name", "client_name", "client_release", "release", "text")
-        return repr(text_of(value)) if is_text else ""
-    enum = _enum_of(kind, path, name)
-    if enum is None:
-        return ""
-    if enum is SignalFlag:
-        return "|".join(flag.name or "" for flag in SignalFlag if value & flag)
-    shown = name_of(enum, value)
-    return "" if shown.isdigit() else shown
+
+    def __init__(self, kind: int) -> None:
+        self._kind = kind
+        self._section = self._inner_kind = self._key = 0
+
+    def of(self, path: str, value: Any) -> str:
+        """Tell what a field's value means. `path`: as in `fields.Field`. Returns: empty if there is nothing to add."""
+        name = path.rpartition(".")[2]
+        self._note(path, name, value)
+        if isinstance(value, bytes):
+            return self._of_bytes(path, name, value)
+        enum = self._enum_of(path, name)
+        if enum is None:
+            return ""
+        if issubclass(enum, IntFlag):
+            return flags_text(enum, value)
+        shown = name_of(enum, value)
+        return "" if shown.isdigit() else shown
+
+    def _note(self, path: str, name: str, value: Any) -> None:
+        if name == "type":
+            self._section = value
+        elif name == "key":
+            self._key = value
+        elif name == "kind" and ".header." in path:
+            self._inner_kind = value
+
+    def _of_bytes(self, path: str, name: str, value: bytes) -> str:
+        if name in ("code", "name", "client_name", "client_release", "release", "text"):
+            return repr(text_of(value))
+        if name == "payload" and ".entries[" in path:
+            return say_entry(self._inner_kind, value)
+        if name == "payload" and self._is_message:
+            return say_request(self._inner_kind, value)
+        return say_option(self._key, value) if name == "value" and self._kind == Kind.JOIN else ""
+
+    @property
+    def _is_message(self) -> bool:
+        return self._kind == Kind.DATA and self._section == DataSection.MESSAGE
+
+    def _enum_of(self, path: str, name: str) -> Any:
+        """Find the enumeration of a field, None if it has none."""
+        if path == "kind" or path in ("header.kind", "fields.kind"):
+            return Kind
+        if name == "reason":
+            return Refusal if self._kind == Kind.REFUSE else ByeReason
+        if name == "type":
+            return DataSection if self._kind == Kind.DATA else UpdateSection
+        is_entry = ".entries[" in path
+        if name == "kind" and (is_entry or self._is_message):
+            return EntryKind if is_entry or self._inner_kind < FIRST_REQUEST_KIND else RequestKind
+        if name == "flags" and path != "header.flags":
+            return MessageFlag if is_entry or self._is_message else SignalFlag
+        return _ENUMS.get(name)
 
 
-def _enum_of(kind: int, path: str, name: str) -> Any:
-    """Find the enumeration of a field, None if it has none."""
-    if path == "kind" or path in ("header.kind", "fields.kind"):
-        return Kind
-    if name == "reason":
-        return Refusal if kind == Kind.REFUSE else ByeReason
-    if name == "type":
-        return DataSection if kind == Kind.DATA else UpdateSection
-    if name == "kind" and ".entries[" in path:
-        return EntryKind
-    if name == "flags" and ".body.header." in path and kind == Kind.UPDATE:
-        return SignalFlag
-    return {"mode": JoinMode, "target": Target, "key": Option}.get(name)
-
-
-def say_entry(kind: int, payload: bytes) -> str:
-    """Describe the payload of an entry that the server wrote. Returns: empty for a player's."""
-    schema = _ENTRY_PAYLOADS.get(kind)
-    if schema is None:
-        return ""
-    try:
-        value = schema.parse(payload)
-    except ConstructError:
-        return "malformed"
-    if kind == EntryKind.ROSTER:
-        members = ", ".join(f"{member.player_id} {printable(member.name)!r}" for member in value.members)
-        return f"host {value.host}, members {members or 'none'}"
-    if kind == EntryKind.PLAYER_JOINED:
-        return f"player {value.player_id} {printable(value.name)!r}"
-    reason = f", {name_of(ByeReason, value.reason)}" if kind == EntryKind.PLAYER_LEFT else ""
-    return f"player {value.player_id}{reason}"
-
-
-_ENTRY_PAYLOADS = {
-    int(EntryKind.PLAYER_JOINED): schemas.PLAYER_JOINED_PAYLOAD,
-    int(EntryKind.PLAYER_LEFT): schemas.PLAYER_LEFT_PAYLOAD,
-    int(EntryKind.HOST_CHANGED): schemas.HOST_CHANGED_PAYLOAD,
-    int(EntryKind.ROSTER): schemas.ROSTER_PAYLOAD,
+_ENUMS = {
+    "flags": AckFlag,
+    "mode": JoinMode,
+    "target": Target,
+    "key": Option,
+    "resumed": Resumed,
+    "room_flags": RoomFlag,
 }
+"""Those of fields whose name alone tells."""

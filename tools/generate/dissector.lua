@@ -19,9 +19,12 @@ new_expert("malformed", "Malformed datagram", expert.group.MALFORMED, expert.sev
 new_expert("bad_section", "Malformed section", expert.group.MALFORMED, expert.severity.ERROR)
 -- What the codec takes, and is worth a look.
 new_expert("bad_entry", "Payload is not what the entry's kind says", expert.group.MALFORMED, expert.severity.WARN)
+new_expert("bad_request", "Payload is not what the request's kind says", expert.group.MALFORMED, expert.severity.WARN)
+new_expert("bad_option", "Value is not what the option's key says", expert.group.MALFORMED, expert.severity.WARN)
 new_expert("unknown_section", "Unknown section, skipped", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("unknown_option", "Unknown option, skipped", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("unknown_entry", "Entry of unknown kind, passed over", expert.group.UNDECODED, expert.severity.NOTE)
+new_expert("unknown_request", "Request of unknown kind, refused", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("cut_by_capture", "Cut short by the capture's snap length", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("refused", "Join refused", expert.group.RESPONSE_CODE, expert.severity.NOTE)
 new_expert("ended", "Session ended", expert.group.RESPONSE_CODE, expert.severity.CHAT)
@@ -247,8 +250,15 @@ local function name_of(names, key)
 	return names[key] or tostring(key)
 end
 
+-- A section's type; of a message that asks the relay for something also what for.
+local function section_name(names, section)
+	local name = name_of(names, section.type)
+	local kind = name == "MESSAGE" and section.body.header.kind or 0
+	return kind >= FIRST_REQUEST_KIND and name .. " " .. name_of(MESSAGE_KINDS, kind) or name
+end
+
 function titles.section(index, value, names)
-	return string.format("section %d: %s", index, name_of(names, value.type))
+	return string.format("section %d: %s", index, section_name(names, value))
 end
 
 function titles.entry(_, value)
@@ -259,23 +269,39 @@ function titles.option(_, value)
 	return "option: " .. name_of(OPTIONS, value.key)
 end
 
+-- Read what lies in a field that is bytes to who only passes it on. Another layout than `node` is worth a remark.
+local function read_inside(walk, node, place, tree, failure)
+	local inner = { buffer = walk.buffer, tree = tree, failure = failure, num_unknown = 0 }
+	local limit = place:offset() + place:len()
+	local stop = read(inner, node, place:offset(), limit, tree, {})
+	if stop and stop ~= limit then fail(inner, stop, string.format("%d bytes too many", limit - stop)) end
+end
+
 -- An entry's payload stays bytes to the relay; those that the relay itself writes have a layout.
 function remarks.entry(walk, tree, value)
 	local kind = value.header.kind
-	local payload = PAYLOADS[kind]
-	if payload then
-		local place = value.payload
-		local inner = { buffer = walk.buffer, tree = tree, failure = "bad_entry", num_unknown = 0 }
-		read(inner, payload, place:offset(), place:offset() + place:len(), tree, {})
-	elseif kind == 0 or kind > MAX_PLAYER_KIND then
+	if PAYLOADS[kind] then
+		read_inside(walk, PAYLOADS[kind], value.payload, tree, "bad_entry")
+	elseif kind == 0 or kind >= FIRST_REQUEST_KIND then
 		note(tree, "unknown_entry", string.format("Entry of unknown kind %d", kind))
 	end
 end
 
-function remarks.option(_, tree, value)
-	local option = OPTION_NUMBERS[value.key]
-	if option and value.value:len() == option.size then
-		tree:add_le(option.field, value.value):set_generated()
+-- Messages of some kinds are not passed on: they ask the relay for something, in one fragment.
+function remarks.message(walk, tree, value)
+	local kind = value.header.kind
+	if REQUESTS[kind] and value.header.more == 0 then
+		read_inside(walk, REQUESTS[kind], value.payload, tree, "bad_request")
+	elseif REQUESTS[kind] then
+		note(tree, "bad_request", "A request is one fragment; more follow this one")
+	elseif kind >= FIRST_REQUEST_KIND and kind <= MAX_PLAYER_KIND then
+		note(tree, "unknown_request", string.format("Request of unknown kind %d", kind))
+	end
+end
+
+function remarks.option(walk, tree, value)
+	if OPTION_VALUES[value.key] then
+		read_inside(walk, OPTION_VALUES[value.key], value.value, tree, "bad_option")
 	elseif not OPTIONS[value.key] then
 		note(tree, "unknown_option", string.format("Unknown option %d", value.key))
 	end
@@ -323,7 +349,7 @@ end
 local function sections_text(kind, value)
 	local order, counts = {}, {}
 	for _, section in ipairs(value.sections) do
-		local name = name_of(kind.sections, section.type)
+		local name = section_name(kind.sections, section)
 		if not counts[name] then table.insert(order, name) end
 		counts[name] = (counts[name] or 0) + 1
 	end

@@ -4,7 +4,7 @@ A field's name is its path in the schema: `DATA.sections[].body.states[].entity_
 is `tickrelay.data.state.states.entity_id`. Levels that only group (`header`, `fields`, `body`) are left out.
 """
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,20 @@ from construct import (
 from protocol import constants, dtypes, schemas
 from protocol.constants import (
     AckFlag,
+    BanFlag,
     ByeReason,
     DataSection,
     EntryKind,
     JoinMode,
     Kind,
+    MessageFlag,
     Option,
+    PropertyType,
     Refusal,
+    RequestKind,
+    RequestRefusal,
+    Resumed,
+    RoomFlag,
     SignalFlag,
     StateEncoding,
     Target,
@@ -49,44 +56,72 @@ _HEAD = """-- Wireshark dissector of tickrelay; README.md beside it tells how to
 """
 GROUPING = frozenset({"header", "fields", "body"})
 """Names of schema levels that are left out of a field's name."""
-TEXTS = frozenset({"magic", "client_name", "client_release", "release", "code", "name", "text", "host"})
+TEXTS = frozenset({"magic", "client_name", "client_release", "release", "code", "name", "text", "host", "key"})
 """Names of the bytes fields that people read: zero-padded UTF-8."""
-HEX = frozenset({"fingerprint", "features", "ack_bits", "message_bits", "words", "flags", "part", "fragment"})
+HEX = frozenset(
+    {"fingerprint", "features", "ack_bits", "message_bits", "words", "flags", "room_flags", "part", "fragment"}
+)
 """Names of the number fields that are read bit by bit."""
+MessageKind = IntEnum(  # type: ignore[misc]
+    "MessageKind", {EntryKind.MESSAGE.name: int(EntryKind.MESSAGE)} | {kind.name: int(kind) for kind in RequestKind}
+)
+"""What a message that goes up may be."""
+ENTRY, MESSAGE, OPTION = "update.log_range.entries", "data.message", "join.options"
+"""Full names of what holds a payload with a layout of its own."""
 ENUMERATIONS: dict[str, type[IntEnum]] = {
     "refuse.reason": Refusal,
     "bye.reason": ByeReason,
     "join.mode": JoinMode,
     "join.options.key": Option,
+    "welcome.resumed": Resumed,
     "data.sections.type": DataSection,
-    "data.message.kind": EntryKind,
+    "data.message.kind": MessageKind,
+    "data.message.set_property.type": PropertyType,
     "data.message.target": Target,
     "data.signal.target": Target,
     "update.sections.type": UpdateSection,
     "update.page.groups.encoding": StateEncoding,
     "update.log_range.entries.kind": EntryKind,
     "update.log_range.entries.player_left.reason": ByeReason,
+    "update.log_range.entries.property_changed.type": PropertyType,
+    "update.log_range.entries.properties.properties.type": PropertyType,
+    "update.log_range.entries.request_refused.request": MessageKind,
+    "update.log_range.entries.request_refused.reason": RequestRefusal,
 } | {f"{kind.name.lower()}.kind": Kind for kind in Kind}
 """Fields whose numbers have names."""
-OPTION_SIZES = {Option.MAX_PLAYERS: 2, Option.ENTITIES_PER_PLAYER: 2, Option.MAX_STATE_BYTES: 1}
+OPTION_SIZES = {
+    Option.MAX_PLAYERS: 2,
+    Option.ENTITIES_PER_PLAYER: 2,
+    Option.MAX_STATE_BYTES: 1,
+    Option.ROOM_FLAGS: 1,
+}
 """Options that are numbers, and their bytes (SPEC 4)."""
-_ACK_FLAGS = [(flag.name.lower(), int(flag)) for flag in AckFlag if flag.name]
-_SIGNAL_FLAGS = [(flag.name.lower(), int(flag)) for flag in SignalFlag if flag.name]
+
+
+def _flags(flags: type[IntFlag]) -> list[tuple[str, int]]:
+    return [(flag.name.lower(), int(flag)) for flag in flags if flag.name]
+
+
 _FRAGMENT = [("number", 0x0F), ("last", 0xF0)]
 _PART = [("number", constants.PART_MORE - 1), ("more", constants.PART_MORE)]
-_BITS: list[tuple[str, Struct, list[tuple[str, int]]]] = [
-    ("data.flags", schemas.DATA_HEADER, _ACK_FLAGS),
-    ("update.flags", schemas.UPDATE_HEADER, _ACK_FLAGS),
-    ("data.signal.flags", schemas.SIGNAL_UP_HEADER, _SIGNAL_FLAGS),
-    ("update.signal.flags", schemas.SIGNAL_DOWN_HEADER, _SIGNAL_FLAGS),
-    ("data.signal.fragment", schemas.SIGNAL_UP_HEADER, _FRAGMENT),
-    ("update.signal.fragment", schemas.SIGNAL_DOWN_HEADER, _FRAGMENT),
-    ("update.log_range.entries.part", schemas.ENTRY_HEADER, _PART),
+_BITS: list[tuple[str, int, list[tuple[str, int]]]] = [
+    ("data.flags", 1, _flags(AckFlag)),
+    ("update.flags", 1, _flags(AckFlag)),
+    ("join.options.room_flags", 1, _flags(RoomFlag)),
+    ("welcome.room_flags", 1, _flags(RoomFlag)),
+    ("data.message.flags", 1, _flags(MessageFlag)),
+    ("data.message.ban.flags", 1, _flags(BanFlag)),
+    ("data.signal.flags", 1, _flags(SignalFlag)),
+    ("update.signal.flags", 1, _flags(SignalFlag)),
+    ("data.signal.fragment", 1, _FRAGMENT),
+    ("update.signal.fragment", 1, _FRAGMENT),
+    ("update.log_range.entries.flags", 1, _flags(MessageFlag)),
+    ("update.log_range.entries.part", 2, _PART),
 ]
-"""Fields that are several in one (SPEC 5, 9 and 10): full name, its schema, and name and mask of each part. A mask of
-one bit is a yes or no."""
+"""Fields that are several in one (SPEC 4, 5, 9 and 10): full name, bytes, and name and mask of each part. A mask of one
+bit is a yes or no."""
 _SECTION_TYPES: dict[Kind, type[IntEnum]] = {Kind.DATA: DataSection, Kind.UPDATE: UpdateSection}
-_ROLES = {"join.options": '"option"', "update.log_range.entries": '"entry"'} | {
+_ROLES = {OPTION: '"option"', ENTRY: '"entry"', MESSAGE: '"message"'} | {
     f"{kind.name.lower()}.sections": f'"section", names.{types.__name__}' for kind, types in _SECTION_TYPES.items()
 }
 """Structs that dissector.lua knows a title or a remark for, by full name."""
@@ -97,7 +132,7 @@ def build_text() -> str:
     before, mark, after = _TEMPLATE.read_text(encoding="utf-8").partition(_MARK)
     if not mark:
         raise ValueError(f"{_TEMPLATE.name} has no line {_MARK.strip()!r}")
-    layouts = [*_constants(), *_enumerations(), *_bit_lines(), *_payloads(), *_kinds(), *_option_numbers()]
+    layouts = [*_constants(), *_enumerations(), *_bit_lines(), *_payloads(), *_kinds(), *_option_values()]
     return _HEAD + before + "\n".join(layouts) + "\n" + after
 
 
@@ -106,6 +141,7 @@ def _constants() -> list[str]:
         "DEFAULT_PORT": constants.DEFAULT_PORT,
         "MAX_DATAGRAM_BYTES": constants.MAX_DATAGRAM_BYTES,
         "MAX_SECTIONS": constants.MAX_SECTIONS,
+        "FIRST_REQUEST_KIND": constants.FIRST_REQUEST_KIND,
         "MAX_PLAYER_KIND": constants.MAX_PLAYER_KIND,
         "MIN_ENTITY_OVERHEAD_BYTES": constants.MIN_ENTITY_OVERHEAD_BYTES,
         "PAGE_SPACE_BYTES": dtypes.PAGE_SPACE_BYTES,
@@ -122,13 +158,14 @@ def _enumerations() -> list[str]:
         lines.append(f"\t{name} = {{")
         lines += [f'\t\t[{int(member)}] = "{member.name}",' for member in names[name]]
         lines.append("\t},")
-    return [*lines, "}", "local OPTIONS, ENTRY_KINDS = names.Option, names.EntryKind", ""]
+    short = "local OPTIONS, ENTRY_KINDS, MESSAGE_KINDS = names.Option, names.EntryKind, names.MessageKind"
+    return [*lines, "}", short, ""]
 
 
 def _bit_lines() -> list[str]:
     lines = []
-    for name, schema, parts in _BITS:
-        num_bits = 8 * {field: size for field, _, size in dtypes.fields_of(schema)}[name.rpartition(".")[2]]
+    for name, num_bytes, parts in _BITS:
+        num_bits = 8 * num_bytes
         for part, mask in parts:
             is_flag = mask.bit_count() == 1
             make = f"ProtoField.bool, {num_bits}" if is_flag else f"ProtoField.uint{num_bits}, base.DEC"
@@ -136,22 +173,29 @@ def _bit_lines() -> list[str]:
     return [*lines, ""]
 
 
-def _option_numbers() -> list[str]:
-    lines = ["local OPTION_NUMBERS = { -- those of JOIN; WELCOME has none yet"]
+def _option_values() -> list[str]:
+    lines = ["local OPTION_VALUES = { -- those of JOIN; WELCOME has none yet"]
     for option, size in OPTION_SIZES.items():
-        lines.append(f"\t[{int(option)}] = {_number(size, f'join.options.{option.name.lower()}')},")
+        lines.append(f"\t[{int(option)}] = {_number(size, f'{OPTION}.{option.name.lower()}')},")
+    lines.append(f"\t[{int(Option.RESUME)}] = {_payload(schemas.RESUME_OPTION, OPTION, Option.RESUME)},")
     return [*lines, "}"]
 
 
 def _payloads() -> list[str]:
-    """Write the layouts of the entries that the server writes."""
-    lines = ["local PAYLOADS = {"]
-    for kind in EntryKind:
-        schema = getattr(schemas, f"{kind.name}_PAYLOAD", None)
-        if schema is not None:
-            node = _branch(schema, ("update", "log_range", "entries", kind.name.lower()))
-            lines.append(f"\t[{int(kind)}] = {_indented(node)},")
-    return [*lines, "}", ""]
+    """Write the layouts of the entries that the server writes, and of the messages that ask it for something."""
+    lines = []
+    for name, payloads, inside in (
+        ("PAYLOADS", schemas.ENTRY_PAYLOADS, ENTRY),
+        ("REQUESTS", schemas.REQUEST_PAYLOADS, MESSAGE),
+    ):
+        lines += [f"local {name} = {{"]
+        lines += [f"\t[{int(kind)}] = {_payload(schema, inside, kind)}," for kind, schema in payloads.items()]
+        lines += ["}", ""]
+    return lines
+
+
+def _payload(schema: Struct, inside: str, kind: IntEnum) -> str:
+    return _indented(_branch(schema, (*inside.split("."), kind.name.lower())))
 
 
 def _kinds() -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from protocol import schemas
 from protocol.constants import EntryKind
-from tools.generate.vector_datagrams import entry, log_range
+from tools.generate.vector_values import entry, log_range
 
 MORE = 0x8000
 
@@ -167,6 +167,48 @@ def _fragment_cases() -> list[dict[str, Any]]:
     ]
 
 
+def _back_cases() -> list[dict[str, Any]]:
+    """What is put aside of somebody who comes back: player 3."""
+    first, afresh, going_on = (
+        entry(1, b"one ", part=MORE),
+        entry(2, b"\x03\x00\x01", kind=EntryKind.PLAYER_BACK, sender=65_535),
+        entry(2, b"\x03\x00\x00", kind=EntryKind.PLAYER_BACK, sender=65_535),
+    )
+    left = entry(2, b"\x03\x00\x01", kind=EntryKind.PLAYER_LEFT, sender=65_535)
+    new, one = entry(3, b"new ", part=MORE), entry(4, b"one", part=1)
+    return [
+        _case(
+            "a message unfinished when its sender comes back afresh is thrown away",
+            0,
+            _step(log_range(1, 2, 0, first, afresh), [(2, "\x03\x00\x01")], 2, 2),
+            _step(log_range(3, 4, 2, new, one), [(4, "new one")], 4, 4),
+        ),
+        *(
+            _case(
+                f"a fragment from before {name} is not taken for one of the next message",
+                0,
+                _step(log_range(1, 2, 0, first, over), [(2, over["payload"].decode())], 2, 2),
+                _step(log_range(4, 4, 2, one), [], None, 2, [0b10]),
+                _step(log_range(3, 3, 2, new), [(4, "new one")], 4, 4),
+            )
+            for name, over in (("its sender left", left), ("its sender came back afresh", afresh))
+        ),
+        _case(
+            "its fragments are thrown away too if they arrive later",
+            0,
+            _step(log_range(2, 2, 0, afresh), [(2, "\x03\x00\x01")], 2, 0, [0b10]),
+            _step(log_range(3, 4, 2, new, one), [(4, "new one")], 4, 0, [0b1110]),
+            _step(log_range(1, 1, 0, first), [], 4, 4),
+        ),
+        _case(
+            "a message goes on when its sender comes back and the log goes on",
+            0,
+            _step(log_range(1, 2, 0, first, going_on), [(2, "\x03\x00\x00")], 2, 2),
+            _step(log_range(3, 3, 2, entry(3, b"two", part=1)), [(3, "one two")], 3, 3),
+        ),
+    ]
+
+
 def log_cases() -> list[dict[str, Any]]:
     """Make all cases: each starts with the `log_index` of WELCOME, and ranges arrive one after the other."""
-    return _order_cases() + _gap_cases() + _fragment_cases()
+    return _order_cases() + _gap_cases() + _fragment_cases() + _back_cases()

@@ -6,7 +6,7 @@ Expected values are literals, or plain arithmetic that shares nothing with `prot
 from typing import Any
 
 from protocol import schemas
-from tools.generate import vector_datagrams as cases
+from tools.generate import vector_values as cases
 
 
 def build() -> dict[str, Any]:
@@ -23,6 +23,7 @@ def build() -> dict[str, Any]:
         "shards": [{"code": code, "shard": _shard(code)} for code in _CODES],
         "room_keys": [{"password": password, "room_key": _room_key(password).hex()} for password in _PASSWORDS],
         "join_proofs": _join_proofs(),
+        "resume_proofs": _resume_proofs(),
         "path_proofs": _path_proofs(),
         "entity_ids": _named(("local_index", "player_slots", "player_id", "entity_id"), _ENTITY_IDS),
         "page_ids": _named(("max_state_bytes", "page_ids"), _PAGE_IDS),
@@ -232,6 +233,16 @@ def _join_proofs() -> list[dict[str, Any]]:
         message = b"join" + cases.COOKIE + nonce.to_bytes(8, "little")
         proof = cases.hmac_sha256(_room_key(password), message)[:16].hex()
         result.append({"password": password, "cookie": cases.COOKIE.hex(), "nonce": _u64(nonce), "proof": proof})
+    return result
+
+
+def _resume_proofs() -> list[dict[str, Any]]:
+    result = []
+    for nonce, session in ((cases.NONCE, cases.OLD_SESSION), (2**64 - 1, 2**64 - 1), (1, 1 << 63)):
+        message = b"resume" + cases.COOKIE + nonce.to_bytes(8, "little") + session.to_bytes(8, "little")
+        proof = cases.hmac_sha256(cases.SECRET, message)[:16].hex()
+        numbers = {"cookie": cases.COOKIE.hex(), "nonce": _u64(nonce), "session": _u64(session)}
+        result.append({"secret": cases.SECRET.hex(), **numbers, "proof": proof})
     return result
 
 

@@ -10,7 +10,7 @@ from tools.load.claims import CLAIM_BYTES
 from tools.load.uplink import Habits
 
 SPARE_SEATS = 2
-"""Times as many seats as players in rooms with churn: a crashed player holds its seat until the timeout."""
+"""Times as many seats as players in rooms with churn: a crashed player holds its seat for a while."""
 LONGEST_DELAY_S = 1.0
 """What a network without conditions may delay a datagram at most, before a tick is judged (chosen)."""
 

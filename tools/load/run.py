@@ -131,6 +131,8 @@ class Run:
         self._quiet_since = self.began
         self._num_received = -1
         self._timeout_s = 0.0
+        self._kept_s = 0.0
+        """How long the relay keeps the place of a player who crashed."""
         paths = spread_paths(plan)
         self.up = Direction(paths, True, self._rng) if paths else None
         self.down = Direction(paths, False, self._rng) if paths else None
@@ -272,6 +274,7 @@ class Run:
         if self.crowd is None or self.acting is None:
             self.tick_rate = welcome.tick_rate
             self._timeout_s = welcome.timeout_ms / 1000
+            self._kept_s = self._timeout_s + welcome.grace_s
             shape = Shape(welcome.player_slots, welcome.page_ids, plan.habits.state_bytes)
             self.crowd = Crowd(shape, plan.habits, self.tick_rate, welcome.keepalive_ms / 1000, self.checks)
             self.checks.attach(self.crowd, plan, self.tick_rate)
@@ -343,9 +346,7 @@ class Run:
         if row is None or self.crowd is None:
             return
         people = self.crowd.people
-        self._silent.append(
-            (now + self._timeout_s + TIMEOUT_MARGIN_S, int(people.room[row]), int(people.player_id[row]))
-        )
+        self._silent.append((now + self._kept_s + TIMEOUT_MARGIN_S, int(people.room[row]), int(people.player_id[row])))
         self._end_life(row)
         self.ends.crashed += 1
         self.joining.want(self._player_of[row], now + REJOIN_S)

@@ -22,9 +22,12 @@ new_expert("malformed", "Malformed datagram", expert.group.MALFORMED, expert.sev
 new_expert("bad_section", "Malformed section", expert.group.MALFORMED, expert.severity.ERROR)
 -- What the codec takes, and is worth a look.
 new_expert("bad_entry", "Payload is not what the entry's kind says", expert.group.MALFORMED, expert.severity.WARN)
+new_expert("bad_request", "Payload is not what the request's kind says", expert.group.MALFORMED, expert.severity.WARN)
+new_expert("bad_option", "Value is not what the option's key says", expert.group.MALFORMED, expert.severity.WARN)
 new_expert("unknown_section", "Unknown section, skipped", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("unknown_option", "Unknown option, skipped", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("unknown_entry", "Entry of unknown kind, passed over", expert.group.UNDECODED, expert.severity.NOTE)
+new_expert("unknown_request", "Request of unknown kind, refused", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("cut_by_capture", "Cut short by the capture's snap length", expert.group.UNDECODED, expert.severity.NOTE)
 new_expert("refused", "Join refused", expert.group.RESPONSE_CODE, expert.severity.NOTE)
 new_expert("ended", "Session ended", expert.group.RESPONSE_CODE, expert.severity.CHAT)
@@ -97,6 +100,7 @@ local MAGIC = "TKRL"
 local DEFAULT_PORT = 24545
 local MAX_DATAGRAM_BYTES = 1200
 local MAX_SECTIONS = 24
+local FIRST_REQUEST_KIND = 112
 local MAX_PLAYER_KIND = 127
 local MIN_ENTITY_OVERHEAD_BYTES = 8
 local PAGE_SPACE_BYTES = 1112
@@ -160,6 +164,16 @@ local names = {
 		[16] = "DATA",
 		[17] = "UPDATE",
 	},
+	MessageKind = {
+		[1] = "MESSAGE",
+		[112] = "SET_PROPERTY",
+		[113] = "GIVE_ENTITY",
+		[114] = "CLEAR_KEPT",
+		[115] = "HAND_OVER_HOST",
+		[116] = "KICK",
+		[117] = "BAN",
+		[118] = "LOCK",
+	},
 	Option = {
 		[1] = "MAX_PLAYERS",
 		[2] = "ENTITIES_PER_PLAYER",
@@ -169,6 +183,14 @@ local names = {
 		[6] = "IDENTITY",
 		[7] = "RESUME",
 		[8] = "ROOM_FLAGS",
+	},
+	PropertyType = {
+		[0] = "NONE",
+		[1] = "BOOL",
+		[2] = "INT",
+		[3] = "FLOAT",
+		[4] = "TEXT",
+		[5] = "BYTES",
 	},
 	Refusal = {
 		[1] = "VERSION",
@@ -187,6 +209,21 @@ local names = {
 		[14] = "BANNED",
 		[15] = "ROOM_LOCKED",
 	},
+	RequestRefusal = {
+		[1] = "UNKNOWN",
+		[2] = "MALFORMED",
+		[3] = "NOT_HOST",
+		[4] = "NOT_OWNER",
+		[5] = "NO_SUCH_PLAYER",
+		[6] = "CHANGED",
+		[7] = "TOO_MANY",
+		[8] = "NOT_KEPT",
+	},
+	Resumed = {
+		[0] = "NO",
+		[1] = "CONTINUED",
+		[2] = "AFRESH",
+	},
 	StateEncoding = {
 		[0] = "WHOLE",
 	},
@@ -202,10 +239,16 @@ local names = {
 		[3] = "SIGNAL",
 	},
 }
-local OPTIONS, ENTRY_KINDS = names.Option, names.EntryKind
+local OPTIONS, ENTRY_KINDS, MESSAGE_KINDS = names.Option, names.EntryKind, names.MessageKind
 
 new_bits("data.flags", "nothing_received", ProtoField.bool, 8, nil, 0x1)
 new_bits("update.flags", "nothing_received", ProtoField.bool, 8, nil, 0x1)
+new_bits("join.options.room_flags", "anyone_sets", ProtoField.bool, 8, nil, 0x1)
+new_bits("welcome.room_flags", "anyone_sets", ProtoField.bool, 8, nil, 0x1)
+new_bits("data.message.flags", "keep", ProtoField.bool, 8, nil, 0x1)
+new_bits("data.message.flags", "outlives_sender", ProtoField.bool, 8, nil, 0x2)
+new_bits("data.message.flags", "kept", ProtoField.bool, 8, nil, 0x4)
+new_bits("data.message.ban.flags", "address", ProtoField.bool, 8, nil, 0x1)
 new_bits("data.signal.flags", "newest_first", ProtoField.bool, 8, nil, 0x1)
 new_bits("data.signal.flags", "after_log", ProtoField.bool, 8, nil, 0x2)
 new_bits("update.signal.flags", "newest_first", ProtoField.bool, 8, nil, 0x1)
@@ -214,6 +257,9 @@ new_bits("data.signal.fragment", "number", ProtoField.uint8, base.DEC, nil, 0xf)
 new_bits("data.signal.fragment", "last", ProtoField.uint8, base.DEC, nil, 0xf0)
 new_bits("update.signal.fragment", "number", ProtoField.uint8, base.DEC, nil, 0xf)
 new_bits("update.signal.fragment", "last", ProtoField.uint8, base.DEC, nil, 0xf0)
+new_bits("update.log_range.entries.flags", "keep", ProtoField.bool, 8, nil, 0x1)
+new_bits("update.log_range.entries.flags", "outlives_sender", ProtoField.bool, 8, nil, 0x2)
+new_bits("update.log_range.entries.flags", "kept", ProtoField.bool, 8, nil, 0x4)
 new_bits("update.log_range.entries.part", "number", ProtoField.uint16, base.DEC, nil, 0x7fff)
 new_bits("update.log_range.entries.part", "more", ProtoField.bool, 16, nil, 0x8000)
 
@@ -252,16 +298,16 @@ local PAYLOADS = {
 	[134] = branch("update.log_range.entries.property_changed", struct({
 		{ "player_id", number(2, "update.log_range.entries.property_changed.player_id") },
 		{ "owner", number(2, "update.log_range.entries.property_changed.owner") },
-		{ "key", prefixed(1, "update.log_range.entries.property_changed.key.length", bytes(REST, "update.log_range.entries.property_changed.key")) },
-		{ "type", number(1, "update.log_range.entries.property_changed.type") },
+		{ "key", prefixed(1, "update.log_range.entries.property_changed.key.length", text(REST, "update.log_range.entries.property_changed.key")) },
+		{ "type", number(1, "update.log_range.entries.property_changed.type", names.PropertyType) },
 		{ "value", bytes(REST, "update.log_range.entries.property_changed.value") },
 	})),
 	[135] = branch("update.log_range.entries.properties", struct({
 		{ "properties", range("properties", struct({
 			{ "version", number(4, "update.log_range.entries.properties.properties.version") },
 			{ "owner", number(2, "update.log_range.entries.properties.properties.owner") },
-			{ "key", prefixed(1, "update.log_range.entries.properties.properties.key.length", bytes(REST, "update.log_range.entries.properties.properties.key")) },
-			{ "type", number(1, "update.log_range.entries.properties.properties.type") },
+			{ "key", prefixed(1, "update.log_range.entries.properties.properties.key.length", text(REST, "update.log_range.entries.properties.properties.key")) },
+			{ "type", number(1, "update.log_range.entries.properties.properties.type", names.PropertyType) },
 			{ "value", prefixed(1, "update.log_range.entries.properties.properties.value.length", bytes(REST, "update.log_range.entries.properties.properties.value")) },
 		})) },
 		"end",
@@ -284,13 +330,50 @@ local PAYLOADS = {
 	})),
 	[139] = branch("update.log_range.entries.request_refused", struct({
 		{ "message_id", number(2, "update.log_range.entries.request_refused.message_id") },
-		{ "request", number(1, "update.log_range.entries.request_refused.request") },
-		{ "reason", number(1, "update.log_range.entries.request_refused.reason") },
+		{ "request", number(1, "update.log_range.entries.request_refused.request", names.MessageKind) },
+		{ "reason", number(1, "update.log_range.entries.request_refused.reason", names.RequestRefusal) },
 		"end",
 	})),
 	[140] = branch("update.log_range.entries.room_ready", struct({
 		{ "is_locked", number(1, "update.log_range.entries.room_ready.is_locked") },
 		{ "pages", bytes(REST, "update.log_range.entries.room_ready.pages") },
+	})),
+}
+
+local REQUESTS = {
+	[112] = branch("data.message.set_property", struct({
+		{ "owner", number(2, "data.message.set_property.owner") },
+		{ "is_conditional", number(1, "data.message.set_property.is_conditional") },
+		{ "version", number(4, "data.message.set_property.version") },
+		{ "key", prefixed(1, "data.message.set_property.key.length", text(REST, "data.message.set_property.key")) },
+		{ "type", number(1, "data.message.set_property.type", names.PropertyType) },
+		{ "value", bytes(REST, "data.message.set_property.value") },
+	})),
+	[113] = branch("data.message.give_entity", struct({
+		{ "entity_id", number(2, "data.message.give_entity.entity_id") },
+		{ "owner", number(2, "data.message.give_entity.owner") },
+		"end",
+	})),
+	[114] = branch("data.message.clear_kept", struct({
+		{ "log_index", number(4, "data.message.clear_kept.log_index") },
+		"end",
+	})),
+	[115] = branch("data.message.hand_over_host", struct({
+		{ "player_id", number(2, "data.message.hand_over_host.player_id") },
+		"end",
+	})),
+	[116] = branch("data.message.kick", struct({
+		{ "player_id", number(2, "data.message.kick.player_id") },
+		{ "text", text(REST, "data.message.kick.text") },
+	})),
+	[117] = branch("data.message.ban", struct({
+		{ "player_id", number(2, "data.message.ban.player_id") },
+		{ "flags", number(1, "data.message.ban.flags", "hex") },
+		{ "text", text(REST, "data.message.ban.text") },
+	})),
+	[118] = branch("data.message.lock", struct({
+		{ "is_locked", number(1, "data.message.lock.is_locked") },
+		"end",
 	})),
 }
 
@@ -387,8 +470,8 @@ local KINDS = {
 				{ "signals_per_s", number(2, "welcome.signals_per_s") },
 				{ "bytes_per_s", number(4, "welcome.bytes_per_s") },
 				{ "grace_s", number(2, "welcome.grace_s") },
-				{ "resumed", number(1, "welcome.resumed") },
-				{ "room_flags", number(1, "welcome.room_flags") },
+				{ "resumed", number(1, "welcome.resumed", names.Resumed) },
+				{ "room_flags", number(1, "welcome.room_flags", "hex") },
 			}) },
 			{ "options", range("options", struct({
 				{ "key", number(1, "welcome.options.key") },
@@ -559,7 +642,7 @@ local KINDS = {
 					[3] = branch("data.message", struct({
 						{ "header", struct({
 							{ "message_id", number(2, "data.message.message_id") },
-							{ "kind", number(1, "data.message.kind", names.EntryKind) },
+							{ "kind", number(1, "data.message.kind", names.MessageKind) },
 							{ "flags", number(1, "data.message.flags", "hex") },
 							{ "channel", number(1, "data.message.channel") },
 							{ "target", number(1, "data.message.target", names.Target) },
@@ -568,7 +651,7 @@ local KINDS = {
 						}) },
 						{ "targets", array({ "header", "target_count" }, "targets", number(2, "data.message.targets")) },
 						{ "payload", bytes(REST, "data.message.payload") },
-					})),
+					}, "message")),
 					[4] = branch("data.signal", struct({
 						{ "header", struct({
 							{ "kind", number(1, "data.signal.kind") },
@@ -674,10 +757,17 @@ local KINDS = {
 	},
 }
 
-local OPTION_NUMBERS = { -- those of JOIN; WELCOME has none yet
+local OPTION_VALUES = { -- those of JOIN; WELCOME has none yet
 	[1] = number(2, "join.options.max_players"),
 	[2] = number(2, "join.options.entities_per_player"),
 	[3] = number(1, "join.options.max_state_bytes"),
+	[8] = number(1, "join.options.room_flags", "hex"),
+	[7] = branch("join.options.resume", struct({
+		{ "session", number(8, "join.options.resume.session") },
+		{ "log_index", number(4, "join.options.resume.log_index") },
+		{ "proof", bytes(16, "join.options.resume.proof") },
+		"end",
+	})),
 }
 
 tickrelay.fields = fields
@@ -835,8 +925,15 @@ local function name_of(names, key)
 	return names[key] or tostring(key)
 end
 
+-- A section's type; of a message that asks the relay for something also what for.
+local function section_name(names, section)
+	local name = name_of(names, section.type)
+	local kind = name == "MESSAGE" and section.body.header.kind or 0
+	return kind >= FIRST_REQUEST_KIND and name .. " " .. name_of(MESSAGE_KINDS, kind) or name
+end
+
 function titles.section(index, value, names)
-	return string.format("section %d: %s", index, name_of(names, value.type))
+	return string.format("section %d: %s", index, section_name(names, value))
 end
 
 function titles.entry(_, value)
@@ -847,23 +944,39 @@ function titles.option(_, value)
 	return "option: " .. name_of(OPTIONS, value.key)
 end
 
+-- Read what lies in a field that is bytes to who only passes it on. Another layout than `node` is worth a remark.
+local function read_inside(walk, node, place, tree, failure)
+	local inner = { buffer = walk.buffer, tree = tree, failure = failure, num_unknown = 0 }
+	local limit = place:offset() + place:len()
+	local stop = read(inner, node, place:offset(), limit, tree, {})
+	if stop and stop ~= limit then fail(inner, stop, string.format("%d bytes too many", limit - stop)) end
+end
+
 -- An entry's payload stays bytes to the relay; those that the relay itself writes have a layout.
 function remarks.entry(walk, tree, value)
 	local kind = value.header.kind
-	local payload = PAYLOADS[kind]
-	if payload then
-		local place = value.payload
-		local inner = { buffer = walk.buffer, tree = tree, failure = "bad_entry", num_unknown = 0 }
-		read(inner, payload, place:offset(), place:offset() + place:len(), tree, {})
-	elseif kind == 0 or kind > MAX_PLAYER_KIND then
+	if PAYLOADS[kind] then
+		read_inside(walk, PAYLOADS[kind], value.payload, tree, "bad_entry")
+	elseif kind == 0 or kind >= FIRST_REQUEST_KIND then
 		note(tree, "unknown_entry", string.format("Entry of unknown kind %d", kind))
 	end
 end
 
-function remarks.option(_, tree, value)
-	local option = OPTION_NUMBERS[value.key]
-	if option and value.value:len() == option.size then
-		tree:add_le(option.field, value.value):set_generated()
+-- Messages of some kinds are not passed on: they ask the relay for something, in one fragment.
+function remarks.message(walk, tree, value)
+	local kind = value.header.kind
+	if REQUESTS[kind] and value.header.more == 0 then
+		read_inside(walk, REQUESTS[kind], value.payload, tree, "bad_request")
+	elseif REQUESTS[kind] then
+		note(tree, "bad_request", "A request is one fragment; more follow this one")
+	elseif kind >= FIRST_REQUEST_KIND and kind <= MAX_PLAYER_KIND then
+		note(tree, "unknown_request", string.format("Request of unknown kind %d", kind))
+	end
+end
+
+function remarks.option(walk, tree, value)
+	if OPTION_VALUES[value.key] then
+		read_inside(walk, OPTION_VALUES[value.key], value.value, tree, "bad_option")
 	elseif not OPTIONS[value.key] then
 		note(tree, "unknown_option", string.format("Unknown option %d", value.key))
 	end
@@ -911,7 +1024,7 @@ end
 local function sections_text(kind, value)
 	local order, counts = {}, {}
 	for _, section in ipairs(value.sections) do
-		local name = name_of(kind.sections, section.type)
+		local name = section_name(kind.sections, section)
 		if not counts[name] then table.insert(order, name) end
 		counts[name] = (counts[name] or 0) + 1
 	end

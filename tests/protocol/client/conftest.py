@@ -55,9 +55,10 @@ class FakeServer:
         self.seq = 0
         self.tick = 300
 
-    def connect(self, now: float, **changes: Any) -> ClientConnection:
-        """Make a connection that has joined at `now`; `changes` are fields of WELCOME."""
-        connection = ClientConnection(JoinRequest(mode=JoinMode.JOIN, code="room-1", name="ann"), nonce=NONCE, now=now)
+    def connect(self, now: float, request: JoinRequest | None = None, **changes: Any) -> ClientConnection:
+        """Make a connection that was let in at `now`; `changes` are fields of WELCOME. The room is not whole yet."""
+        request = request or JoinRequest(mode=JoinMode.JOIN, code="room-1", name="ann")
+        connection = ClientConnection(request, nonce=NONCE, now=now)
         connection.poll(now)
         connection.receive(self.challenge(), now)
         connection.poll(now)
@@ -187,7 +188,7 @@ def server() -> FakeServer:
 
 @pytest.fixture
 def connection(server: FakeServer) -> ClientConnection:
-    """A connection that joined at now=10.0 as player 1 of ROOM-1."""
+    """A connection that was let in at now=10.0 as player 1 of ROOM-1."""
     return server.connect(10.0)
 
 

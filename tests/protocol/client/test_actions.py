@@ -22,14 +22,9 @@ from protocol.constants import NO_PLAYER, BanFlag, DataSection, EntryKind, Messa
 def requests(server: Any, connection: ClientConnection) -> list[tuple[int, int, Any]]:
     """(message id, kind, fields of the payload) of all messages that go up with this tick."""
     sections = server.sections(connection.tick(10.0)[0], DataSection.MESSAGE)
-    return [
-        (
-            section.header.message_id,
-            section.header.kind,
-            schemas.REQUEST_PAYLOADS[section.header.kind].parse(section.payload),
-        )
-        for section in sections
-    ]
+    headers = [section.header for section in sections]
+    values = [schemas.REQUEST_PAYLOADS[section.header.kind].parse(section.payload) for section in sections]
+    return [(header.message_id, header.kind, value) for header, value in zip(headers, values)]
 
 
 def only_request(server: Any, connection: ClientConnection) -> Any:

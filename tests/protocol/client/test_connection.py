@@ -11,16 +11,25 @@ from protocol import codec
 from protocol.client import (
     ClientConnection,
     ClientState,
+    ConnectionLost,
     Disconnected,
     Joined,
     JoinMode,
     JoinRequest,
+    Message,
     PlayerJoined,
     Refused,
+    Resumed,
+    ResumeToken,
+    RoomReset,
+    StateChanged,
 )
 from protocol.client.connection import printable, refusal_of
-from protocol.constants import ByeReason, DataSection, Kind, Refusal, SignalFlag
+from protocol.client.resume import resume_nonce
+from protocol.constants import ByeReason, DataSection, EntryKind, Kind, Option, Refusal, SignalFlag
+from protocol.constants import Resumed as Resumption
 from protocol.drops import DropReason
+from protocol.schemas import RESUME_OPTION
 from protocol.texts import BYE_TEXTS
 
 REQUEST = JoinRequest(mode=JoinMode.JOIN, code="ROOM-1", name="ann")
@@ -251,6 +260,249 @@ def test_what_no_server_sends_is_dropped_and_counted(
     assert connection.dropped == {reason: 1}
 
 
+class TestResume:
+    """A connection whose server was silent from 10.0 on, with a timeout of 10 s and a place kept for 60 s."""
+
+    NEW = 0x5AFE
+    """Number of the session after a resume."""
+
+    def lost(self, server: Any, **changes: Any) -> ClientConnection:
+        """Lose a connection that is whole, with two entries read, at 20.0; HELLO was sent."""
+        connection: ClientConnection = server.connect(10.0, **({"grace_s": 60, "log_index": 5} | changes))
+        connection.receive(server.update(server.log(6, 7, server.joined(6, 2), server.ready(7))), 10.0)
+        connection.take_events()
+        assert [datagram[0] for datagram in connection.poll(20.0)] == [Kind.HELLO]
+        assert connection.take_events() == [ConnectionLost()]
+        return connection
+
+    def nonce(self, connection: ClientConnection, count: int = 1) -> int:
+        return resume_nonce(connection.resume_token().secret, count)
+
+    def joining(self, server: Any, connection: ClientConnection) -> bytes:
+        """Answer HELLO; returns the JOIN."""
+        connection.receive(server.challenge(nonce=self.nonce(connection)), 20.1)
+        (join,) = connection.poll(20.1)
+        return join
+
+    def welcome(self, server: Any, connection: ClientConnection, resumed: Resumption, **changes: Any) -> bytes:
+        fields = {"session": self.NEW, "secret": b"t" * 16, "log_index": 7, "resumed": resumed, "grace_s": 60}
+        data: bytes = server.welcome(nonce=self.nonce(connection), **(fields | changes))
+        return data
+
+    def update(self, server: Any, *sections: Any, **changes: Any) -> bytes:
+        data: bytes = server.update(*sections, session=self.NEW, **changes)
+        return data
+
+    def test_a_lost_connection_asks_for_its_place(self, server: Any) -> None:
+        connection = self.lost(server)
+        assert connection.state is ClientState.RESUMING and not connection.is_whole
+        assert connection.next_poll_at() == 20.25
+        value = server.read(self.joining(server, connection))
+        offer = RESUME_OPTION.parse(codec.options_of(value)[Option.RESUME])
+        assert (value.fields.mode, offer.session, offer.log_index) == (JoinMode.RESUME, server.session, 7)
+
+    def test_without_a_place_that_is_kept_it_is_over(self, server: Any) -> None:
+        request = JoinRequest(mode=JoinMode.JOIN, code="ROOM-1", name="ann", reconnect=False)
+        for connection in (server.connect(10.0, grace_s=0), server.connect(10.0, request=request, grace_s=60)):
+            connection.poll(20.0)
+            assert connection.take_events() == [Disconnected(ByeReason.TIMEOUT, "The connection was lost.")]
+
+    def test_the_room_goes_on_where_it_was(self, server: Any) -> None:
+        connection = self.lost(server)
+        connection.publish(0, b"state", 20.0)
+        assert connection.send_message(b"hello") == 1
+        assert connection.tick(20.05) == [], "no DATA while it is lost"
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.2)
+        assert connection.state is ClientState.JOINED and connection.take_events() == []
+        assert connection.session == self.NEW and connection.resume_token().secret == b"t" * 16
+        (data,) = connection.tick(20.3)
+        header = server.read(data).header
+        assert (header.session, header.seq, header.flags, header.log_cursor) == (self.NEW, 1, 1, 7)
+        assert len(server.sections(data, DataSection.STATE)) == len(server.sections(data, DataSection.MESSAGE)) == 1
+        server.seq = 0
+        connection.receive(self.update(server, server.log(8, 9, server.entry(8), server.ready(9, b"\x01"))), 20.4)
+        connection.receive(self.update(server, server.page(0, {2: b"bob"})), 20.4)
+        message, state, resumed = connection.take_events()
+        assert isinstance(message, Message) and isinstance(state, StateChanged)
+        assert resumed == Resumed(1, is_afresh=False) and connection.is_whole
+        assert dict(connection.members) == {2: "bob"}
+
+    def test_what_was_acknowledged_of_messages_is_not_sent_again(self, server: Any) -> None:
+        connection = server.connect(10.0, grace_s=60)
+        for _ in range(3):
+            connection.send_message(b"x")
+        connection.tick(10.0)
+        connection.receive(server.update(server.log(1, 1)), 10.0)
+        connection.poll(20.0)
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED, message_id=2, log_index=1), 20.2)
+        (section,) = server.sections(connection.tick(20.3)[0], DataSection.MESSAGE)
+        assert section.header.message_id == 3
+
+    def test_afresh_everything_is_told_anew_and_what_we_publish_goes_on(self, server: Any) -> None:
+        connection = self.lost(server)
+        connection.publish(0, b"mine", 20.0)
+        connection.send_message(b"lost")
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.AFRESH, log_index=50), 20.2)
+        assert connection.take_events() == [RoomReset()]
+        assert (dict(connection.members), dict(connection.table)) == ({}, {})
+        (data,) = connection.tick(20.3)
+        assert len(server.sections(data, DataSection.STATE)) == 1 and not server.sections(data, DataSection.MESSAGE)
+        assert connection.send_message(b"next") == 1
+        server.seq = 0
+        both = server.joined(51, 1), server.joined(52, 2), server.ready(53, b"\x01")
+        connection.receive(self.update(server, server.log(51, 53, *both)), 20.4)
+        connection.receive(self.update(server, server.page(0, {1: b"mine", 2: b"bob.", 9: b"ours"})), 20.4)
+        events = connection.take_events()
+        assert [type(event) for event in events] == [PlayerJoined, PlayerJoined, StateChanged, Resumed]
+        assert [change[0] for change in events[2].changed] == [2, 9]  # type: ignore[union-attr]
+        assert events[3] == Resumed(1, is_afresh=True)
+
+    def test_afresh_in_a_room_of_another_shape_nothing_is_published(self, server: Any) -> None:
+        connection = self.lost(server)
+        connection.publish(0, b"mine", 20.0)
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.AFRESH, page_ids=8), 20.2)
+        assert connection.is_idle()
+
+    def test_who_was_lost_before_joined_still_hears_it(self, server: Any) -> None:
+        for resumed in (Resumption.CONTINUED, Resumption.AFRESH):
+            server.seq = 0
+            connection = server.connect(10.0, grace_s=60, log_index=5)
+            connection.poll(20.0)
+            self.joining(server, connection)
+            connection.receive(self.welcome(server, connection, resumed, log_index=5), 20.2)
+            connection.take_events()
+            connection.receive(self.update(server, server.log(6, 6, server.ready(6))), 20.3)
+            assert connection.take_events() == [Joined(1, "ROOM-1")]
+
+    @pytest.mark.parametrize(
+        "changes", [{"player_id": 2}, {"page_ids": 8}, {"log_index": 8}, {"message_id": 1}, {"resumed": 0}]
+    )
+    def test_a_welcome_that_does_not_continue_what_we_have_is_malformed(
+        self, server: Any, changes: dict[str, Any]
+    ) -> None:
+        connection = self.lost(server)
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, **({"resumed": Resumption.CONTINUED} | changes)), 20.2)
+        assert connection.dropped == {DropReason.MALFORMED: 1}
+        assert connection.state is ClientState.RESUMING and connection.take_events() == []
+
+    def test_a_second_loss_has_a_nonce_of_its_own(self, server: Any) -> None:
+        connection = self.lost(server)
+        first = self.nonce(connection)
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.2)
+        (hello,) = connection.poll(30.2)
+        assert connection.take_events() == [ConnectionLost()]
+        assert server.read(hello).nonce == self.nonce(connection, 2) != first
+
+    def test_an_update_before_a_join_was_sent_means_that_the_session_lives(self, server: Any) -> None:
+        connection = self.lost(server)
+        connection.receive(server.update(session=1), 20.1)
+        assert connection.state is ClientState.RESUMING
+        connection.receive(server.update(), 20.1)
+        assert connection.state is ClientState.JOINED and connection.is_whole
+        assert connection.take_events() == [Resumed(1, is_afresh=False)]
+        connection.receive(server.challenge(nonce=self.nonce(connection)), 20.2)
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.2)
+        assert connection.dropped == {DropReason.UNKNOWN_SESSION: 1, DropReason.STALE_JOIN: 2}
+
+    def test_after_a_join_was_sent_the_old_session_is_not_heard_any_more(self, server: Any) -> None:
+        """Its BYE may be what our own JOIN caused, and so may its RESET, for DATA that came late."""
+        connection = self.lost(server)
+        self.joining(server, connection)
+        for datagram in (
+            server.update(),
+            server.bye(reason=ByeReason.REPLACED),
+            server.reset(),
+            server.path_challenge(),
+        ):
+            connection.receive(datagram, 20.15)
+        assert connection.dropped == {DropReason.UNKNOWN_SESSION: 4}
+        assert connection.state is ClientState.RESUMING and connection.take_events() == []
+
+    @pytest.mark.parametrize("reason", [ByeReason.SHUTDOWN, ByeReason.KICKED])
+    def test_a_bye_for_another_reason_ends_it(self, server: Any, reason: ByeReason) -> None:
+        connection = self.lost(server)
+        self.joining(server, connection)
+        connection.receive(server.bye(reason=reason), 20.15)
+        assert connection.take_events() == [Disconnected(reason, "Bye.")]
+
+    def test_before_a_join_was_sent_bye_and_reset_count(self, server: Any) -> None:
+        for datagram, reason in ((server.bye(reason=6), ByeReason.REPLACED), (server.reset(), ByeReason.RESET)):
+            server.seq = 0
+            connection = self.lost(server)
+            connection.receive(datagram, 20.1)
+            (event,) = connection.take_events()
+            assert isinstance(event, Disconnected) and event.reason is reason
+
+    @pytest.mark.parametrize(
+        ("refusal", "reason"),
+        [
+            (Refusal.CANNOT_RESUME, ByeReason.TIMEOUT),
+            (Refusal.BANNED, ByeReason.BANNED),
+            (Refusal.SHUTTING_DOWN, ByeReason.SHUTDOWN),
+            (99, ByeReason.TIMEOUT),
+        ],
+    )
+    def test_a_refusal_ends_it_with_the_servers_words(self, server: Any, refusal: int, reason: ByeReason) -> None:
+        connection = self.lost(server)
+        connection.receive(server.refuse(reason=refusal), 20.1)
+        assert connection.dropped == {DropReason.STALE_JOIN: 1}
+        connection.receive(server.refuse(nonce=self.nonce(connection), reason=refusal, text=b"No."), 20.1)
+        assert connection.take_events() == [Disconnected(reason, "No.")]
+        assert connection.state is ClientState.CLOSED and connection.next_poll_at() == math.inf
+
+    def test_when_the_place_is_kept_no_longer_it_is_over(self, server: Any) -> None:
+        connection = self.lost(server)
+        assert connection.poll(79.9) != []
+        assert connection.poll(80.0) == []
+        assert connection.take_events() == [Disconnected(ByeReason.TIMEOUT, "The connection was lost.")]
+        assert connection.next_poll_at() == math.inf
+
+    def test_who_closes_meanwhile_says_bye_for_the_old_session_and_for_a_new_one(self, server: Any) -> None:
+        connection = self.lost(server)
+        self.joining(server, connection)
+        connection.close(20.2)
+        assert connection.take_events() == [Disconnected(ByeReason.LEFT, "Left the room.")]
+        sent = [server.read(data).session for at in (20.2, 20.23, 20.26) for data in connection.poll(at)]
+        assert sent == [server.session] * 3
+        assert connection.next_poll_at() == pytest.approx(21.2)
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.5)
+        sent = [server.read(data).session for at in (20.5, 20.53, 20.56) for data in connection.poll(at)]
+        assert sent == [self.NEW] * 3 and connection.next_poll_at() == math.inf
+
+    def test_a_process_that_was_started_anew_is_told_everything(self, server: Any) -> None:
+        token = ResumeToken.from_bytes(server.connect(10.0, grace_s=60).resume_token().to_bytes())
+        request = JoinRequest(mode=JoinMode.RESUME, resume=token)
+        connection = ClientConnection(request, nonce=9, now=20.0)
+        connection.poll(20.0)
+        connection.receive(server.challenge(nonce=9), 20.1)
+        offer = RESUME_OPTION.parse(codec.options_of(server.read(connection.poll(20.1)[0]))[Option.RESUME])
+        assert (offer.session, offer.log_index) == (server.session, 0)
+        connection.receive(server.welcome(nonce=9, session=self.NEW, resumed=Resumption.AFRESH, message_id=40), 20.2)
+        assert connection.send_message(b"hello") == 41
+        both = server.joined(1, 1), server.ready(2, b"\x01")
+        server.seq = 0
+        connection.receive(self.update(server, server.log(1, 2, *both), message_ack=40), 20.3)
+        connection.receive(self.update(server, server.page(0, {1: b"mine"}), message_ack=40), 20.3)
+        joined, state, resumed = connection.take_events()
+        assert joined == PlayerJoined(1, "bob") and resumed == Resumed(1, is_afresh=True)
+        assert isinstance(state, StateChanged) and state.changed[0][:2] == (1, b"mine"), "ours too: we may take it over"
+        connection.publish(0, b"taken over", 20.4)
+        connection.receive(self.update(server, server.page(0, {1: b"taken over"}), message_ack=40), 20.5)
+        assert connection.take_events() == []
+
+    def test_a_process_that_is_refused_its_place_is_refused(self, server: Any) -> None:
+        request = JoinRequest(mode=JoinMode.RESUME, resume=ResumeToken(1, b"s" * 16, "ROOM-1"))
+        connection = ClientConnection(request, nonce=9, now=20.0)
+        connection.receive(server.refuse(nonce=9, reason=Refusal.CANNOT_RESUME), 20.1)
+        assert connection.take_events() == [Refused(Refusal.CANNOT_RESUME, "This room is full.")]
+
+
 def test_reasons_of_a_later_revision_stay_numbers() -> None:
     assert refusal_of(4) is Refusal.ROOM_FULL and refusal_of(99) == 99
 
@@ -267,6 +519,11 @@ def facts(connection: ClientConnection) -> object:
         connection.state,
         dict(connection.table),
         dict(connection.members),
+        connection.away,
+        dict(connection.room_properties),
+        [connection.owner_of(entity_id) for entity_id in range(32)],
+        connection.is_locked,
+        connection.is_whole,
         session.room.inbox.cursor,
         session.room.inbox.done,
         session.room.inbox.log_bits(),
@@ -306,11 +563,25 @@ def live_connection(server: Any) -> ClientConnection:
     return connection
 
 
+def of_the_room(server: Any) -> list[Any]:
+    """One entry of each kind that tells what rooms keep, from index 9 on."""
+    fields = {"player_id": 2, "owner": 0xFFFF, "key": b"map", "type": 4, "value": b"cave"}
+    return [
+        server.written(9, EntryKind.PROPERTY_CHANGED, **fields),
+        server.written(10, EntryKind.PROPERTIES, properties=[fields | {"version": 3}]),
+        server.written(11, EntryKind.OWNERS, owners=[{"entity_id": 9, "owner": 2}]),
+        server.written(12, EntryKind.PLAYER_BACK, player_id=2, is_afresh=1),
+        server.written(13, EntryKind.REQUEST_REFUSED, message_id=1, request=112, reason=6),
+        server.ready(14, b"\x03"),
+    ]
+
+
 def rich_update(server: Any) -> bytes:
     data: bytes = server.update(
         server.page(0, {2: b"c"}, {3: b"dd"}, since=301, removed=(2, 4)),
         server.log(3, 3, server.entry(3, part=0x8000)),
         server.log(6, 8, server.entry(6), server.left(7, 2)),
+        server.log(9, 14, *of_the_room(server)),
         server.signal(),
         server.unknown(),
         ack=1,
@@ -353,6 +624,11 @@ def test_any_bytes_never_raise_and_never_move_state_on_drop(
     connection = live_connection(server)
     prefix = bytes([kind, 0]) + (server.session.to_bytes(8, "little") if known else b"")
     check_datagram(connection, prefix + rest)
+    resuming = server.connect(10.0, grace_s=60)
+    resuming.poll(20.0)
+    own = server.session if known else resume_nonce(b"s" * 16, 1)
+    resuming.receive(bytes([kind, 0]) + own.to_bytes(8, "little") + rest, 20.1)
+    resuming.tick(20.2)
     joining = ClientConnection(REQUEST, nonce=server.nonce, now=0.0)
     joining.poll(0.0)
     joining.receive(bytes([kind, 0]) + server.nonce.to_bytes(8, "little") + rest, 0.1)

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from protocol import codec
+from protocol import codec, schemas
 from protocol.client.handshake import ClientState, Handshake, Welcome
 from protocol.client.request import JoinRequest
-from protocol.constants import JoinMode, Kind, Option
+from protocol.client.resume import ResumeToken
+from protocol.constants import JoinMode, Kind, Option, Resumed
 from protocol.drops import DropReason
-from protocol.proofs import join_proof, room_key, shard_of
+from protocol.proofs import join_proof, resume_proof, room_key, shard_of
 
 COOKIE = b"c" * 20
 
@@ -174,6 +175,50 @@ def test_join_or_create_sends_both() -> None:
     assert set(sent) == {Option.MAX_PLAYERS, Option.ROOM_KEY, Option.PROOF}
 
 
+def test_identity_goes_with_every_join_and_the_rooms_flags_with_create() -> None:
+    for mode in (JoinMode.CREATE, JoinMode.JOIN, JoinMode.JOIN_OR_CREATE):
+        sent = options(joining(mode=mode, identity=b"i" * 16, anyone_sets=True))
+        assert sent.pop(Option.IDENTITY) == b"i" * 16
+        assert sent == ({} if mode is JoinMode.JOIN else {Option.ROOM_FLAGS: b"\x01"})
+
+
+def resuming(log_index: int, nonce: int = 7) -> Handshake:
+    token = ResumeToken(9, b"s" * 16, "ROOM-1")
+    request = JoinRequest(mode=JoinMode.RESUME, resume=token, password="pw", max_players=3)
+    return Handshake(request, nonce, 0.0, log_index=log_index, deadline_s=60.0)
+
+
+def test_a_resume_proves_the_old_secret_and_offers_the_cursor() -> None:
+    handshake = resuming(70000)
+    handshake.poll(0.0)
+    assert not handshake.has_sent_join and handshake.deadline_at == 60.0
+    handshake.handle_challenge(challenge(), 0.1)
+    value: Any = codec.decode(handshake.poll(0.1)[0])
+    assert handshake.has_sent_join
+    assert (value.fields.mode, value.fields.code.rstrip(b"\0")) == (JoinMode.RESUME, b"ROOM-1")
+    sent = codec.options_of(value)
+    assert set(sent) == {Option.RESUME}
+    offer = schemas.RESUME_OPTION.parse(sent[Option.RESUME])
+    assert (offer.session, offer.log_index) == (9, 70000)
+    assert offer.proof == resume_proof(b"s" * 16, COOKIE, 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("log_index", "permitted"), [(0, {Resumed.AFRESH}), (5, {Resumed.CONTINUED, Resumed.AFRESH}), (None, {Resumed.NO})]
+)
+def test_a_welcome_says_of_a_resume_what_was_asked_for(
+    server: Any, log_index: int | None, permitted: set[Resumed]
+) -> None:
+    request = JoinRequest(mode=JoinMode.JOIN, code="ROOM-1", name="ann")
+    handshake = Handshake(request, server.nonce, 0.0) if log_index is None else resuming(log_index, server.nonce)
+    for resumed in (*Resumed, 3):
+        welcome = handshake.handle_welcome(codec.decode(server.welcome(resumed=resumed)))
+        if resumed in permitted:
+            assert isinstance(welcome, Welcome) and welcome.resumed is Resumed(resumed)
+        else:
+            assert welcome is DropReason.MALFORMED
+
+
 def test_options_that_were_not_asked_for_are_left_to_the_server() -> None:
     assert options(joining(mode=JoinMode.CREATE, max_state_bytes=9)) == {Option.MAX_STATE_BYTES: b"\x09"}
     assert options(joining(mode=JoinMode.CREATE, entities_per_player=9)) == {Option.ENTITIES_PER_PLAYER: b"\x09\0"}
@@ -181,8 +226,9 @@ def test_options_that_were_not_asked_for_are_left_to_the_server() -> None:
 
 def test_a_welcome_is_read(server: Any) -> None:
     handshake = Handshake(JoinRequest(mode=JoinMode.JOIN, code="ROOM-1", name="ann"), server.nonce, 0.0)
-    welcome = handshake.handle_welcome(codec.decode(server.welcome()))
+    welcome = handshake.handle_welcome(codec.decode(server.welcome(grace_s=60, room_flags=1)))
     assert isinstance(welcome, Welcome)
+    assert (welcome.grace_s, welcome.anyone_sets, welcome.resumed) == (60, True, Resumed.NO)
     assert (welcome.session, welcome.code, welcome.player_id) == (server.session, "ROOM-1", 1)
     assert (welcome.keepalive_s, welcome.timeout_s) == (1.0, 10.0)
 

@@ -7,7 +7,7 @@ import pytest
 from protocol import schemas
 from protocol.client.outbox import LAST_BYTES, MAX_WAITING_BYTES, Outbox, OutboxFull
 from protocol.client.parcel import Parcel
-from protocol.constants import MAX_MESSAGE_BYTES, Target
+from protocol.constants import MAX_MESSAGE_BYTES, RequestKind, Target
 
 RETRY_S = 1.5 * 0.2 + 0.05
 
@@ -187,3 +187,39 @@ def test_a_large_message_ends_in_a_small_fragment_which_costs_little_to_repeat(s
     bodies = [piece.payload for piece in pieces]
     assert b"".join(bodies) == payload
     assert len(bodies[-1]) <= LAST_BYTES < min(len(body) for body in bodies[:-2])
+
+
+def test_requests_are_messages_of_their_own_kinds(sender: Sender) -> None:
+    sender.queue(b"hello")
+    assert sender.outbox.queue_request(RequestKind.LOCK, b"\x01") == 2
+    _, request = sender.send(1.0)
+    header = request.header
+    assert (header.message_id, header.kind, header.target, header.more, request.payload) == (2, 118, 0, 0, b"\x01")
+
+
+def test_a_message_that_arrived_behind_a_gap_is_sent_again_in_a_new_session() -> None:
+    """The server forgets what it holds behind a gap when a session is resumed: it would wait for that for ever."""
+    sender = Sender()
+    for _ in range(5):
+        sender.queue(bytes(600))
+    sender.send(1.0)
+    sender.outbox.on_acked(1, 0b1010, 1000)  # 1, 3 and 5 arrived
+    assert sender.send_ids(1.01) == [] and sender.outbox.num_waiting == 2
+    assert sender.outbox.continues(2) and not sender.outbox.continues(0) and not sender.outbox.continues(6)
+    sender.outbox.on_resumed(2, 4)
+    assert sender.outbox.num_waiting == 3
+    assert sender.send_ids(1.02) == [3, 4]
+    sender.outbox.on_acked(4, 0, 1000)
+    assert sender.send_ids(1.03) == [5]
+    sender.outbox.on_acked(5, 0, 1000)
+    assert sender.outbox.num_waiting == 0
+
+
+def test_what_arrived_behind_a_gap_is_forgotten_when_the_gap_is_filled(sender: Sender) -> None:
+    for _ in range(3):
+        sender.queue(b"x")
+    sender.send(1.0)
+    sender.outbox.on_acked(0, 0b110, 1000)
+    sender.outbox.on_acked(3, 0, 1000)
+    sender.outbox.on_resumed(3, 1000)
+    assert sender.send_ids(2.0) == []

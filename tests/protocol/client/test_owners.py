@@ -39,7 +39,8 @@ def test_an_entity_is_handed_over_and_back(owners: Owners) -> None:
 def test_what_was_handed_over_before_us_is_told(owners: Owners) -> None:
     fields = [{"entity_id": 2, "owner": 5}, {"entity_id": 9, "owner": NO_PLAYER}]
     payload = schemas.OWNERS_PAYLOAD.build({"owners": fields})
-    assert owners.apply(entry(EntryKind.OWNERS, payload)) == [
+    events = owners.apply(entry(EntryKind.OWNERS, payload))
+    assert events == [
         EntityOwnerChanged(2, 5),
         EntityOwnerChanged(9, NO_PLAYER),
     ]

@@ -17,7 +17,7 @@ def test_a_property_may_be_set_only_at_a_version() -> None:
 
 @pytest.mark.parametrize("key", ["", "x" * 33, "a\nb", "\ud800"])
 def test_a_key_that_cannot_be_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="key is .*; permitted: 1 to 32 bytes"):
+    with pytest.raises(ValueError, match=r"key is .*; permitted: 1 to 32 bytes"):
         room_requests.encode_key(key)
 
 
@@ -29,7 +29,7 @@ def test_a_text_is_cut_at_200_bytes_between_letters() -> None:
 
 @pytest.mark.parametrize("index", [0, -1, 1 << 32])
 def test_a_kept_message_has_a_log_index(index: int) -> None:
-    with pytest.raises(ValueError, match="index is .*; permitted: 1 to 4294967295, or None"):
+    with pytest.raises(ValueError, match=r"index is .*; permitted: 1 to 4294967295, or None"):
         room_requests.encode_clear_kept(index)
 
 

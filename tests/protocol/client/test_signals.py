@@ -176,6 +176,14 @@ def test_a_player_who_gets_a_used_id_counts_anew(inbox: SignalInbox) -> None:
     assert inbox.take(part(1, flags=NEWEST), 0, 1.0) is not None
 
 
+def test_a_player_who_comes_back_afresh_counts_anew(inbox: SignalInbox) -> None:
+    assert inbox.take(part(500, flags=NEWEST), 0, 1.0) is not None
+    inbox.take(part(2, number=0, last=1, payload=b"old"), 0, 1.0)
+    inbox.on_new_life(2)
+    assert inbox.take(part(1, flags=NEWEST), 0, 1.1) is not None
+    assert inbox.take(part(2, number=1, last=1, payload=b"new"), 0, 1.1) is None
+
+
 def test_a_signal_that_overtakes_its_senders_join_waits_for_it(inbox: SignalInbox, members: set[int]) -> None:
     # Found by the simulator: signal 309 came before PLAYER_JOINED, 308 after it, and both were handed over.
     assert inbox.take(part(309, flags=NEWEST, sender=5), 0, 1.0) is None

@@ -172,3 +172,36 @@ def test_a_datagram_takes_no_more_than_twenty_four_strides(sender: Sender) -> No
     sent, _ = sender.send()
     assert len(sent) == 24
     assert {entity_id for entity_id, _ in sender.send()[0]} >= {25, 26, 27, 28, 29, 30}
+
+
+def test_an_entity_that_we_never_published_is_removed_if_it_is_there(sender: Sender) -> None:
+    sender.uploads.remove(9, is_there=True)
+    sent, carried = sender.send()
+    assert sent == [(9, b"")]
+    sender.uploads.remove(9, is_there=True)
+    sender.uploads.on_acked(carried)
+    assert sender.send() == ([], []) and not sender.uploads.entity_ids
+
+
+def test_what_is_not_ours_any_more_is_not_sent(sender: Sender) -> None:
+    sender.uploads.publish(9, b"one", 100)
+    _, carried = sender.send()
+    sender.uploads.forget(9)
+    sender.uploads.forget(10)
+    assert sender.send() == ([], []) and sender.uploads.num_unacked == 0
+    sender.uploads.publish(9, b"again", 100)
+    sender.uploads.on_acked(carried)
+    assert sender.send()[0] == [(9, b"again")]
+
+
+def test_in_a_new_session_every_newest_state_and_open_removal_is_sent_again(sender: Sender) -> None:
+    for entity_id, state in ((9, b"one"), (10, b"two"), (11, b"gone"), (12, b"open")):
+        sender.uploads.publish(entity_id, state, 100)
+    sender.uploads.remove(11, is_there=True)
+    _, carried = sender.send()
+    sender.uploads.on_acked(carried)
+    sender.uploads.remove(12, is_there=True)
+    assert sender.uploads.num_unacked == 1
+    sender.uploads.on_resumed()
+    assert sorted(sender.send()[0]) == [(9, b"one"), (10, b"two"), (12, b"")]
+    assert sorted(sender.uploads.entity_ids) == [9, 10, 12]

@@ -1,6 +1,7 @@
 """One room, or one seat: its handshakes from the first datagram on, and nobody else's traffic."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,24 @@ def test_a_room_is_captured_whole_and_alone() -> None:
     assert sorted((p.payload[0], len(p.payload), p.is_sent) for p in packets) == expected(bench, wanted)
     assert {"HELLO", "CHALLENGE", "JOIN", "WELCOME", "DATA", "UPDATE"} == set(kinds_of(packets))
     assert len(addresses_of(packets)) == 3
+
+
+@pytest.mark.parametrize("chosen", [{"room": b"ROOM"}, {"seat": 2}])
+def test_who_comes_back_is_captured_with_its_handshake_and_its_former_session(chosen: dict[str, Any]) -> None:
+    """Its JOIN names the session that it was, and a new process has another address; the seat stays its own."""
+    bench = CapturedBench(**chosen)
+    bench.join(code="OTHER")
+    lost = bench.join(code="ROOM")
+    back = lost.come_back(code="ROOM")
+    bench.receive(back.data(back.message(b"again")))
+    bench.tick()
+    other = bench.join(code="OTHER").come_back(code="OTHER")
+    bench.receive(other.data(other.message(b"elsewhere")))
+    bench.tick()
+    wanted = {lost.address, back.address}
+    packets = bench.captured()
+    assert sorted((p.payload[0], len(p.payload), p.is_sent) for p in packets) == expected(bench, wanted)
+    assert kinds_of(packets)["JOIN"] == kinds_of(packets)["WELCOME"] == 2 and kinds_of(packets)["DATA"] == 1
 
 
 def test_each_players_datagrams_are_in_the_order_of_time() -> None:
@@ -92,7 +111,7 @@ def test_the_end_of_a_session_is_captured_though_its_row_is_free_already() -> No
     bench = CapturedBench(room=b"ROOM")
     bench.join(code="ROOM")
     bench.join(code="OTHER")
-    bench.wait(20)  # silence
+    bench.wait(75)  # silence: away after 10 s, and 60 s later its place is given up
     packets = bench.captured()
     assert kinds_of(packets)["BYE"] == 3 and len(addresses_of(packets)) == 1
 

@@ -12,10 +12,13 @@ from protocol import codec, schemas
 from protocol.constants import Kind
 from protocol.drops import DropReason
 from relay.capture import fields as module
-from relay.capture.fields import PUBLIC, SECRET, TEXT, Secrecy, field_paths, secrecy_of, spans_of
-from tests.tools.wireshark.samples import fields_of, random_datagram
+from relay.capture.fields import PUBLIC, SECRET, TEXT, Secrecy, all_paths, field_paths, secrecy_of, spans_of
+from tests.tools.wireshark.samples import all_fields, fields_of, payload_fields, random_datagram
 
-ALL = [path for kind in Kind for path in field_paths(schemas.DATAGRAMS[kind], kind.name.lower())]
+ALL = list(all_paths())
+RESUME = [f"join.options.resume.{name}" for name in ("session", "log_index", "proof")]
+INSIDE = payload_fields() - set(RESUME)
+"""What lies in payloads, which are walked elsewhere."""
 VECTORS = json.loads((Path(protocol.__file__).parent / "vectors/revision1.json").read_text(encoding="utf-8"))
 
 
@@ -23,6 +26,20 @@ def test_every_field_of_every_datagram_is_in_exactly_one_list() -> None:
     """A field that somebody adds to a schema must be put into one of the lists of `relay.capture.fields`."""
     assert [path for path in ALL if (path in PUBLIC) + (path in SECRET) + (path in TEXT) != 1] == []
     assert set(ALL) == PUBLIC | SECRET | TEXT
+
+
+def test_no_field_of_the_wire_is_left_out() -> None:
+    """Against a list that was made from the schemas by other means."""
+    assert {path for path in ALL if not path.endswith(".length")} == {
+        path for path in all_fields() if not path.endswith(".length")
+    }
+
+
+@pytest.mark.parametrize("name", ["name", "key", "value", "text"])
+def test_what_players_write_is_a_text_wherever_it_stands(name: str) -> None:
+    """But for what the relay itself says when it refuses."""
+    places = [path for path in ALL if path.endswith(f".{name}") and "options" not in path and path != "refuse.text"]
+    assert places and set(places) <= TEXT
 
 
 def test_a_field_that_nobody_classified_is_secret() -> None:
@@ -44,7 +61,11 @@ def test_fields_are_found_where_the_codec_reads_them(seed: int) -> None:
     for _ in range(400):
         data, value = random_datagram(rng, rng.choice(list(Kind)))
         found = [span for span in spans_of(data) if not span.path.endswith(".length") or ".entries." in span.path]
-        wanted = [field for field in fields_of(value) if ".entries." not in field[0] or field[0] in ALL]
+        wanted = [(path, field) for path, field in fields_of(value) if path not in INSIDE]
+        while any(path == RESUME[0] for path, _ in wanted):  # its fields stand in place of the option's value
+            at = [path for path, _ in wanted].index(RESUME[0])
+            wanted[at - 1 : at + 3] = [(f"*{path}", field) for path, field in wanted[at : at + 3]]
+        wanted = [(path.lstrip("*"), field) for path, field in wanted]
         assert [span.path for span in found] == [path for path, _ in wanted], data.hex()
         for span, (path, field) in zip(found, wanted, strict=True):
             raw = data[span.start : span.stop]

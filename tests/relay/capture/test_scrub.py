@@ -77,11 +77,33 @@ def test_a_session_has_one_pseudonym_in_all_kinds() -> None:
 @pytest.mark.parametrize("option", list(Option))
 def test_of_joins_options_only_the_rooms_numbers_are_shown(option: Option) -> None:
     value = b"\x10\x00" if option in PUBLIC_OPTIONS else bytes(range(100, 132))
+    shown = shown_option(option, value)
+    assert (shown == value, len(shown)) == (option in PUBLIC_OPTIONS, len(value))
+    assert option in PUBLIC_OPTIONS or not any(shown[at : at + 4] == value[at : at + 4] for at in range(len(value) - 3))
+
+
+def shown_option(option: Option, value: bytes) -> bytes:
+    """What a capture shows of an option's value."""
     join = schemas.JOIN.parse(random_datagram(Random(1), Kind.JOIN)[0])
     join.options = [{"key": int(option), "value": value}]
     (clean,) = scrubbed([schemas.JOIN.build(join)])
-    shown = schemas.JOIN.parse(clean).options[0]
-    assert (shown.key, shown.value == value, len(shown.value)) == (option, option in PUBLIC_OPTIONS, len(value))
+    (shown,) = schemas.JOIN.parse(clean).options
+    assert shown.key == option
+    return bytes(shown.value)
+
+
+def test_of_a_join_to_come_back_the_log_index_is_shown_and_the_session_as_everywhere() -> None:
+    raw, proof = (0x1234_5678_9ABC_DEF0).to_bytes(8, "little"), bytes(range(50, 66))
+    shown = schemas.RESUME_OPTION.parse(shown_option(Option.RESUME, raw + b"\x07\0\1\0" + proof))
+    assert shown.session.to_bytes(8, "little") == NAMES.of("session", raw) and shown.log_index == 65_543
+    assert shown.proof == NAMES.of("proof", proof)
+
+
+@pytest.mark.parametrize("size", [0, 8, 27, 29])
+def test_of_a_join_to_come_back_that_is_malformed_nothing_is_shown(size: int) -> None:
+    value = bytes(range(100, 100 + size))
+    shown = shown_option(Option.RESUME, value)
+    assert shown == NAMES.of("value", value)
 
 
 def test_bytes_that_belong_to_no_field_are_zero() -> None:

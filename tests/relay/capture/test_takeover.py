@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from protocol import codec, dtypes
-from protocol.constants import JoinMode, Kind, Option
+from protocol import codec, dtypes, schemas
+from protocol.constants import JoinMode, Kind, Option, Refusal
 from protocol.drops import DropReason
-from protocol.proofs import join_proof, path_proof, room_key
+from protocol.proofs import join_proof, path_proof, resume_proof, room_key
 from relay.addresses import pack_address
 from relay.sessions import ROW_BITS
 from tests.relay.bench import Client
@@ -20,6 +20,7 @@ from tests.relay.capture.captures import HEAD, CapturedBench, read
 
 THIEF = pack_address("203.0.113.66", 6_666)
 KEY = room_key("swordfish")
+IDENTITY = b"made once, secret"[:16]
 MOVED = 1
 """Which player's address changed, and was asked to prove itself."""
 
@@ -59,7 +60,17 @@ class Stolen:
         bench.receive(moved.data(moved.message(b"from elsewhere")))
         bench.tick()
         moved.address = home
+        self.back = self._let_one_come_back()
         return clients
+
+    def _let_one_come_back(self) -> Client:
+        """Let one more player join, lose its connection, and come back as a new process."""
+        bench = self.bench
+        lost = bench.join(code="OPEN", options=[(Option.IDENTITY, IDENTITY)])
+        back = lost.come_back(code="OPEN")
+        bench.receive(back.data(back.message(b"again")))
+        bench.tick()
+        return back
 
     def of(self, kind: Kind) -> list[Any]:
         """All datagrams of a kind, decoded."""
@@ -84,6 +95,23 @@ class Stolen:
         thief.address, thief.nonce = THIEF, nonce
         self.bench.now += 1
         return thief.ask(**join)
+
+    def come_back(self, session: int, secret: bytes, code: str = "OPEN", proof: bytes = b"") -> Any:
+        """Ask for a player's place from the thief's address, with a cookie of its own. Returns: the answer, decoded."""
+        thief = Client(self.bench)
+        thief.address = THIEF
+        self.bench.now += 1
+        cookie = thief.get_cookie()
+        proof = proof or resume_proof(secret, cookie, thief.nonce, session)
+        option = schemas.RESUME_OPTION.build({"session": session, "log_index": 0, "proof": proof})
+        return thief.answer_to(
+            thief.join_datagram(cookie, code=code, mode=JoinMode.RESUME, options=[(Option.RESUME, option)])
+        )
+
+    def resumes(self) -> list[Any]:
+        """What JOINs said of who comes back."""
+        options = [option for value in self.of(Kind.JOIN) for option in value.options]
+        return [schemas.RESUME_OPTION.parse(option.value) for option in options if option.key == Option.RESUME]
 
     def state(self) -> list[object]:
         """What a theft would change: the sessions, the rooms, their tables and logs."""
@@ -118,9 +146,9 @@ def test_no_captured_datagram_is_taken_once_more(stolen: Stolen, from_their_addr
         stolen.bench.now += 0.01  # within the budgets
         dropped += stolen.dropped_by(payload, address if from_their_address else THIEF)
         assert stolen.state() == before
-    num_data, num_join = (sum(data[0] == kind for data, _ in stolen.datagrams) for kind in (Kind.DATA, Kind.JOIN))
-    assert dropped["UNKNOWN_SESSION"] == num_data >= 10
-    assert dropped["STALE_COOKIE"] == num_join == 4
+    sent = Counter(Kind(data[0]) for data, _ in stolen.datagrams)
+    assert dropped["UNKNOWN_SESSION"] == sent[Kind.DATA] + sent[Kind.BYE] and sent[Kind.DATA] >= 10
+    assert dropped["STALE_COOKIE"] == sent[Kind.JOIN] == 6
 
 
 def test_with_higher_seqs_and_other_low_bits_they_are_not_taken_either(stolen: Stolen) -> None:
@@ -251,3 +279,57 @@ def test_not_even_if_the_session_were_known(stolen: Stolen, which: int) -> None:
     real = path_proof(client.welcome.secret, asked.challenge, asked.session)
     assert stolen.dropped_by(response(asked.session, asked.challenge, real)) == {}  # with the secret it would move
     assert stolen.bench.counted("path_moves") == 1
+
+
+# --- A player's place: who comes back to it is that player
+
+
+def test_nobody_can_come_back_as_a_player_of_a_capture(stolen: Stolen) -> None:
+    before = stolen.state()
+    sessions = {value.fields.session for value in stolen.of(Kind.WELCOME)}
+    sessions |= {resume.session for resume in stolen.resumes()}
+    assert len(sessions) == 6 and len(stolen.resumes()) == 1
+    for session in sessions:
+        for value in stolen.of(Kind.WELCOME):
+            assert stolen.come_back(session, value.fields.secret).reason == Refusal.CANNOT_RESUME
+    assert stolen.state() == before
+
+
+@pytest.mark.parametrize("which", [0, 1, 2, 3])
+def test_not_even_if_its_session_were_known(stolen: Stolen, which: int) -> None:
+    """Neither a captured secret nor the proof that somebody else came back with opens it."""
+    client = [*stolen.clients, stolen.back][which]
+    code = client.welcome.code.rstrip(b"\0").decode()
+    before = stolen.state()
+    for value in stolen.of(Kind.WELCOME):
+        answer = stolen.come_back(client.welcome.session, value.fields.secret, code)
+        assert answer.reason == Refusal.CANNOT_RESUME
+    for resume in stolen.resumes():
+        answer = stolen.come_back(client.welcome.session, b"", code, resume.proof)
+        assert answer.reason == Refusal.CANNOT_RESUME
+    assert stolen.state() == before
+    answer = stolen.come_back(client.welcome.session, client.welcome.secret, code)  # with the secret it would open
+    assert answer.fields.player_id == client.welcome.player_id
+
+
+def test_what_was_really_sent_would_open_it(unscrubbed: Stolen) -> None:
+    welcome = unscrubbed.of(Kind.WELCOME)[-1].fields
+    assert welcome.session == unscrubbed.back.welcome.session
+    answer = unscrubbed.come_back(welcome.session, welcome.secret)
+    assert answer.fields.player_id == welcome.player_id and answer.fields.session != welcome.session
+
+
+def test_a_capture_still_tells_who_came_back_to_what(stolen: Stolen, unscrubbed: Stolen) -> None:
+    """A session has one pseudonym wherever it stands."""
+    for capture in (stolen, unscrubbed):
+        before, after = [value.fields for value in capture.of(Kind.WELCOME)][-2:]
+        (resume,) = capture.resumes()
+        assert (resume.session, resume.log_index) == (before.session, 0) and after.resumed == 2
+    (real,), (shown,) = unscrubbed.resumes(), stolen.resumes()
+    assert real.session != shown.session and real.proof != shown.proof
+
+
+def test_nobody_learns_whom_a_ban_would_know(stolen: Stolen, unscrubbed: Stolen) -> None:
+    """Who had somebody's identity could have that player refused: by joining with it, and being banned."""
+    assert any(IDENTITY in data for data, _ in unscrubbed.datagrams)
+    assert not any(IDENTITY in data for data, _ in stolen.datagrams)

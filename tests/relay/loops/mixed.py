@@ -2,7 +2,7 @@
 
 from random import Random
 
-from protocol.constants import DataSection, Kind, Target
+from protocol.constants import NO_PLAYER, DataSection, Kind, RequestKind, Target
 from relay.addresses import pack_address
 from tests.relay.bench import Bench, Client, Datagram, section, states_section
 
@@ -34,6 +34,50 @@ def play(bench: Bench, seed: int, ticks: int = 40) -> list[Client]:
         bench.tick()
     bench.wait(0.3)
     return clients
+
+
+def play_lasting(bench: Bench, seed: int, ticks: int = 200) -> list[Client]:
+    """Let players ask for things, keep messages, fall silent and come back, by themselves or as another process."""
+    rng = Random(f"lasting {seed}")
+    clients = [bench.join(**SHAPE) for _ in range(4)]
+    for _ in range(ticks):
+        speaking = [client for client in clients if rng.random() < 0.9 and client.welcome is not None]
+        for client in speaking:
+            client.hear()
+        bench.receive(*[client.data(*client.log_bits(), *words(client, rng)) for client in speaking])
+        bench.flush()
+        bench.tick(rng.choice((1, 1, 1, 30)))
+        if rng.random() < 0.1:
+            number = rng.randrange(len(clients))
+            back = clients[number].come_back(rng.choice((0, clients[number].cursor)))
+            if back.welcome is not None:
+                back.message_id = back.welcome.message_id
+                clients[number] = back
+    return clients
+
+
+def words(client: Client, rng: Random) -> list[bytes]:
+    """Build sections: a state, messages that are kept or not, requests that may be right or wrong."""
+    player_id = rng.randrange(5)
+    text = b"%d" % rng.randrange(100)
+    parts = [
+        client.state(rng.randbytes(8), rng.randrange(3)),
+        client.message(text, flags=rng.choice((0, 0, 1, 2, 3, 7))),
+        client.request(
+            RequestKind.SET_PROPERTY,
+            owner=rng.choice((NO_PLAYER, player_id)),
+            is_conditional=rng.randrange(2),
+            version=rng.choice((0, client.cursor)),
+            key=text[:1],
+            type=rng.choice((0, 4)),
+            value=b"",
+        ),
+        client.request(RequestKind.GIVE_ENTITY, entity_id=rng.randrange(40), owner=rng.choice((NO_PLAYER, player_id))),
+        client.request(RequestKind.HAND_OVER_HOST, player_id=player_id),
+        client.request(RequestKind.CLEAR_KEPT, log_index=0),
+        client.request(RequestKind.KICK, player_id=player_id, text=b"") if rng.random() < 0.05 else b"",
+    ]
+    return parts[: rng.randrange(len(parts) + 1)]
 
 
 def act(client: Client, rng: Random) -> list[Datagram]:

@@ -18,7 +18,7 @@ from relay.loops import jit
 from relay.loops.stages import LoopStages
 from relay.world import build_world
 from tests.fuzz.arena import Arena
-from tests.relay.loops.mixed import play
+from tests.relay.loops.mixed import play, play_lasting
 from tests.relay.loops.twins import Twins, twin_bench
 from tests.sim.habits import Habits
 from tests.sim.network import STANDARD, Conditions
@@ -43,7 +43,14 @@ def simulate(
 ) -> World:
     """Let players play on twins. Everything that differs is raised by the twins, at the call where it does."""
     config = RelayConfig(
-        **({"timeout_s": DEFAULT_CONFIG.timeout_s, "keepalive_s": DEFAULT_CONFIG.keepalive_s} | settings)
+        **(
+            {
+                "timeout_s": DEFAULT_CONFIG.timeout_s,
+                "keepalive_s": DEFAULT_CONFIG.keepalive_s,
+                "grace_s": DEFAULT_CONFIG.grace_s,
+            }
+            | settings
+        )
     )
     twins: Any = Twins(config, seed)
     world = World(seed, conditions=conditions, config=config, num_players=num_players, room=room, engine=twins)
@@ -53,6 +60,14 @@ def simulate(
     world.run(seconds)
     assert twins.num_calls > 20 * seconds or config.tick_rate < 20
     return world
+
+
+@pytest.mark.parametrize("seed", range(scaled(3, 24)))
+def test_players_who_ask_for_things_fall_silent_and_come_back(seed: int) -> None:
+    bench = twin_bench(timeout_s=2.0, grace_s=6.0, messages_per_s=1000)
+    play_lasting(bench, seed)
+    counters = bench.engine.stats.counters
+    assert min(counters[name] for name in ("away", "back", "resumes", "requests_set_property")) > 0
 
 
 @pytest.mark.parametrize("seed", range(scaled(3, 24)))

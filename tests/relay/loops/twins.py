@@ -15,6 +15,7 @@ from relay.columns import Columns
 from relay.config import RelayConfig
 from relay.engine import Engine
 from relay.loops.stages import LoopStages
+from relay.rooms import Room
 from relay.stages import ColumnStages
 from tests.relay.bench import SECRET, Bench
 
@@ -116,7 +117,14 @@ def _plain_values(engine: Engine) -> dict[str, object]:
         "news": world.log.has_news,
         "gauges": engine.gauges(),
         "hosts": world.hosts,
+        "away": (world.away, world.lost_log, world.resumed),
+        "rooms": {code: (room.host, *_belongings(room)) for code, room in world.rooms.by_code.items()},
     }
+
+
+def _belongings(room: Room) -> tuple[object, ...]:
+    known = room.belongings
+    return known.properties.by_owner, known.kept.by_index, known.owners, known.is_locked
 
 
 def _tables(engine: Engine) -> dict[str, Columns]:

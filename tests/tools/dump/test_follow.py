@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.constants import Kind
+from relay.config import RelayConfig
 from tests.tools.dump.made import RELAY, Bot, Game, Packet, chatter, ordinary_capture
 from tests.tools.dump.reading import run_views, see
 from tools.cli import UsageError
@@ -112,7 +113,7 @@ def test_an_entry_that_is_not_acknowledged_for_long_is_told_with_its_copies() ->
     game.run(1.0)
     sent = sum(b"hello" in packet.data for packet in game.capture if packet.data[0] == Kind.UPDATE)
     text = "\n".join(story(game.capture))
-    assert f"down  entry 3 took 633 ms to be acknowledged, sent {sent} times" in text
+    assert f"down  entry 4 took 633 ms to be acknowledged, sent {sent} times" in text
 
 
 def test_an_old_baseline_is_told_once_and_when_it_is_fresh_again() -> None:
@@ -181,7 +182,7 @@ def test_datagrams_that_the_capture_cut_are_a_number_not_a_line_each() -> None:
 
 
 def test_the_silence_that_ends_a_session_is_told_before_its_end() -> None:
-    game = Game(1).run(2.0, chatter)
+    game = Game(1, config=RelayConfig(grace_s=0)).run(2.0, chatter)
     game.loss_up = 1.0
     lines = story(game.run(12.0, chatter).capture)
     bye = next(i for i, line in enumerate(lines) if "BYE  TIMEOUT" in line)

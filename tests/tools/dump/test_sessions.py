@@ -1,11 +1,13 @@
 """Who is who, and what a receiver would drop."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import codec
-from protocol.constants import ByeReason, Kind
+from protocol import codec, schemas
+from protocol.constants import ByeReason, JoinMode, Kind, Option, Refusal
 from protocol.drops import DropReason
 from tests.tools.dump.made import RELAY, Game, Packet, chatter, ordinary_capture
 from tests.tools.dump.reading import see
@@ -248,3 +250,60 @@ def test_no_bytes_in_a_live_session_raise_and_every_refused_one_has_a_reason(
     for one in seen:
         if isinstance(codec.decode(one.datagram.data), DropReason):
             assert one.problem is not None and one.dropped is not None
+
+
+# --- Coming back
+
+
+def resumed_capture(former: int, name: bytes = b"", refused: bool = False) -> list[Packet]:
+    """The ordinary game without its end, and then the datagrams of somebody who comes back as a new process."""
+    before = [packet for packet in CAPTURE if packet.data[0] != Kind.BYE]
+    again, now = ("10.0.7.7", 7_777), before[-1].time_s + 12.0
+    resume = schemas.RESUME_OPTION.build({"session": former, "log_index": 0, "proof": bytes(16)})
+    join = {"kind": Kind.JOIN, "shard": 0, "nonce": 77, "cookie": bytes(20), "revision": 1, "features": 0}
+    join |= {"mode": JoinMode.RESUME, "code": b"LOBBY".ljust(16, b"\0"), "name": name.ljust(32, b"\0")}
+    asked = codec.encode(Kind.JOIN, fields=join, options=[{"key": Option.RESUME, "value": resume}])
+    welcome: Any = codec.decode(before[index_of(before, Kind.WELCOME)].data)
+    welcome.fields.update({"nonce": 77, "session": NEW_SESSION, "resumed": 2})
+    answer = schemas.WELCOME.build(welcome)
+    if refused:
+        refusal = {"nonce": 77, "reason": Refusal.CANNOT_RESUME, "revision_min": 1, "revision_max": 1, "text": b""}
+        answer = codec.encode(Kind.REFUSE, shard=0, **refusal)
+    return [*before, Packet(now, again, RELAY, asked), Packet(now + 0.01, RELAY, again, answer)]
+
+
+NEW_SESSION = 0xABCD << 32
+
+
+def ada() -> Any:
+    """The session of Ada, as the capture has it before she is away."""
+    return next(one.session for one in see(CAPTURE) if one.session is not None and one.player == "Ada")
+
+
+@pytest.mark.parametrize("name", [b"", b"Mallory"])
+def test_who_comes_back_keeps_its_name_and_its_former_session_is_over(name: bytes) -> None:
+    """The name in such a JOIN is ignored by the relay, too."""
+    seen = see(resumed_capture(ada().session, name))
+    back, former = seen[-1].session, next(one.session for one in seen if one.player == "Ada" and one.session)
+    assert back is not None and back is not former and back.session == NEW_SESSION
+    assert back.name == "Ada" and back.code == "LOBBY" and not back.ended
+    assert former.ended == f"resumed as 0x{NEW_SESSION:016x}" and former.ended_s == seen[-1].datagram.time_s
+
+
+def test_a_datagram_of_a_session_that_was_resumed_is_pointed_out() -> None:
+    capture = resumed_capture(ada().session)
+    late = next(packet for packet in reversed(CAPTURE) if packet.data[0] == Kind.DATA and packet.source[1] == 40_000)
+    (*_, one) = see([*capture, late._replace(time_s=capture[-1].time_s + 1)])
+    assert one.dropped is DropReason.UNKNOWN_SESSION and "resumed as" in one.dropped_text
+
+
+def test_who_is_refused_ends_no_session() -> None:
+    seen = see(resumed_capture(ada().session, refused=True))
+    assert {one.session.ended for one in seen if one.session is not None} == {""}
+    assert seen[-1].attempt is not None and seen[-1].attempt.answer == "REFUSE CANNOT_RESUME"
+
+
+def test_who_comes_back_to_what_was_not_captured_is_a_new_session_under_the_name_it_says() -> None:
+    seen = see(resumed_capture(5, b"Zoe"))
+    assert seen[-1].session is not None and seen[-1].session.name == "Zoe"
+    assert {one.session.ended for one in seen if one.session is not None} == {""}

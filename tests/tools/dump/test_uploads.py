@@ -1,14 +1,16 @@
 """How captured uploads are rewritten for another session."""
 
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from construct import Container
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import codec, dtypes
+from protocol import codec, dtypes, schemas
 from protocol.client.handshake import Welcome
-from protocol.constants import DataSection, Kind
+from protocol.constants import DataSection, Kind, RequestKind
 from tests.tools.dump.made import Game, Packet, chatter
 from tests.tools.dump.reading import see
 from tests.tools.dump.samples import damaged
@@ -16,10 +18,13 @@ from tests.tools.dump.test_problems import data_with, message
 from tools.dump.sessions import Session
 from tools.dump.uploads import Recording, Rewriter, Upload, build_recording, room_options, split_sections
 
+_OTHERS: dict[str, Any] = dict.fromkeys((field.name for field in fields(Welcome)), 0)
 NEW = Welcome(
-    session=0xBEEF, secret=bytes(16), reset_token=bytes(16), code="NEW", player_id=7, player_slots=20, max_players=10,
-    entities_per_player=4, max_state_bytes=24, page_ids=34, tick_rate=60, tick=600, log_index=5, message_id=3,
-    message_credit=40, keepalive_s=1.0, timeout_s=10.0,
+    **_OTHERS | dict(
+        session=0xBEEF, secret=bytes(16), reset_token=bytes(16), code="NEW", player_id=7, player_slots=20,
+        max_players=10, entities_per_player=4, max_state_bytes=24, page_ids=34, tick_rate=60, tick=600, log_index=5,
+        message_id=3, message_credit=40, keepalive_s=1.0, timeout_s=10.0,
+    )
 )  # fmt: skip
 
 
@@ -102,11 +107,15 @@ def test_without_the_old_welcome_local_indexes_are_made_up_in_order() -> None:
     assert sections[0].body.header.message_id == NEW.message_id + 2
 
 
-def test_the_room_is_made_as_the_old_one_was() -> None:
-    old = SESSION.welcome
-    assert room_options(RECORDING) == {
-        "max_players": old.max_players, "entities_per_player": old.entities_per_player, "max_state_bytes": 24,
-    }  # fmt: skip
+@pytest.mark.parametrize("room_flags", [0, 1])
+def test_the_room_is_made_as_the_old_one_was(room_flags: int) -> None:
+    old = Container(SESSION.welcome) | {"room_flags": room_flags}
+    assert room_options(replace(RECORDING, welcome=Container(old))) == {
+        "max_players": old["max_players"],
+        "entities_per_player": old["entities_per_player"],
+        "max_state_bytes": 24,
+        "anyone_sets": bool(room_flags),
+    }
 
 
 def test_our_own_number_among_targets_is_translated_and_log_bits_are_left_out() -> None:
@@ -114,6 +123,36 @@ def test_our_own_number_among_targets_is_translated_and_log_bits_are_left_out() 
     data = data_with((2, bytes(4)), message(target=3, targets=(own, 5, 900)))
     (section,) = sections_of(Rewriter(RECORDING, NEW).rewrite_sections(Upload(0.0, 1, data), 0))
     assert list(section.body.targets) == [7, 5, 900]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        (RequestKind.SET_PROPERTY, {"owner": "own"}, {"owner": 7}),
+        (RequestKind.SET_PROPERTY, {"owner": 65_535}, {"owner": 65_535}),
+        (RequestKind.GIVE_ENTITY, {"entity_id": "own", "owner": 5}, {"entity_id": 7, "owner": 5}),
+        (RequestKind.HAND_OVER_HOST, {"player_id": "own"}, {"player_id": 7}),
+        (RequestKind.KICK, {"player_id": 5, "text": b"out"}, {"player_id": 5, "text": b"out"}),
+        (RequestKind.CLEAR_KEPT, {"log_index": 9}, {"log_index": 9}),
+    ],
+)
+def test_who_and_what_a_request_names_is_translated(
+    kind: RequestKind, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    rest = {"is_conditional": 0, "version": 0, "key": b"team", "type": 4, "value": b"red"}
+    named = {name: SESSION.player_id or 0 if value == "own" else value for name, value in before.items()}
+    schema = schemas.REQUEST_PAYLOADS[kind]
+    data = data_with(message(kind=kind, payload=schema.build(rest | named)))
+    (section,) = sections_of(Rewriter(RECORDING, NEW).rewrite_sections(Upload(0.0, 1, data), 0))
+    assert section.body.payload == schema.build(rest | after)
+
+
+@pytest.mark.parametrize(("kind", "more"), [(RequestKind.KICK, 1), (127, 0), (1, 0), (RequestKind.LOCK, 0)])
+def test_what_only_looks_like_a_request_stays_as_it_is(kind: int, more: int) -> None:
+    payload = (SESSION.player_id or 0).to_bytes(2, "little") + b"words"
+    data = data_with(message(kind=kind, more=more, payload=payload))
+    (section,) = sections_of(Rewriter(RECORDING, NEW).rewrite_sections(Upload(0.0, 1, data), 0))
+    assert section.body.payload == payload
 
 
 def test_a_signal_follows_its_message_under_the_new_number() -> None:

@@ -136,6 +136,57 @@ def test_what_lines_say() -> None:
         assert words in text, words
 
 
+VECTORS_SAY = {
+    "create a room with every option of a room, a password and an identity": (
+        "CREATE LOBBY as Ada, max_players 16, entities_per_player 256, max_state_bytes 48, room_key (32 B), "
+        "identity (16 B), room_flags ANYONE_SETS"
+    ),
+    "come back behind log index 65539": "resume 0x0f1e2d3c4b5a6978 behind log 65539, identity (16 B)",
+    "a welcome": "log 65540, kept 60 s",
+    "welcome back: the log goes on": "log 65539, kept 60 s, resumed CONTINUED",
+    "welcome back afresh, to a room where everybody sets properties": "kept 65535 s, resumed AFRESH, ANYONE_SETS",
+    "a message to keep, beyond its sender's leave": "MESSAGE 6 9 B to ALL KEEP|OUTLIVES_SENDER",
+    "asks for a property of the room": "MESSAGE 5 SET_PROPERTY 'map' of the room = 'Görlitz'",
+    "asks to remove a player": "MESSAGE 5 KICK player 2 'Be nice.'",
+    "asks for something of a later revision": "MESSAGE 5 request 127 5 B",
+    "kept messages, one of a sender who left": "[9:14 B of 1 KEEP|KEPT 10:9 B of 65535 KEEP|OUTLIVES_SENDER|KEPT]",
+    "all that a joiner is told before the kept messages": "[6:ROSTER 7:PROPERTIES 8:OWNERS]",
+}
+
+
+@pytest.mark.parametrize("name", VECTORS_SAY)
+def test_what_lines_say_of_rooms_that_last(name: str) -> None:
+    assert VECTORS_SAY[name] in shown(line_of(seen_of(dict(GOOD)[name]), 0.0))
+
+
+VECTORS_MEAN = {
+    "create a room with every option of a room, a password and an identity": (
+        "options[4].key = 6  IDENTITY",
+        "(16 B)",
+        "options[5].key = 8  ROOM_FLAGS",
+        "options[5].value = 01  ANYONE_SETS",
+    ),
+    "come back behind log index 65539": ("fields.mode = 4  RESUME", "0x0f1e2d3c4b5a6978 behind log 65539"),
+    "welcome back afresh, to a room where everybody sets properties": (
+        "fields.resumed = 2  AFRESH",
+        "fields.room_flags = 1  ANYONE_SETS",
+    ),
+    "a message to keep, beyond its sender's leave": ("header.kind = 1  MESSAGE", "flags = 3  KEEP|OUTLIVES_SENDER"),
+    "asks to ban a player and its address": ("header.kind = 117  BAN", "payload = 020001  player 2 ADDRESS"),
+    "a request is refused": ("header.kind = 139  REQUEST_REFUSED", "message 65535, SET_PROPERTY: CHANGED"),
+    "kept messages, one of a sender who left": ("entries[0].header.flags = 5  KEEP|KEPT",),
+    "a signal after message 4, newest first, to one": ("header.flags = 3  NEWEST_FIRST|AFTER_LOG",),
+    "bare, nothing received yet": ("header.flags = 1  NOTHING_RECEIVED",),
+    "what a player sees first": ("host 1, members 1 'Bob', 2 'Zoë!' away", "player 3 'Ada'"),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS_MEAN)
+def test_what_fields_mean_in_rooms_that_last(name: str) -> None:
+    structure = "\n".join(shown(text) for text in structure_of(seen_of(dict(GOOD)[name])))
+    assert [words for words in VECTORS_MEAN[name] if words not in structure] == [], structure
+
+
 def test_gaps_and_late_ones_are_pointed_out() -> None:
     capture = [packet for packet in ordinary_capture(num_players=1) if packet.data[0] != Kind.BYE]
     updates = [i for i, packet in enumerate(capture) if packet.data[0] == Kind.UPDATE]

@@ -3,7 +3,7 @@
 Both are written here a second time, from the schemas and not from the generator: what it forgets is missing there only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ from construct import (
     Array,
     Bytes,
     Construct,
+    ConstructError,
     Container,
     FormatField,
     GreedyBytes,
@@ -24,21 +25,26 @@ from construct import (
 )
 
 from protocol import codec, schemas
-from protocol.constants import MAX_DATAGRAM_BYTES, DataSection, EntryKind, Kind, UpdateSection
+from protocol.constants import (
+    MAX_DATAGRAM_BYTES,
+    MAX_SLOTS,
+    NO_PLAYER,
+    DataSection,
+    EntryKind,
+    Kind,
+    Option,
+    RequestKind,
+    UpdateSection,
+)
 from protocol.drops import DropReason
 
 Fields = list[tuple[str, int | bytes]]
 
-PAYLOADS: dict[EntryKind, Construct] = {
-    EntryKind.PLAYER_JOINED: schemas.PLAYER_JOINED_PAYLOAD,
-    EntryKind.PLAYER_LEFT: schemas.PLAYER_LEFT_PAYLOAD,
-    EntryKind.HOST_CHANGED: schemas.HOST_CHANGED_PAYLOAD,
-    EntryKind.ROSTER: schemas.ROSTER_PAYLOAD,
-}
 _GROUPING = ("header", "fields", "body")
 _SECTIONS: dict[str, type[DataSection] | type[UpdateSection]] = {"data": DataSection, "update": UpdateSection}
 _UNKNOWN_SECTION = 200
-_ENTRIES = "update.log_range.entries"
+_ENTRIES, _MESSAGE, _OPTION = "update.log_range.entries", "data.message", "join.options"
+_MADE_OPTION_KEYS = (Option.RESUME, Option.ROOM_FLAGS, Option.MAX_STATE_BYTES)
 
 
 # --- Random values
@@ -67,8 +73,8 @@ def _random_value(rng: Random, part: Construct, around: Any, name: str) -> Any:
         for field in part.subcons:
             if field is not Terminated:
                 inside[field.name] = _random_value(rng, field, inside, "")
-        if part is schemas.ENTRY:
-            _make_meaningful(rng, inside)
+        if part in _MEANINGFUL:
+            _MEANINGFUL[part](rng, inside)
         return inside
     if isinstance(part, FormatField):
         return _random_number(rng, part.length, name)
@@ -91,6 +97,8 @@ def _random_number(rng: Random, size: int, name: str) -> int:
         return rng.choice((0, 1, rng.randint(0, 8)))
     if name == "stride":
         return rng.choice((0, 1, rng.randint(0, 40)))
+    if name == "owner":
+        return rng.choice((0, 1, rng.randrange(MAX_SLOTS), NO_PLAYER))
     if name == "type":
         return rng.choice((1, 2, 3, 4, _UNKNOWN_SECTION))
     return rng.choice((0, 1, rng.getrandbits(8 * size), (1 << 8 * size) - 1))
@@ -102,23 +110,62 @@ def _random_bytes(rng: Random, length: int) -> bytes:
     return made[:length].ljust(length, b"\0")
 
 
-def _make_meaningful(rng: Random, entry: Container[Any]) -> None:
+def _make_entry(rng: Random, entry: Container[Any]) -> None:
     """Give an entry, often, a kind of the server's, and if it has one a payload of that kind."""
     entry.header.kind = int(rng.choice((entry.header.kind, *EntryKind)))
-    if entry.header.kind in PAYLOADS:
-        schema = PAYLOADS[EntryKind(entry.header.kind)]
+    if entry.header.kind in schemas.ENTRY_PAYLOADS:
+        schema = schemas.ENTRY_PAYLOADS[EntryKind(entry.header.kind)]
         entry.payload = schema.build(_random_value(rng, schema, None, ""))
         entry.header.length = len(entry.payload)
+
+
+def _make_message(rng: Random, message: Container[Any]) -> None:
+    """Give a message, often, the kind of a request, and if it has one a payload of that kind."""
+    message.header.kind = int(rng.choice((message.header.kind, EntryKind.MESSAGE, *RequestKind)))
+    if message.header.kind in schemas.REQUEST_PAYLOADS:
+        schema = schemas.REQUEST_PAYLOADS[RequestKind(message.header.kind)]
+        message.header.more = 0
+        message.payload = schema.build(_random_value(rng, schema, None, ""))
+
+
+def _make_option(rng: Random, option: Container[Any]) -> None:
+    """Let an option, often, be one whose value has a layout."""
+    option.key = int(rng.choice((option.key, *_MADE_OPTION_KEYS)))
+    if option.key == Option.RESUME:
+        option.value = schemas.RESUME_OPTION.build(_random_value(rng, schemas.RESUME_OPTION, None, ""))
+    elif option.key in _NUMBER_OPTIONS:
+        option.value = rng.randbytes(_NUMBER_OPTIONS[Option(option.key)])
+
+
+_NUMBER_OPTIONS = {
+    Option.MAX_PLAYERS: 2,
+    Option.ENTITIES_PER_PLAYER: 2,
+    Option.MAX_STATE_BYTES: 1,
+    Option.ROOM_FLAGS: 1,
+}
+"""Bytes of the options that are numbers."""
+_MEANINGFUL: dict[Construct, Callable[[Random, Container[Any]], None]] = {
+    schemas.ENTRY: _make_entry,
+    schemas.MESSAGE_SECTION: _make_message,
+    schemas.OPTION: _make_option,
+}
 
 
 # --- Fields and their names
 
 
 def all_fields() -> set[str]:
-    """Name every field of every datagram, and of the payloads that the server writes."""
+    """Name every field of every datagram, and of the payloads that only the server writes or reads."""
     names = {name for kind in Kind for name in _leaves(schemas.DATAGRAMS[kind], kind.name.lower())}
-    for kind, schema in PAYLOADS.items():
-        names |= set(_leaves(schema, f"{_ENTRIES}.{kind.name.lower()}"))
+    return names | payload_fields()
+
+
+def payload_fields() -> set[str]:
+    """Name every field of the payloads of entries and requests, and of options that have several."""
+    names = set(_leaves(schemas.RESUME_OPTION, f"{_OPTION}.resume"))
+    for inside, payloads in ((_ENTRIES, schemas.ENTRY_PAYLOADS), (_MESSAGE, schemas.REQUEST_PAYLOADS)):
+        for kind, schema in payloads.items():
+            names |= set(_leaves(schema, f"{inside}.{kind.name.lower()}"))
     return names
 
 
@@ -153,8 +200,8 @@ def _fields(value: Any, name: str) -> Iterator[tuple[str, int | bytes]]:
         for key, item in value.items():
             if not key.startswith("_"):
                 yield from _fields(item, name if key in _GROUPING else f"{name}.{key}")
-        if name == _ENTRIES and "payload" in value:
-            yield from _payload_fields(value)
+            if (name, key) in _INSIDE:
+                yield from _INSIDE[name, key](value)
     else:
         yield name, value
 
@@ -168,7 +215,31 @@ def _section(section: Container[Any], name: str) -> Iterator[tuple[str, int | by
         yield from _fields(section.body, f"{kind}.{_SECTIONS[kind](section.type).name.lower()}")
 
 
-def _payload_fields(entry: Container[Any]) -> Iterator[tuple[str, int | bytes]]:
-    if entry.header.kind in PAYLOADS:
+def _entry_fields(entry: Container[Any]) -> Iterator[tuple[str, int | bytes]]:
+    if entry.header.kind in schemas.ENTRY_PAYLOADS:
         kind = EntryKind(entry.header.kind)
-        yield from _fields(PAYLOADS[kind].parse(entry.payload), f"{_ENTRIES}.{kind.name.lower()}")
+        yield from _fields(schemas.ENTRY_PAYLOADS[kind].parse(entry.payload), f"{_ENTRIES}.{kind.name.lower()}")
+
+
+def _request_fields(message: Container[Any]) -> Iterator[tuple[str, int | bytes]]:
+    if message.header.kind in schemas.REQUEST_PAYLOADS and not message.header.more:
+        kind = RequestKind(message.header.kind)
+        try:
+            value = schemas.REQUEST_PAYLOADS[kind].parse(message.payload)
+        except ConstructError:
+            return
+        yield from _fields(value, f"{_MESSAGE}.{kind.name.lower()}")
+
+
+def _resume_fields(option: Container[Any]) -> Iterator[tuple[str, int | bytes]]:
+    if option.key == Option.RESUME and len(option.value) == _RESUME_BYTES:
+        yield from _fields(schemas.RESUME_OPTION.parse(option.value), f"{_OPTION}.resume")
+
+
+_RESUME_BYTES = 8 + 4 + 16
+_INSIDE: dict[tuple[str, str], Callable[[Container[Any]], Iterator[tuple[str, int | bytes]]]] = {
+    (_ENTRIES, "payload"): _entry_fields,
+    (_MESSAGE, "payload"): _request_fields,
+    (_OPTION, "value"): _resume_fields,
+}
+"""Bytes that have a layout of their own, by what they stand in."""

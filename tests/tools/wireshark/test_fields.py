@@ -12,7 +12,7 @@ import pytest
 from construct import Container
 
 from protocol import codec
-from protocol.constants import DEFAULT_PORT, MAX_PLAYER_KIND, DataSection, EntryKind, Kind, UpdateSection
+from protocol.constants import DEFAULT_PORT, MAX_PLAYER_KIND, DataSection, EntryKind, Kind, RequestKind, UpdateSection
 from protocol.drops import DropReason
 from tests.tools.wireshark import tshark as tool
 from tests.tools.wireshark.samples import all_fields, fields_of, random_datagram
@@ -20,12 +20,16 @@ from tests.tools.wireshark.tshark import ROOT, Dissected
 
 FULL = os.environ.get("TICKRELAY_FULL") == "1"
 GENERATED = {"kind", "direction", "session", "nonce"}
-ADDED = re.compile(r"\.length$|\.(flags|fragment|part)\.\w+$|^join\.options\.(max_|entities_)\w+$")
+ADDED = re.compile(
+    r"\.length$|\.(flags|room_flags|fragment|part)\.\w+$|^join\.options\.(max_\w+|entities_\w+|room_flags)$"
+)
 """Fields that the codec does not show: lengths before texts and sections, bits of a field, options that are numbers."""
 BRANCHES = {
     *(f"data.{section.name.lower()}" for section in DataSection),
     *(f"update.{section.name.lower()}" for section in UpdateSection),
     *(f"update.log_range.entries.{kind.name.lower()}" for kind in EntryKind if kind > MAX_PLAYER_KIND),
+    *(f"data.message.{kind.name.lower()}" for kind in RequestKind),
+    "join.options.resume",
 }
 """What has no value of its own, and can be asked for: "has a PAGE section"."""
 VECTORS = [
@@ -110,7 +114,8 @@ def test_the_dissector_has_exactly_the_fields_of_the_schemas_and_those_it_adds(t
     experts = {"too_short", "too_long", "unknown_kind", "bad_magic", "malformed", "bad_section"}
     assert experts | all_fields() | GENERATED | BRANCHES <= names
     extra = {name for name in names - all_fields() - GENERATED - BRANCHES - experts if not ADDED.search(name)}
-    notes = {"bad_entry", "unknown_section", "unknown_option", "unknown_entry", "cut_by_capture", "refused", "ended"}
+    notes = {"bad_entry", "bad_request", "bad_option", "cut_by_capture", "refused", "ended"}
+    notes |= {"unknown_section", "unknown_option", "unknown_entry", "unknown_request"}
     assert extra == notes
 
 
@@ -165,17 +170,41 @@ def test_bits_of_flags_parts_and_fragments_can_be_filtered(vectors: list[tuple[C
     [
         (
             "tickrelay.update.tick > 70000 && tickrelay.update.log_range.entries.kind == 129",
-            ["a player left, timed out"],
+            ["a player left, timed out", "a player was banned"],
         ),
         ('tickrelay.join.code == "LOBBY" && tickrelay.join.mode == 2', ["join with a password"]),
-        ("tickrelay.update.log_range.entries.player_left", ["a player left, timed out"]),
+        ("tickrelay.update.log_range.entries.player_left", ["a player left, timed out", "a player was banned"]),
+        ("tickrelay.join.options.resume.log_index == 0", ["come back and know nothing any more"]),
+        ("tickrelay.welcome.resumed == 1", ["welcome back: the log goes on"]),
+        (
+            "tickrelay.welcome.room_flags.anyone_sets == 1",
+            ["welcome back afresh, to a room where everybody sets properties"],
+        ),
+        (
+            "tickrelay.join.options.room_flags.anyone_sets == 1",
+            ["create a room with every option of a room, a password and an identity"],
+        ),
+        ("tickrelay.data.message.ban.flags.address == 1", ["asks to ban a player and its address"]),
+        ('tickrelay.data.message.kick.text == "Be nice."', ["asks to remove a player"]),
+        ("tickrelay.data.message.flags.keep == 1", ["a message to keep, beyond its sender's leave"]),
+        ("tickrelay.update.log_range.entries.flags.kept == 1", ["kept messages, one of a sender who left"]),
+        ('tickrelay.data.message.set_property.key == "map"', ["asks for a property of the room"]),
+        (
+            'tickrelay.update.log_range.entries.properties.properties.key == "skin"',
+            ["all that a joiner is told before the kept messages"],
+        ),
+        ("tickrelay.update.log_range.entries.request_refused.reason == 6", ["a request is refused"]),
+        ("tickrelay.unknown_request", ["asks for something of a later revision"]),
         ("tickrelay.data.log_bits && tickrelay.data.signal", ["everything in one datagram"]),
         ("tickrelay.refused", ["a refusal with a text", "a refusal without a text"]),
         (
             "tickrelay.join.options.max_players == 16 && !tickrelay.unknown_option",
-            ["create a room with every option and a password"],
+            ["create a room with every option of a room, a password and an identity"],
         ),
-        ('tickrelay.update.log_range.entries.player_joined.name == "Ada"', ["what a player sees first"]),
+        (
+            'tickrelay.update.log_range.entries.player_joined.name == "Ada"',
+            ["what a player sees first", "a joiner is ready when pages 0, 2 and 15 are here"],
+        ),
     ],
 )
 def test_a_display_filter_finds_its_datagrams(tshark: str, tmp_path: Path, expression: str, names: list[str]) -> None:
@@ -188,6 +217,7 @@ def test_a_display_filter_finds_its_datagrams(tshark: str, tmp_path: Path, expre
 
 def test_the_one_line_view_says_kind_numbers_and_sections(tshark: str, tmp_path: Path) -> None:
     chosen = ["join with a password", "everything in one datagram", "a range and a signal that waits for it"]
+    chosen += ["asks to remove a player", "asks for something of a later revision", "a message to all"]
     payloads = [bytes.fromhex(case["hex"]) for name in chosen for case in VECTORS if case["name"] == name]
     tool.write_pcap(tmp_path / "a.pcap", [tool.packet(payload) for payload in payloads])
     text = tool.read_capture(
@@ -197,6 +227,11 @@ def test_the_one_line_view_says_kind_numbers_and_sections(tshark: str, tmp_path:
     assert lines[0] == "tickrelay\tJOIN LOBBY"
     assert re.fullmatch(r"tickrelay\tDATA seq=\d+ ack=\d+ .*STATE.*MESSAGE.*SIGNAL.*", lines[1])
     assert re.fullmatch(r"tickrelay\tUPDATE seq=\d+ ack=\d+ tick=\d+ LOG_RANGE, SIGNAL", lines[2])
+    assert [line.rpartition("=")[2].partition(" ")[2] for line in lines[3:]] == [
+        "MESSAGE KICK",
+        "MESSAGE 127",
+        "MESSAGE",
+    ]
 
 
 def test_it_listens_on_the_default_port(tshark: str, tmp_path: Path) -> None:

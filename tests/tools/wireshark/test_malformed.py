@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from protocol import codec, schemas
-from protocol.constants import MAGIC, MAX_DATAGRAM_BYTES, DataSection, EntryKind, Kind
+from protocol.constants import MAGIC, MAX_DATAGRAM_BYTES, DataSection, EntryKind, Kind, Option, RequestKind
 from protocol.drops import DropReason
 from tests.tools.wireshark import tshark as tool
-from tests.tools.wireshark.samples import PAYLOADS, random_datagram
+from tests.tools.wireshark.samples import random_datagram
 from tests.tools.wireshark.tshark import ROOT, Dissected, dissect_payloads
 from tools.dump.problems import find_problem
 
@@ -128,7 +128,7 @@ def entry_of(kind: int, payload: bytes) -> bytes:
 
 def test_an_entry_that_is_not_what_its_kind_says_is_a_warning(tshark: str, tmp_path: Path) -> None:
     """The codec takes it: to the log a payload is bytes. Only who reads presence passes it over."""
-    good = PAYLOADS[EntryKind.PLAYER_LEFT].build({"player_id": 3, "reason": 1})
+    good = schemas.ENTRY_PAYLOADS[EntryKind.PLAYER_LEFT].build({"player_id": 3, "reason": 1})
     payloads = [entry_of(EntryKind.PLAYER_LEFT, data) for data in (good, good[:-1], good + b"\0", b"")]
     right, *wrong = tool.dissect_payloads(tshark, tmp_path, payloads)
     assert right.experts == {}
@@ -136,10 +136,51 @@ def test_an_entry_that_is_not_what_its_kind_says_is_a_warning(tshark: str, tmp_p
     assert not any(found.is_malformed for found in wrong)
 
 
+def message_of(kind: int, payload: bytes, more: int = 0) -> bytes:
+    """Put a message into a DATA."""
+    numbers = {"message_id": 1, "kind": kind, "flags": 0, "channel": 0, "target": 0, "target_count": 0, "more": more}
+    body = {"header": numbers, "targets": [], "payload": payload}
+    header = dict.fromkeys((part.name for part in schemas.DATA_HEADER.subcons), 0)
+    fields = header | {"kind": Kind.DATA, "seq": 1, "session": 1 << 40}
+    data: bytes = schemas.DATA.build({"header": fields, "sections": [{"type": DataSection.MESSAGE, "body": body}]})
+    return data
+
+
+def test_a_request_that_is_not_what_its_kind_says_is_a_warning(tshark: str, tmp_path: Path) -> None:
+    """The codec takes it; the relay answers by REQUEST_REFUSED."""
+    good = schemas.REQUEST_PAYLOADS[RequestKind.GIVE_ENTITY].build({"entity_id": 3, "owner": 1})
+    payloads = [message_of(RequestKind.GIVE_ENTITY, data) for data in (good, good[:-1], good + b"\0", b"")]
+    payloads += [message_of(RequestKind.GIVE_ENTITY, good, more=1)]
+    right, *wrong = tool.dissect_payloads(tshark, tmp_path, payloads)
+    assert right.experts == {}
+    assert [list(found.experts) for found in wrong] == [["bad_request"]] * 4
+    assert not any(found.is_malformed for found in wrong)
+
+
+def join_with(key: int, value: bytes) -> bytes:
+    """Put an option into a JOIN."""
+    numbers = dict.fromkeys(("shard", "nonce", "revision", "features", "mode"), 0)
+    fields = numbers | {"kind": Kind.JOIN, "cookie": bytes(20), "code": bytes(16), "name": bytes(32)}
+    data: bytes = schemas.JOIN.build({"fields": fields, "options": [{"key": key, "value": value}]})
+    return data
+
+
+@pytest.mark.parametrize(("key", "size"), [(Option.MAX_PLAYERS, 2), (Option.RESUME, 28), (Option.ROOM_FLAGS, 1)])
+def test_an_option_of_another_length_than_its_key_says_is_a_warning(
+    tshark: str, tmp_path: Path, key: int, size: int
+) -> None:
+    values = [bytes(size), bytes(size - 1), bytes(size + 1)]
+    found = tool.dissect_payloads(tshark, tmp_path, [join_with(key, value) for value in values])
+    assert [list(one.experts) for one in found] == [[], ["bad_option"], ["bad_option"]]
+
+
 def test_what_is_not_known_yet_is_a_note(tshark: str, tmp_path: Path) -> None:
-    payloads = [entry_of(kind, b"x") for kind in (0, 1, 127, 128 + 40)]
-    found = tool.dissect_payloads(tshark, tmp_path, payloads)
-    assert [list(one.experts) for one in found] == [["unknown_entry"], [], [], ["unknown_entry"]]
+    """Entries have no kinds of requests, and a game's messages none of the server's."""
+    payloads = [entry_of(kind, b"x") for kind in (0, 1, 111, 112, 127, 128 + 40)]
+    payloads += [message_of(kind, b"x") for kind in (1, 111, 126, 127)]
+    found = [list(one.experts) for one in tool.dissect_payloads(tshark, tmp_path, payloads)]
+    assert found[:6] == [["unknown_entry"], [], [], *[["unknown_entry"]] * 3]
+    assert found[6:] == [[], [], ["unknown_request"], ["unknown_request"]]
 
 
 def test_a_capture_with_cut_packets_is_told_from_damage(tshark: str, tmp_path: Path) -> None:

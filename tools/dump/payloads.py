@@ -1,0 +1,172 @@
+"""What lies inside of entries that a server wrote, of requests to it, and of options, in a few words."""
+
+from collections.abc import Callable
+from typing import Any
+
+from construct import Construct, ConstructError
+
+from protocol import schemas
+from protocol.constants import (
+    FIRST_REQUEST_KIND,
+    NO_PLAYER,
+    BanFlag,
+    ByeReason,
+    EntryKind,
+    Option,
+    PropertyType,
+    RequestKind,
+    RequestRefusal,
+    RoomFlag,
+)
+from protocol.properties import decode_value, is_value
+from tools.dump.fields import id_text
+from tools.dump.sessions import name_of, printable
+
+MAX_SHOWN = 8
+"""Items of a list that are named; the rest is a count."""
+MALFORMED = "malformed"
+
+
+def say_entry(kind: int, payload: bytes) -> str:
+    """Describe the payload of an entry that the server wrote. Returns: empty for a player's, or an unknown kind."""
+    schema = schemas.ENTRY_PAYLOADS.get(kind)
+    return "" if schema is None else _say(schema, payload, _ENTRIES[EntryKind(kind)])
+
+
+def say_request(kind: int, payload: bytes) -> str:
+    """Describe what a message asks the server for. Returns: empty for one that asks nothing, or of an unknown kind."""
+    schema = schemas.REQUEST_PAYLOADS.get(kind)
+    return "" if schema is None else _say(schema, payload, _REQUESTS[RequestKind(kind)])
+
+
+def say_option(key: int, value: bytes) -> str:
+    """Describe the value of an option of JOIN. Keys, proofs and identities are not shown, only their size."""
+    if key in _NUMBERS:
+        return str(int.from_bytes(value, "little"))
+    if key == Option.ROOM_FLAGS and len(value) == 1:
+        return flags_text(RoomFlag, value[0]) or "0"
+    if key == Option.RESUME:
+        said = _say(schemas.RESUME_OPTION, value, lambda v: f"{id_text(v.session)} behind log {v.log_index}")
+        return said if said != MALFORMED else f"({len(value)} B, malformed)"
+    return f"({len(value)} B)"
+
+
+def flags_text(flags: Any, value: int) -> str:
+    """Name the bits that are set, as in "KEEP|KEPT". Returns: empty if none of the enumeration's is."""
+    return "|".join(flag.name or "" for flag in flags if value & flag)
+
+
+def value_text(kind: int, data: bytes) -> str:
+    """Write a property's value as a game sees it, or why there is none."""
+    if not is_value(kind, data):
+        return f"{MALFORMED} {name_of(PropertyType, kind)} {data.hex()}".rstrip()
+    value = decode_value(kind, data)
+    if isinstance(value, bytes):
+        return value.hex() or "no bytes"
+    return repr(printable(data)) if isinstance(value, str) else str(value)
+
+
+_NUMBERS = (Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES)
+
+
+def _say(schema: Construct, payload: bytes, words: Callable[[Any], str]) -> str:
+    try:
+        return words(schema.parse(payload))
+    except ConstructError:
+        return MALFORMED
+
+
+def _list(items: list[str]) -> str:
+    more = [f"{len(items) - MAX_SHOWN} more"] if len(items) > MAX_SHOWN else []
+    return ", ".join(items[:MAX_SHOWN] + more) or "none"
+
+
+def _player(player_id: int) -> str:
+    return "nobody" if player_id == NO_PLAYER else f"player {player_id}"
+
+
+def _owner(owner: int) -> str:
+    return "whoever is host" if owner == NO_PLAYER else f"player {owner}"
+
+
+def _property_of(owner: int, key: bytes) -> str:
+    return f"{printable(key)!r} of {'the room' if owner == NO_PLAYER else f'player {owner}'}"
+
+
+def _set(value: Any) -> str:
+    name = _property_of(value.owner, value.key)
+    if value.type == PropertyType.NONE and not value.value:
+        return f"{name} removed"
+    return f"{name} = {value_text(value.type, value.value)}"
+
+
+def _locked(value: Any) -> str:
+    return "locked" if value.is_locked else "open"
+
+
+def _and_text(value: Any) -> str:
+    return f" {printable(value.text)!r}" if value.text else ""
+
+
+# --- entries
+
+
+def _say_roster(value: Any) -> str:
+    members = [
+        f"{member.player_id} {printable(member.name)!r}{' away' if member.is_away else ''}" for member in value.members
+    ]
+    return f"host {'nobody' if value.host == NO_PLAYER else value.host}, members {', '.join(members) or 'none'}"
+
+
+def _say_refused(value: Any) -> str:
+    what = name_of(RequestKind, value.request) if value.request >= FIRST_REQUEST_KIND else "to keep it"
+    return f"message {value.message_id}, {what}: {name_of(RequestRefusal, value.reason)}"
+
+
+def _say_ready(value: Any) -> str:
+    pages = [f"{8 * at + bit}" for at, byte in enumerate(value.pages) for bit in range(8) if byte >> bit & 1]
+    return f"{_locked(value)}, pages {_list(pages)}"
+
+
+def _say_properties(value: Any) -> str:
+    return _list([f"{_set(one)} (version {one.version})" for one in value.properties])
+
+
+_ENTRIES: dict[EntryKind, Callable[[Any], str]] = {
+    EntryKind.PLAYER_JOINED: lambda v: f"player {v.player_id} {printable(v.name)!r}",
+    EntryKind.PLAYER_LEFT: lambda v: f"player {v.player_id}, {name_of(ByeReason, v.reason)}",
+    EntryKind.HOST_CHANGED: lambda v: _player(v.player_id),
+    EntryKind.ROSTER: _say_roster,
+    EntryKind.PLAYER_AWAY: lambda v: _player(v.player_id),
+    EntryKind.PLAYER_BACK: lambda v: f"{_player(v.player_id)}{', afresh' if v.is_afresh else ''}",
+    EntryKind.PROPERTY_CHANGED: lambda v: f"{_set(v)}, by {_player(v.player_id)}",
+    EntryKind.PROPERTIES: _say_properties,
+    EntryKind.ENTITY_OWNER: lambda v: f"entity {v.entity_id} to {_owner(v.owner)}",
+    EntryKind.OWNERS: lambda v: _list([f"entity {one.entity_id} to {_owner(one.owner)}" for one in v.owners]),
+    EntryKind.ROOM_LOCKED: _locked,
+    EntryKind.REQUEST_REFUSED: _say_refused,
+    EntryKind.ROOM_READY: _say_ready,
+}
+
+# --- requests
+
+
+def _say_set_property(value: Any) -> str:
+    condition = f", if its version is {value.version}" if value.is_conditional else ""
+    return f"{_set(value)}{condition}"
+
+
+def _say_ban(value: Any) -> str:
+    flags = flags_text(BanFlag, value.flags)
+    return f"player {value.player_id}{f' {flags}' if flags else ''}{_and_text(value)}"
+
+
+_REQUESTS: dict[RequestKind, Callable[[Any], str]] = {
+    RequestKind.SET_PROPERTY: _say_set_property,
+    RequestKind.GIVE_ENTITY: lambda v: f"entity {v.entity_id} to {_owner(v.owner)}",
+    RequestKind.CLEAR_KEPT: lambda v: f"entry {v.log_index}" if v.log_index else "all",
+    RequestKind.HAND_OVER_HOST: lambda v: f"to {_player(v.player_id)}",
+    RequestKind.KICK: lambda v: f"player {v.player_id}{_and_text(v)}",
+    RequestKind.BAN: _say_ban,
+    RequestKind.LOCK: _locked,
+}
