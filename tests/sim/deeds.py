@@ -120,7 +120,7 @@ class Deeds:
     def intrude(self, token: ResumeToken) -> Player:
         """Let a stranger try to come back in somebody's place: with an old token, or with a secret that it guessed."""
         self._num_intruders += 1
-        intruder = Player(1_000 + self._num_intruders, self.witness.seed, STANDARD)
+        intruder = Player(255, f"{self.witness.seed} intruder {self._num_intruders}", STANDARD)
         intruder.address = self.stranger()
         self.player_at[intruder.address] = intruder
         request = JoinRequest(mode=JoinMode.RESUME, resume=token)

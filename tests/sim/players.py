@@ -23,6 +23,10 @@ class RoomShape:
     """So many machines the players sit at, those at one with one identity; 0: nobody gives an identity."""
 
 
+LASTING_ROOM = RoomShape(anyone_sets=True, num_identities=5)
+"""A room in which what the server keeps can be changed by all; some of eight players share a machine."""
+
+
 class Player:
     """One player: its address, its links, and at most one connection that it plays with."""
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from protocol.constants import Kind
-from tests.sim.habits import Habits
+from tests.sim.habits import LASTING, Habits, LastingHabits
 from tests.sim.network import STANDARD, Conditions
-from tests.sim.players import RoomShape
+from tests.sim.players import LASTING_ROOM, RoomShape
 from tests.sim.scale import FULL, scaled
-from tests.sim.world import World
+from tests.sim.world import LASTING_CONFIG, World
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0 if FULL else 20.0
@@ -70,6 +70,32 @@ def test_all_invariants_hold_in_a_room_whose_table_has_many_pages(seed: int) -> 
     world.run(SECONDS / 2)
     world.settle()
     assert len(world.engine.room_table(world.room.code)) > 24  # of several players
+
+
+def play_in_a_lasting_room(
+    seed: object, seconds: float, habits: LastingHabits = LASTING, conditions: Conditions = STANDARD
+) -> World:
+    """Let 8 players lose their connections, crash and come back, and change what the room keeps."""
+    world = World(seed, conditions=conditions, config=LASTING_CONFIG, room=LASTING_ROOM)
+    world.join_all(JOIN_S.get(conditions, JOIN_S[STANDARD]))
+    world.autopilot = habits
+    world.run(seconds)
+    world.settle(within_s=40.0)
+    return world
+
+
+@pytest.mark.parametrize("seed", range(scaled(20, 200)))
+def test_all_invariants_hold_in_a_room_that_lasts(seed: int) -> None:
+    world = play_in_a_lasting_room(f"lasting {seed}", SECONDS)
+    counts = world.engine.stats.counters
+    assert counts["away"] > 0 and counts["back"] > 0 and counts["resumes"] > 0
+    assert world.witness.done_requests and world.witness.handed_over
+
+
+@pytest.mark.parametrize("seed", range(scaled(4, 40)))
+def test_all_invariants_hold_in_a_room_that_lasts_through_a_storm(seed: int) -> None:
+    world = play_in_a_lasting_room(f"lasting storm {seed}", SECONDS / 2, conditions=STORMY)
+    assert world.witness.done_requests
 
 
 def test_a_seed_reproduces_a_run_byte_for_byte() -> None:

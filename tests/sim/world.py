@@ -36,6 +36,8 @@ SECRET = bytes(range(32))
 """The engine's secret, the same in every world."""
 DEFAULT_CONFIG = RelayConfig(timeout_s=6.0, keepalive_s=0.25, grace_s=0)
 """The timeout is short, but longer than a whole attempt to join: a session must not end before its WELCOME arrives."""
+LASTING_CONFIG = RelayConfig(timeout_s=2.0, keepalive_s=0.25, grace_s=8.0)
+"""For rooms that last: soon away, and kept for long enough to come back."""
 BATCH_ROWS = 64
 SOCKET_BUFFER_BYTES = 65_536
 """What a Godot client's socket keeps while nobody reads it; the rest is lost."""
