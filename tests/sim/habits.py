@@ -110,7 +110,7 @@ def act_in_a_lasting_room(world: "World", player: Player, habits: LastingHabits)
         act_as_host(world, player, habits)
     if rng.random() < habits.intrude and connection is not None:
         intrude(world, player)
-    if rng.random() < habits.lose_connection:
+    if rng.random() < habits.lose_connection and connection is not None and connection.is_whole:
         world.lose_connection(number, rng.uniform(*habits.lost_s))
     if rng.random() < habits.crash_and_resume:
         world.crash_and_resume(number, rng.uniform(*habits.down_s))
@@ -173,10 +173,11 @@ def open_again(world: "World") -> None:
 def intrude(world: "World", player: Player) -> None:
     """Let a stranger try to take a player's place: with an old token, or knowing only the session's number."""
     assert player.connection is not None
-    token = player.connection.resume_token()
-    session = world.witness.tap.sessions[token.session]
-    if player.old_tokens and session.has_spoken and world.rng.random() < 0.5:
-        world.intrude(player.old_tokens[-1])
+    token, sessions = player.connection.resume_token(), world.witness.tap.sessions
+    newest = sessions[token.session]
+    old = [old for old in player.old_tokens if sessions[old.session].seat is newest.seat]
+    if old and newest.has_spoken and world.rng.random() < 0.5:
+        world.intrude(old[-1])
     else:
         world.intrude(replace(token, secret=world.rng.randbytes(16)))
 
