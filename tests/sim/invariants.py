@@ -322,6 +322,11 @@ class Witness:
             ):
                 self.broken(f"the game of {life} was told of host {life.host} and owners {life.owners}")
 
+    def done(self) -> set[int]:
+        """Return the uids of the requests to set a property that were done."""
+        self.missing()
+        return set(self.done_requests)
+
     def missing(self) -> str:
         """Check (2) and (4) for all that was handed over, and tell what (1) still waits for; "" if nothing."""
         self._expected = {life.number: [] for life in self.lives}
