@@ -152,8 +152,13 @@ class Entities:
         return int(self.table.owner[int(rooms.table.entities_first[room.row]) + entity_id])
 
     def give(self, rooms: Rooms, room: Room, entity_id: int, session: int, newest_seq: int) -> None:
-        """Make a session an entity's owner. What it sent up to `newest_seq` was not yet its own to write."""
+        """Make a session an entity's owner. What it sent up to `newest_seq` was not yet its own to write.
+
+        For who owns it already nothing changes: what it has under way counts.
+        """
         row = int(rooms.table.entities_first[room.row]) + entity_id
+        if self.table.owner[row] == session:
+            return
         self.table.owner[row], self.table.write_seq[row] = session, newest_seq
 
     def remove_rows(self, rooms: Rooms, room_rows: Ints, rows: Ints, stamp: int) -> None:

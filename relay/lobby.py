@@ -240,6 +240,7 @@ class Lobby:
         table, config = world.sessions.table, world.config
         room = world.rooms.by_row[int(table.room[row])]
         session_id = int(table.id[row])
+        resumed = world.resumed.get(row, Resumed.NO)
         fields = {
             "kind": Kind.WELCOME,
             "shard": int(world.rooms.table.shard[room.row]),
@@ -256,7 +257,7 @@ class Lobby:
             "page_ids": int(world.rooms.table.page_ids[room.row]),
             "tick_rate": config.tick_rate,
             "tick": world.tick,
-            "log_index": int(table.log_start[row]),
+            "log_index": int((table.log_cursor if resumed is Resumed.CONTINUED else table.log_start)[row]),
             "message_id": int(table.message_accepted[row]) & 0xFFFF,
             "message_credit": int(table.message_permitted[row]) & 0xFFFF,
             "keepalive_ms": int(config.keepalive_s * 1000),
@@ -266,7 +267,7 @@ class Lobby:
             "signals_per_s": config.signals_per_s,
             "bytes_per_s": config.bytes_per_s,
             "grace_s": int(config.grace_s),
-            "resumed": world.resumed.get(row, Resumed.NO),
+            "resumed": resumed,
             "room_flags": room.options.flags,
         }
         return codec.encode(Kind.WELCOME, fields=fields, options=[])

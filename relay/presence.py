@@ -145,9 +145,12 @@ def _still_has_log(world: World, row: int, log_index: int) -> bool:
 
 
 def _continue_log(world: World, room: Room, row: int, log_index: int, now: float) -> None:
-    """Go on behind what a player has read."""
+    """Go on behind what a player has read.
+
+    `log_start` stays: what a message's first fragment fixed when it was written holds for the rest of it, too.
+    """
     table = world.sessions.table
-    table.log_start[row] = table.log_cursor[row] = table.log_seen[row] = log_index
+    table.log_cursor[row] = table.log_seen[row] = log_index
     table.log_effective[row] = max(int(table.log_effective[row]), log_index)
     table.log_bits[row] = 0
     if row in world.away:

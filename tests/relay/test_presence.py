@@ -182,6 +182,20 @@ def test_who_still_has_its_log_gets_what_it_missed_and_no_more() -> None:
     assert min(back.entries) == lost.cursor + 1
 
 
+def test_who_goes_on_gets_the_rest_of_a_message_that_had_begun_before() -> None:
+    """Its log began anew at the cursor, and what belongs to a message from before that was hidden: found in the sim."""
+    bench = new_bench()
+    here, lost = bench.join_all(2)
+    here.say(here.message(b"first half, ", more=1))
+    play(bench, 0.3, here, lost)
+    play(bench, TIMEOUT_S + 0.2, here)
+    here.say(here.message(b"second half"))
+    back = lost.come_back(lost.cursor)
+    assert back.welcome.log_index == lost.cursor
+    play(bench, 0.5, here, back)
+    assert back.messages == [(0, b"second half")]
+
+
 def test_messages_that_were_taken_are_not_taken_again_after_a_resume() -> None:
     bench = new_bench()
     here, lost = bench.join_all(2)

@@ -275,6 +275,18 @@ def give(client: Client, entity_id: int, owner: int) -> bytes:
     return client.request(RequestKind.GIVE_ENTITY, entity_id=entity_id, owner=owner)
 
 
+def test_what_an_owner_has_under_way_counts_although_its_entity_is_given_to_it_again() -> None:
+    """A host that gave an entity of its own to "whoever is host" lost the state that a datagram behind brought."""
+    bench = Bench()
+    [host] = bench.join_all(1)
+    late = host.data(host.state(b"newest"))
+    host.say(give(host, host.entity(), NO_PLAYER))
+    bench.receive(late)
+    bench.tick()
+    assert bench.engine.room_table("ROOM") == {host.entity(): b"newest"}
+    assert bench.dropped() == {}
+
+
 def test_an_entity_that_was_handed_over_is_the_new_owners_to_publish() -> None:
     bench = Bench()
     one, two = bench.join_all(2, entities_per_player=2)

@@ -1,15 +1,19 @@
 """What must hold for any seed: checked while a world runs, and once more when its network has become quiet.
 
-1. Every log message reaches every session of its audience that has not ended, exactly once.
+1. Every log message reaches every player of its audience that has not ended, exactly once, also over a resume.
 2. All receivers have one total order: the same entry at the same index, handed over by ascending index; a sender's
    messages in the order in which it queued them.
-3. Once the network is quiet, the server's table is what each owner last published, and every client's table is the
-   server's. On the way there nobody sees a state that was never published, or one older than it has seen.
+3. Once the network is quiet, the server's table is what each owner last published, and every client's view of the room
+   is the server's: table, members, who is away, host, properties, owners, lock. On the way there nobody sees a state
+   that was never published, or one older than it has seen.
 4. Nobody is sent what is not meant for it. A signal arrives at most once, never behind a newer one where newest-first
    was asked, and never before the message that it follows.
 5. No queue passes its cap.
 6. An unproven address is never sent more bytes than came from it (the wiretap raises that one at once).
-7. No session ends unless its player ended it.
+7. No session ends unless its player ended it, or a host asked for that.
+8. No seat is given twice, none without proof, none to who is banned (`seats.py`, at once).
+9. The host is somebody who is here, and stays it while it is; of those who change one version of a property exactly one
+   succeeds; nobody joins a locked room; a kept message is told to every joiner once (`roomstate.py`).
 
 Audiences are computed from the log itself, as it was seen on the wire: who was a member at the first fragment's index.
 """
@@ -17,10 +21,29 @@ Audiences are computed from the log itself, as it was seen on the wire: who was 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
 
-from protocol.constants import EntryKind
-from tests.sim.lives import Life, SentMessage, SentSignal, covers, state_origin, uid_of
+from protocol.client import (
+    EntityOwnerChanged,
+    HostChanged,
+    Message,
+    PlayerAway,
+    PlayerBack,
+    PlayerJoined,
+    PlayerLeft,
+    PropertyChanged,
+    RequestRefused,
+    Signal,
+    StateChanged,
+)
+from protocol.constants import ByeReason, EntryKind, Resumed
+from tests.sim.lives import Life, SentMessage, SentRequest, SentSignal, covers, state_origin, uid_of
 from tests.sim.roomlog import RoomLog
+from tests.sim.roomstate import RoomState
+from tests.sim.seats import TappedSession
+from tests.sim.views import RoomView
 from tests.sim.wiretap import Wiretap, WiretapError
+
+REMOVED = (ByeReason.KICKED, ByeReason.BANNED, ByeReason.RESET, ByeReason.TIMEOUT)
+"""What a client hears of its removal: by BYE, or when that was lost by RESET, or when it tries to come back."""
 
 
 class InvariantBroken(AssertionError):
@@ -41,9 +64,21 @@ class Witness:
         self._clock = clock
         self.tap = Wiretap()
         self.lives: list[Life] = []
+        self.life_of: dict[int, Life] = {}
+        """Session id -> whose it is."""
+        self.requests: dict[int, SentRequest] = {}
+        """By uid."""
+        self.done_requests: dict[int, int] = {}
+        """Uid -> log index of what it caused."""
+        self.hand_overs: set[tuple[int, int]] = set()
+        """(life, player id) to whom it asked to hand over being host."""
+        self.handed_over: set[int] = set()
+        """Entity ids that somebody asked to give away."""
+        self.states: dict[int, RoomState] = {}
+        """Opening of the room -> what its log says of it; set by `missing`."""
         self.messages: dict[int, SentMessage] = {}
         self.signals: dict[int, SentSignal] = {}
-        self._seen_states: dict[tuple[int, int], tuple[int, int]] = {}
+        self._seen_states: dict[tuple[int, object], tuple[int, int]] = {}
         """(receiving life, entity id) -> newest (owner's life, version) that it was shown."""
         self._shown_states: dict[tuple[int, int, int], int] = {}
         """(receiving life, how many log entries it had been handed, owner's life) -> an entity: judged at the end."""
@@ -58,7 +93,7 @@ class Witness:
         self._expected: dict[int, list[tuple[int, object]]] = {}
         """Life -> (log index, what) that it is to be handed, in order; set by `missing`."""
         self._join_index: dict[int, int] = {}
-        """Life -> log index of its PLAYER_JOINED; set by `missing`."""
+        """Life -> log index of its arrival; set by `missing`."""
 
     def broken(self, text: str) -> NoReturn:
         """Fail the run. Raises: InvariantBroken."""
@@ -78,6 +113,34 @@ class Witness:
             self.tap.on_from_server(address, payload)
         except WiretapError as error:
             self.broken(str(error))
+        while self.tap.new_sessions:
+            self._on_new_session(self.tap.new_sessions.pop(0))
+
+    def begin_life(self, player: int, name: str, nonce: int) -> Life:
+        """Note that a player begins to join, to come back as a new process, or anew."""
+        life = Life(number=len(self.lives) + 1, player=player, name=name, nonce=nonce, started_at=self._clock())
+        self.lives.append(life)
+        return life
+
+    def _on_new_session(self, session: TappedSession) -> None:
+        """Find whose a session is: of who asked for it; else a client resumed by itself, and may have to forget all."""
+        life = next((life for life in self.lives if life.nonce == session.nonce), None)
+        if life is None and session.former is not None:
+            life = self.life_of[session.former.session]
+            if session.resumed == Resumed.AFRESH:
+                life = self.begin_life(life.player, life.name, session.nonce)
+        if life is None:
+            self.broken(f"player id {session.player_id} was given to nobody")
+        if not life.sessions:
+            life.is_afresh = session.resumed == Resumed.AFRESH
+            life.player_id, life.player_slots = session.player_id, session.player_slots
+            life.room, life.log_start = session.room, session.log_start
+        life.sessions.add(session.session)
+        self.life_of[session.session] = life
+
+    def index_of(self, uid: int) -> int | None:
+        """Return the log index of a message, None while nobody was handed it."""
+        return self._index_of.get(uid)
 
     def on_attempt(self, life: Life, address: bytes) -> None:
         """A life uses an address: what is meant for it may be sent there."""
@@ -85,11 +148,58 @@ class Witness:
 
     # --- what a client hands to its game
 
-    def on_presence(self, life: Life, kind: EntryKind, player_id: int) -> None:
-        """A presence entry was handed over. What comes before a life's own PLAYER_JOINED tells who was there."""
-        what = (kind, player_id)
-        is_own = what == (EntryKind.PLAYER_JOINED, life.player_id)
-        (life.handed if life.handed or is_own else life.roster).append(what)
+    def on_event(self, life: Life, event: object) -> None:
+        """A client told its game something."""
+        match event:
+            case StateChanged():
+                for entity_id, state, _ in event.changed:
+                    self.on_state(life, entity_id, state)
+            case Message(kept=True):
+                self.on_kept(life, event)
+            case Message():
+                self.on_message(life, event.sender, event.kind, event.channel, event.payload, event.index)
+            case Signal():
+                self.on_signal(life, event.sender, event.kind, event.channel, event.payload)
+            case PlayerJoined():
+                self.on_entry(life, (EntryKind.PLAYER_JOINED, event.player_id))
+            case PlayerLeft():
+                self.on_entry(life, (EntryKind.PLAYER_LEFT, event.player_id))
+            case PlayerAway():
+                self.on_entry(life, (EntryKind.PLAYER_AWAY, event.player_id))
+            case PlayerBack():
+                self.on_entry(life, (EntryKind.PLAYER_BACK, event.player_id))
+            case PropertyChanged():
+                self.on_entry(life, (EntryKind.PROPERTY_CHANGED, event.owner, event.key, event.value))
+            case HostChanged():
+                self.on_entry(life, (EntryKind.HOST_CHANGED, event.player_id))
+                life.host = event.player_id
+            case EntityOwnerChanged():
+                life.owners[event.entity_id] = event.owner
+            case RequestRefused() if event.request_id in life.requests:
+                life.requests[event.request_id].is_refused = True
+        if isinstance(event, HostChanged | EntityOwnerChanged) and life.alive:
+            life.forget_what_is_not_ours()
+
+    def on_entry(self, life: Life, what: tuple[object, ...]) -> None:
+        """An entry of the server was handed over. What comes before a life's own arrival tells what was there."""
+        (life.handed if life.handed or what == life.arrival else life.roster).append(what)
+
+    def on_kept(self, life: Life, event: Message) -> None:
+        """A kept message was handed over: to who has just come, and as it was sent."""
+        uid = uid_of(b"M", event.payload)
+        message = self.messages.get(uid) if uid is not None else None
+        if message is None or (message.payload, message.kind, message.channel) != (
+            event.payload,
+            event.kind,
+            event.channel,
+        ):
+            self.broken(f"{life} was told of a kept message that nobody sent so, at index {event.index}")
+        if life.handed:
+            self.broken(f"{life} was told of the kept message {uid} although it is here already")
+        if event.index <= self._newest_index.get(life.number, 0):
+            self.broken(f"{life} was told of the kept message {uid}, index {event.index}, out of order")
+        self._newest_index[life.number] = event.index
+        life.kept_handed.append(message.uid)
 
     def on_message(self, life: Life, sender: int, kind: int, channel: int, payload: bytes, index: int) -> None:
         """A message was handed over: (1) once, (2) in order, (4) to the right ones."""
@@ -138,26 +248,36 @@ class Witness:
     def on_state(self, life: Life, entity_id: int, state: bytes) -> None:
         """A client was shown a state: (3) one that was published, and never one older than it has seen."""
         origin = state_origin(state) or (0, 0)
-        owner = self.lives[origin[0] - 1] if 0 < origin[0] <= len(self.lives) else None
-        if owner is None or owner.history.get((self._local_index(life, entity_id, owner), origin[1])) != state:
+        owner = self._publisher(entity_id, state)
+        if owner is None:
             self.broken(f"{life} was shown a state of entity {entity_id} that nobody published: {state.hex()}")
-        seen = self._seen_states.get((life.number, entity_id), (0, 0))
+        # of an entity that changed hands only the states of one owner have an order that all know
+        series = entity_id if entity_id not in self.handed_over else (entity_id, owner.number)
+        seen = self._seen_states.get((life.number, series), (0, 0))
         if origin < seen:
             self.broken(f"{life} was shown {origin} of entity {entity_id} after {seen}")
-        self._seen_states[life.number, entity_id] = origin
-        key = (life.number, len(life.handed), owner.number)
-        self._shown_states.setdefault(key, entity_id)
+        self._seen_states[life.number, series] = origin
+        if entity_id not in self.handed_over:
+            self._shown_states.setdefault((life.number, len(life.handed), owner.number), entity_id)
 
-    def _local_index(self, life: Life, entity_id: int, owner: Life) -> int:
-        local_index, player_id = divmod(entity_id, life.player_slots)
-        if player_id != owner.player_id:
-            self.broken(f"{life} was shown a state of {owner} as entity {entity_id}, which is player {player_id}'s")
-        return local_index
+    def _publisher(self, entity_id: int, state: bytes) -> Life | None:
+        """Find the life that published a state of an entity."""
+        number, version = state_origin(state) or (0, 0)
+        life = self.lives[number - 1] if 0 < number <= len(self.lives) else None
+        return life if life is not None and life.history.get((entity_id, version)) == state else None
 
     def on_end(self, life: Life, reason: object) -> None:
         """A client's session ended: (7)."""
-        if not life.ending:
+        was_removed = life.removal_asked and reason in REMOVED
+        if not life.ending and not was_removed and not self._is_banned(life, reason):
             self.broken(f"the session of {life} ended although nobody ended it: {reason}")
+
+    def _is_banned(self, life: Life, reason: object) -> bool:
+        """Tell whether a client heard at last that somebody of its identity was banned."""
+        sessions = [self.tap.sessions[session] for session in life.sessions]
+        return reason == ByeReason.BANNED and any(
+            (session.room, session.seat.identity) in self.tap.book.banned for session in sessions
+        )
 
     # --- caps
 
@@ -169,37 +289,54 @@ class Witness:
 
     # --- at the end
 
-    def check_end(self, server_table: Mapping[int, bytes], clients: Iterable[tuple[Life, Mapping[int, bytes]]]) -> None:
-        """Check (1) to (4) in a world that has become quiet.
+    def check_end(
+        self,
+        server: RoomView | None,
+        versions: Mapping[tuple[int, str], int],
+        clients: Iterable[tuple[Life, RoomView]],
+    ) -> None:
+        """Check what must hold in a world that has become quiet.
 
         Args:
-            server_table: Entity id -> state, as the server holds it.
-            clients: Every joined session that lives: its life, and its client's table of others' entities.
+            server: The room as the server holds it.
+            versions: (owner, key) -> version of every property, as the server holds it.
+            clients: Every joined session that lives: its life, and the room as its client sees it.
         """
         missing = self.missing()
         if missing:
             self.broken(missing)
         self._check_signals_after()
         self._check_shown_states()
-        self._check_tables(server_table, clients)
+        clients = list(clients)
+        self._check_table({} if server is None else server.table, [life for life, _ in clients])
+        for life, view in clients:
+            assert server is not None
+            if differences := view.differences(server):
+                table = self._difference(view.table, server.table)
+                self.broken(f"{life} sees {'; '.join(differences)}. Its table: {table}")
+            told = {what: found.version for what, found in self.states[life.room].properties.items()}
+            if told != versions:
+                self.broken(f"the versions of properties are {versions}, but the log says {told}")
+            if life.host != view.host or any(
+                view.owners.get(id_, id_ % life.player_slots) != owner for id_, owner in life.owners.items()
+            ):
+                self.broken(f"the game of {life} was told of host {life.host} and owners {life.owners}")
+
+    def done(self) -> set[int]:
+        """Return the uids of the requests to set a property that were done."""
+        self.missing()
+        return set(self.done_requests)
 
     def missing(self) -> str:
         """Check (2) and (4) for all that was handed over, and tell what (1) still waits for; "" if nothing."""
-        self._link_lives()
         self._expected = {life.number: [] for life in self.lives}
         for room in range(len(self.tap.logs)):
             log = RoomLog(self, room)
-            self._join_index |= log.join_index()
+            self._join_index |= log.arrival_index()
             log.walk(self._expected)
+            self.states[room] = log.state
         texts = [self._missing_of(life, self._expected[life.number]) for life in self.lives]
-        return next((text for text in texts if text), "") or self._not_logged()
-
-    def _link_lives(self) -> None:
-        for life in self.lives:
-            session = self.tap.by_nonce.get(life.nonce)
-            if session is not None:
-                life.session, life.player_id, life.room = session.session, session.player_id, session.room
-                life.log_start = session.log_start
+        return next((text for text in texts if text), "") or self._not_logged() or self._not_answered()
 
     def _missing_of(self, life: Life, expected: list[tuple[int, object]]) -> str:
         """Check (1) and (2): a living session was handed all, one that ended a beginning of it."""
@@ -228,6 +365,16 @@ class Witness:
                     )
         return ""
 
+    def _not_answered(self) -> str:
+        """Tell which request of a living player was neither done nor refused; none was both."""
+        for request in self.requests.values():
+            is_done = request.uid in self.done_requests
+            if is_done and request.is_refused:
+                self.broken(f"request {request.uid} of {request.life} was done and refused")
+            if request.life.alive and not is_done and not request.is_refused:
+                return f"request {request.uid} of {request.life} was neither done nor refused"
+        return ""
+
     def _check_signals_after(self) -> None:
         """Check (4): when a signal was handed over, everything its sender had queued before it had been, too."""
         visible = {number: {what for _, what in pairs} for number, pairs in self._expected.items()}
@@ -244,25 +391,27 @@ class Witness:
             receiver, owner = self.lives[number - 1], self.lives[owner_number - 1]
             read = self._expected[number][:num_handed]
             read_up_to = read[-1][0] if read else self._join_index[number]
-            joined = self._join_index[owner_number]
+            joined = self._join_index[self._first_of_seat(owner)]
             left = (EntryKind.PLAYER_LEFT, owner.player_id)
             if joined > read_up_to or any(what == left and index > joined for index, what in read):
                 self.broken(f"{receiver} was shown entity {entity_id} of {owner}, which was not there at {read_up_to}")
 
-    def _check_tables(
-        self, server_table: Mapping[int, bytes], clients: Iterable[tuple[Life, Mapping[int, bytes]]]
-    ) -> None:
-        """Check (3)."""
-        published = {}
-        for life, _ in (clients := list(clients)):
-            for local_index, state in life.states.items():
-                published[local_index * life.player_slots + life.player_id] = state
-        if dict(server_table) != published:
-            self.broken(f"the server's table is not what was published: {self._difference(server_table, published)}")
-        for life, table in clients:
-            others = {id_: state for id_, state in published.items() if id_ % life.player_slots != life.player_id}
-            if dict(table) != others:
-                self.broken(f"the table of {life} is not the server's: {self._difference(table, others)}")
+    def _first_of_seat(self, life: Life) -> int:
+        """Find the life that began in the seat of a life: the number of itself, or of one that came back as it."""
+        sessions = [self.tap.sessions[session] for session in life.sessions]
+        return self.life_of[sessions[0].seat.sessions[0].session].number if sessions else life.number
+
+    def _check_table(self, table: Mapping[int, bytes], lives: list[Life]) -> None:
+        """Check (3): the server has what the owners say they published, and nothing that nobody did."""
+        published = {id_: state for life in lives for id_, state in life.states.items()}
+        inherited = {life.player_id for life in lives if life.is_afresh}
+        for id_, state in table.items():
+            is_inherited = id_ in self.handed_over or id_ % lives[0].player_slots in inherited
+            removed = any(id_ in life.removed for life in lives)
+            if is_inherited and id_ not in published and not removed and self._publisher(id_, state) is not None:
+                published[id_] = state  # its owner got it as it is
+        if dict(table) != published:
+            self.broken(f"the server's table is not what was published: {self._difference(table, published)}")
 
     def _difference(self, is_table: Mapping[int, bytes], should: Mapping[int, bytes]) -> str:
         texts = []

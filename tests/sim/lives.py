@@ -1,14 +1,15 @@
 """What the simulator's players did, as they know it themselves: the truth that the invariants compare with.
 
-A `Life` is one session attempt of one player, from the first HELLO to its end. Every payload that a player makes says
-what it is, so that whoever receives it can look up who sent it, to whom and after what.
+A `Life` is what one process of a player knows: from its first HELLO, over all sessions that continue one another, to
+its end, or until it is told everything anew: then the next life begins, in the same seat. Every payload that a player
+makes says what it is, so that whoever receives it can look up who sent it, to whom and after what.
 """
 
 import struct
 from dataclasses import dataclass, field
 from random import Random
 
-from protocol.constants import Target
+from protocol.constants import NO_PLAYER, EntryKind, Target
 
 _MESSAGE = struct.Struct("<cI")
 _STATE = struct.Struct("<HI")
@@ -30,6 +31,25 @@ class SentMessage:
     target: Target
     players: tuple[int, ...]
     queued_at: float
+    keep: bool = False
+    """To be kept for those who join later."""
+    outlives_sender: bool = False
+    may_be_cleared: bool = False
+    """Somebody has asked to keep it no longer."""
+
+
+@dataclass(eq=False, kw_only=True)
+class SentRequest:
+    """One SET_PROPERTY as its sender queued it. Its value is its uid, so it is known wherever it is seen."""
+
+    uid: int
+    life: "Life"
+    request_id: int
+    owner: int
+    key: str
+    is_conditional: bool
+    is_refused: bool = False
+    """Its sender was told so."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -65,27 +85,41 @@ class Life:
     ending: bool = False
     """The player has left or crashed: nothing is promised to it any more."""
     ended_at: float | None = None
-    session: int = 0
+    is_afresh: bool = False
+    """It began with a resume that told it everything anew."""
+    sessions: set[int] = field(default_factory=set)
+    """Session ids that its client was given, or was to be given."""
     player_id: int = -1
     player_slots: int = 1
     room: int = -1
     """Which opening of the room it is in: the room's log begins anew when all have left."""
     log_start: int = 0
-    """log_index of its WELCOME."""
-    addresses: set[bytes] = field(default_factory=set)
+    """log_index of its first WELCOME."""
     states: dict[int, bytes] = field(default_factory=dict)
-    """Local index -> newest state; removed ones are absent."""
+    """Entity id -> newest state of those that it publishes; removed ones are absent."""
+    removed: set[int] = field(default_factory=set)
+    """Entity ids that it removed and has not published since."""
     versions: dict[int, int] = field(default_factory=dict)
-    """Local index -> number of its newest state or removal."""
+    """Entity id -> number of its newest state or removal."""
     history: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    """(local index, version) -> state: all that were ever published."""
+    """(entity id, version) -> state: all that were ever published."""
+    host: int | None = None
+    """Who is host, as its game was told."""
+    owners: dict[int, int] = field(default_factory=dict)
+    """Entity id -> owner of those that were handed over, as its game was told."""
+    removal_asked: bool = False
+    """A host has asked to remove it: it may end."""
+    requests: dict[int, SentRequest] = field(default_factory=dict)
+    """Request id -> what it asked for."""
     messages: list[SentMessage] = field(default_factory=list)
     signals: list[SentSignal] = field(default_factory=list)
     handed: list[object] = field(default_factory=list)
-    """Every log entry that its client handed over, in that order, its own PLAYER_JOINED first: the uid of a message, or
-    (kind, player id) of a presence entry."""
+    """Every log entry that its client handed over, in that order, its own arrival first: the uid of a message, or
+    (kind, player id) of a presence entry, or (kind, owner, key, value) of a property."""
     roster: list[object] = field(default_factory=list)
-    """Presence entries that it was handed before its own PLAYER_JOINED: who was there already."""
+    """The same of what it was handed before its own arrival: who and what was there already."""
+    kept_handed: list[int] = field(default_factory=list)
+    """Uids of the kept messages that it was told of, in that order."""
     handed_at: dict[int, float] = field(default_factory=dict)
     """Message uid -> when its client handed it over."""
     signals_handed: dict[int, float] = field(default_factory=dict)
@@ -95,6 +129,21 @@ class Life:
     def alive(self) -> bool:
         """True for a session that is joined and has not ended."""
         return self.joined_at is not None and not self.ending
+
+    @property
+    def arrival(self) -> tuple[EntryKind, int]:
+        """The entry that tells all of it: the first of `handed`."""
+        return EntryKind.PLAYER_BACK if self.is_afresh else EntryKind.PLAYER_JOINED, self.player_id
+
+    def is_ours(self, entity_id: int) -> bool:
+        """Tell whether it publishes an entity, by what its game was told."""
+        owner = self.owners.get(entity_id, entity_id % self.player_slots)
+        return self.player_id == (self.host if owner == NO_PLAYER else owner)
+
+    def forget_what_is_not_ours(self) -> None:
+        """Let go of what others publish now."""
+        self.states = {id_: state for id_, state in self.states.items() if self.is_ours(id_)}
+        self.removed = {id_ for id_ in self.removed if self.is_ours(id_)}
 
     def __str__(self) -> str:
         """Name it for a failure's text."""

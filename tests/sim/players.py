@@ -1,8 +1,9 @@
 """A world's players, and the room that they meet in."""
 
+import math
 from dataclasses import dataclass
 
-from protocol.client import ClientConnection
+from protocol.client import ClientConnection, ResumeToken
 from relay.addresses import pack_address
 from tests.sim.lives import Life
 from tests.sim.network import Conditions, Link
@@ -16,6 +17,14 @@ class RoomShape:
     max_players: int = 16
     entities_per_player: int = 4
     max_state_bytes: int = 48
+    anyone_sets: bool = False
+    """Every player may set the room's properties."""
+    num_identities: int = 0
+    """So many machines the players sit at, those at one with one identity; 0: nobody gives an identity."""
+
+
+LASTING_ROOM = RoomShape(anyone_sets=True, num_identities=5)
+"""A room in which what the server keeps can be changed by all; some of eight players share a machine."""
 
 
 class Player:
@@ -33,7 +42,16 @@ class Player:
         self.frozen_until = 0.0
         self.socket_buffer: list[bytes] = []
         self.rejoin_at: float | None = None
+        self.resume_at: float | None = None
+        """When its process is started again, to come back by `token`."""
         self.poll_at: float | None = None
+        self.token: ResumeToken | None = None
+        """What its last process has saved."""
+        self.old_tokens: list[ResumeToken] = []
+        """Tokens of sessions that were resumed."""
+        self.identity = b""
+        self.lost_until = -math.inf
+        """Nothing passes between it and the server until then."""
         self.bytes_up = 0
         """Payload bytes that it sent."""
         self.bytes_down = 0

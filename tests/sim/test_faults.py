@@ -6,15 +6,29 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 
 from tests.sim import faults
-from tests.sim.habits import Habits
+from tests.sim import lasting_faults as lasting
+from tests.sim.habits import Habits, LastingHabits
 from tests.sim.invariants import InvariantBroken
 from tests.sim.network import STANDARD, Conditions
-from tests.sim.players import Player, RoomShape
-from tests.sim.world import World
+from tests.sim.players import LASTING_ROOM, Player, RoomShape
+from tests.sim.world import LASTING_CONFIG, World
 
 NUM_SEEDS = 20
 SECONDS = 6.0
 SETTLE_S = 12.0
+BUSY = LastingHabits(
+    leave=0.003,
+    lose_connection=0.004,
+    crash_and_resume=0.004,
+    intrude=0.01,
+    set_property=0.1,
+    message=0.06,
+    big_message=0.3,
+    keep=0.3,
+    hand_over_host=0.003,
+    lock=0.01,
+)
+"""A game in which much happens in a few seconds."""
 
 
 def standard_game(seed: int) -> None:
@@ -78,7 +92,50 @@ def game_with_many_entities(seed: int) -> None:
     world.settle(SETTLE_S)
 
 
+def lasting_game(seed: int) -> None:
+    """Eight players who lose their connections and crash, in a room that keeps things for them."""
+    world = World(f"fault {seed}", conditions=STANDARD, config=LASTING_CONFIG, room=LASTING_ROOM)
+    world.join_all()
+    world.autopilot = BUSY
+    world.run(SECONDS)
+    world.settle(within_s=30.0)
+
+
+def game_of_machines(seed: int) -> None:
+    """Pairs of players who share a machine, and a host who bans one of them while the other comes and goes."""
+    room = RoomShape(num_identities=2, max_players=4)
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=room)
+    world.join_all()
+    world.ban(0, 1 + seed % 3)
+    world.run(1.5)
+    world.crash_and_resume(3)
+    world.crash_and_resume(2)
+    world.run(1.5)
+    world.settle(within_s=30.0)
+
+
+def game_of_hosts(seed: int) -> None:
+    """The host is lost, kicked out of its role and leaves; what is the host's stays in the table."""
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=LASTING_ROOM)
+    world.join_all()
+    for local_index in range(2):
+        world.publish(0, local_index)
+    world.settle(within_s=30.0)
+    given = [0, 2 * world.room.max_players]
+    for entity_id in given:
+        world.give_entity(0, entity_id, None)
+    world.run(1.0)
+    table = world.engine.room_table(world.room.code)
+    world.lose_connection(0, 3.0)
+    world.run(7.0)
+    world.leave(world.host() or 0)
+    world.settle(within_s=30.0)
+    if world.engine.room_table(world.room.code) != table:
+        world.witness.broken(f"the host's entities {given} are not what they were: {table}")
+
+
 GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player, game_with_many_entities)
+LASTING_GAMES = (lasting_game, game_of_machines, game_of_hosts)
 OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[int], None]]] = [
     (faults.duplicate_check_off, standard_game),
     (faults.ack_bit_off_by_one, standard_game),
@@ -104,6 +161,29 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (faults.fragments_hold_nobody_up, standard_game),
     (faults.leaver_stays_in_the_table, standard_game),
     (faults.says_nothing_received, standard_game),
+    (lasting.resume_proof_unchecked, lasting_game),
+    (lasting.former_secret_good_for_ever, lasting_game),
+    (lasting.resume_takes_a_second_seat, lasting_game),
+    (lasting.resume_forgets_accepted_messages, lasting_game),
+    (lasting.resume_drops_what_was_missed, lasting_game),
+    (lasting.resume_hides_the_rest_of_a_message, lasting_game),
+    (lasting.return_afresh_is_not_told, lasting_game),
+    (lasting.sequence_numbers_not_begun_anew, lasting_game),
+    (lasting.client_repeats_acknowledged_messages, lasting_game),
+    (lasting.ban_ignored, game_of_machines),
+    (lasting.ban_ignored_on_resume, game_of_machines),
+    (lasting.condition_ignored, lasting_game),
+    (lasting.version_not_updated, lasting_game),
+    (lasting.property_of_who_left_stays, lasting_game),
+    (lasting.removed_property_is_set, lasting_game),
+    (lasting.host_that_is_away_stays_host, lasting_game),
+    (lasting.host_is_told_late, lasting_game),
+    (lasting.entities_of_the_host_leave_with_it, game_of_hosts),
+    (lasting.lock_is_only_told, lasting_game),
+    (lasting.kept_messages_not_told, lasting_game),
+    (lasting.kept_messages_told_twice, lasting_game),
+    (lasting.kept_messages_outlive_everybody, lasting_game),
+    (lasting.nobody_is_away, lasting_game),
 ]
 
 
@@ -124,6 +204,6 @@ def test_a_planted_fault_is_found_within_20_seeds(
     assert first_seed_that_finds(fault(), game, range(NUM_SEEDS)) is not None
 
 
-@pytest.mark.parametrize("game", GAMES, ids=lambda value: value.__name__)
+@pytest.mark.parametrize("game", GAMES + LASTING_GAMES, ids=lambda value: value.__name__)
 def test_the_same_games_find_nothing_where_no_fault_is_planted(game: Callable[[int], None]) -> None:
     assert first_seed_that_finds(nullcontext(), game, range(5)) is None

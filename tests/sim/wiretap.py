@@ -1,18 +1,31 @@
 """Reads every datagram between the engine and its clients, and remembers what the invariants ask about.
 
 It trusts neither side: which address is proven, who was sent which log entry and what an entry holds is taken from the
-bytes on the wire alone.
+bytes on the wire alone. Who has which seat: see `seats.py`.
 """
 
+import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from protocol import codec, dtypes
-from protocol.constants import NO_PLAYER, PART_MORE, EntryKind, Kind, UpdateSection
+from construct import ConstructError
+
+from protocol import codec, dtypes, schemas
+from protocol.constants import (
+    NO_PLAYER,
+    PART_MORE,
+    DataSection,
+    EntryKind,
+    Kind,
+    MessageFlag,
+    RequestKind,
+    Resumed,
+    UpdateSection,
+)
 from protocol.drops import DropReason
 from protocol.sequence import extend
+from tests.sim.seats import SeatBook, TappedSession, WiretapError
 
 
 class Entry(NamedTuple):
@@ -23,6 +36,7 @@ class Entry(NamedTuple):
     channel: int
     part: int
     payload: bytes
+    flags: int = 0
 
     @property
     def more(self) -> bool:
@@ -35,65 +49,97 @@ class Entry(NamedTuple):
         return self.part & (PART_MORE - 1)
 
     @property
+    def is_copy(self) -> bool:
+        """True for a kept message as a joiner is told it."""
+        return bool(self.flags & MessageFlag.KEPT)
+
+    @property
     def by_player(self) -> bool:
-        """True for a message (or a fragment of one)."""
-        return self.sender != NO_PLAYER
+        """True for a message (or a fragment of one) as it was written."""
+        return self.sender != NO_PLAYER and not self.is_copy
 
     @property
     def about(self) -> int:
         """The player that a presence entry names."""
         return int.from_bytes(self.payload[:2], "little")
 
-
-@dataclass(eq=False)
-class TappedSession:
-    """What was sent to one session."""
-
-    session: int
-    nonce: int
-    player_id: int
-    room: int
-    log_start: int
-    addresses: set[bytes]
-    indexes: set[int] = field(default_factory=set)
-    """Log indexes whose entries were sent to it."""
-    update_bytes: int = 0
-
-
-class WiretapError(Exception):
-    """Something on the wire breaks an invariant."""
+    @property
+    def arrival(self) -> Resumed | None:
+        """What a session said `resumed` whose arrival this is: a join, or a return that knows nothing; else None."""
+        if self.kind == EntryKind.PLAYER_JOINED:
+            return Resumed.NO
+        return Resumed.AFRESH if self.kind == EntryKind.PLAYER_BACK and self.payload[2] else None
 
 
 class Wiretap:
     """The union of all that the server said, by session and by room opening."""
 
     def __init__(self) -> None:
-        self.sessions: dict[int, TappedSession] = {}
-        self.by_nonce: dict[int, TappedSession] = {}
+        self.book = SeatBook()
+        self.new_sessions: list[TappedSession] = []
+        """Those that the server gave since somebody emptied this."""
         self.addresses: dict[int, set[bytes]] = {}
-        """Nonce of a join attempt -> addresses that its player has used; the world fills it in."""
+        """Nonce of a join attempt -> addresses that its player has used; the world fills it in. A resume that proves
+        whose it is shares the addresses of the session that it names."""
         self.logs: list[dict[int, Entry]] = []
         """Per room opening: log index -> entry."""
+        self.requests: dict[tuple[int, int], Any] = {}
+        """(session id, message id) -> what a SET_PROPERTY that reached the server asked for."""
+        self.asked: dict[bytes, Any] = {}
+        """The same by the value that it asked to set."""
         self.sent_to: Counter[bytes] = Counter()
         """Bytes to an address that had not been proven when they were sent."""
         self.received_from: Counter[bytes] = Counter()
         self.proven: set[bytes] = set()
         self._secrets_sent: set[tuple[bytes, bytes]] = set()
         """(address, cookie or challenge) that the server sent there."""
-        self._newest_room: dict[bytes, int] = {}
+
+    @property
+    def sessions(self) -> dict[int, TappedSession]:
+        """Session id -> session."""
+        return self.book.sessions
 
     def on_to_server(self, address: bytes, payload: bytes) -> None:
         """A datagram reached the server."""
         self.received_from[address] += len(payload)
-        if not payload or payload[0] not in (Kind.JOIN, Kind.PATH_RESPONSE):
+        if not payload:
             return
+        if payload[0] == Kind.DATA:
+            self._on_data(payload)
+        elif payload[0] == Kind.BYE:
+            self.book.on_bye_of_player(int.from_bytes(payload[2:10], "little"))
+        elif payload[0] == Kind.JOIN:
+            self._on_join(address, payload)
+        elif payload[0] == Kind.PATH_RESPONSE and (address, payload[10:18]) in self._secrets_sent:
+            self.proven.add(address)
+
+    def _on_join(self, address: bytes, payload: bytes) -> None:
         value = codec.decode(payload)
-        if isinstance(value, DropReason):
+        if isinstance(value, DropReason) or (address, value.fields.cookie) not in self._secrets_sent:
             return
-        if payload[0] == Kind.JOIN and (address, value.fields.cookie) in self._secrets_sent:
-            self.proven.add(address)
-        if payload[0] == Kind.PATH_RESPONSE and (address, payload[10:18]) in self._secrets_sent:
-            self.proven.add(address)
+        self.proven.add(address)
+        attempt = self.book.on_join(value)
+        if attempt.is_proven and attempt.former is not None:
+            self.addresses.setdefault(value.fields.nonce, attempt.former.addresses)
+
+    def _on_data(self, payload: bytes) -> None:
+        session_id = int.from_bytes(payload[4:12], "little")
+        self.book.on_data(session_id)
+        try:
+            for kind, start, end in walk_sections(payload, dtypes.DATA_HEADER.size):
+                if kind == DataSection.MESSAGE:
+                    self._on_message(session_id, payload[start:end])
+        except (WiretapError, IndexError, struct.error):
+            return  # not well-formed: a stranger's
+
+    def _on_message(self, session_id: int, body: bytes) -> None:
+        header = dtypes.MESSAGE_HEADER.decode(body)
+        if header.kind == RequestKind.SET_PROPERTY:
+            try:
+                asked = schemas.SET_PROPERTY_PAYLOAD.parse(body[dtypes.MESSAGE_HEADER.size :])
+            except ConstructError:
+                return
+            self.requests[session_id, header.message_id] = self.asked[asked.value] = asked
 
     def on_from_server(self, address: bytes, payload: bytes) -> None:
         """The server sent a datagram. Raises: WiretapError if it must not have."""
@@ -101,7 +147,7 @@ class Wiretap:
             self.count_unproven(address, payload)
         if payload[0] == Kind.UPDATE:
             self._on_update(address, payload)
-        elif payload[0] in (Kind.CHALLENGE, Kind.WELCOME, Kind.PATH_CHALLENGE):
+        elif payload[0] in (Kind.CHALLENGE, Kind.WELCOME, Kind.PATH_CHALLENGE, Kind.BYE, Kind.REFUSE):
             self._on_cold(address, payload)
 
     def count_unproven(self, address: bytes, payload: bytes) -> None:
@@ -121,21 +167,21 @@ class Wiretap:
             self._secrets_sent.add((address, value.cookie))
         elif payload[0] == Kind.PATH_CHALLENGE:
             self._secrets_sent.add((address, payload[10:18]))
+        elif payload[0] == Kind.BYE:
+            self.book.on_bye_of_server(value.session, value.reason)
+        elif payload[0] == Kind.REFUSE:
+            self.book.on_refuse(value.nonce, value.reason)
         elif value.fields.session not in self.sessions:
             self._on_new_session(address, value.fields)
 
     def _on_new_session(self, address: bytes, fields: Any) -> None:
-        if fields.nonce in self.by_nonce:
+        if fields.nonce in self.book.by_nonce:
             raise WiretapError("one nonce was given two sessions: a ghost")
         addresses = self.addresses.setdefault(fields.nonce, {address})
         if address not in addresses:
             raise WiretapError("a WELCOME went to an address from which nobody asked")
-        if fields.log_index == 0:
-            self._newest_room[fields.code] = len(self.logs)
-            self.logs.append({})
-        room = self._newest_room[fields.code]
-        session = TappedSession(fields.session, fields.nonce, fields.player_id, room, fields.log_index, addresses)
-        self.sessions[fields.session] = self.by_nonce[fields.nonce] = session
+        self.new_sessions.append(self.book.on_welcome(fields, addresses))
+        self.logs += [{} for _ in range(self.book.num_rooms - len(self.logs))]
 
     def _on_update(self, address: bytes, payload: bytes) -> None:
         session = self.sessions.get(int.from_bytes(payload[4:12], "little"))
@@ -143,6 +189,8 @@ class Wiretap:
             raise WiretapError("an UPDATE for a session that nobody was given")
         if address not in session.addresses:
             raise WiretapError(f"an UPDATE for player id {session.player_id} went to an address that was never its own")
+        if session is not session.seat.newest:
+            raise WiretapError(f"an UPDATE went to a session of player id {session.player_id} that was resumed")
         session.update_bytes += len(payload)
         for kind, start, end in walk_sections(payload, dtypes.UPDATE_HEADER.size):
             if kind == UpdateSection.LOG_RANGE:
@@ -156,16 +204,18 @@ class Wiretap:
                 raise WiretapError(f"log index {index} is not the same for all: {known} and {entry}")
             session.indexes.add(index)
 
-    def members_by_join(self, room: int) -> dict[int, TappedSession]:
-        """Find whose PLAYER_JOINED each such entry of a room opening is: log index -> session."""
+    def arrivals(self, room: int) -> dict[int, TappedSession]:
+        """Find whose each PLAYER_JOINED, and each PLAYER_BACK that is afresh, of a room opening is: by log index."""
         of_room = [session for session in self.sessions.values() if session.room == room]
         found: dict[int, TappedSession] = {}
         for index, entry in sorted(self.logs[room].items()):
-            if entry.kind == EntryKind.PLAYER_JOINED:
-                candidates = [s for s in of_room if s.player_id == entry.about and s.log_start < index]
+            resumed = entry.arrival
+            if resumed is not None:
+                whose = (entry.about, resumed)
+                candidates = [one for one in of_room if (one.player_id, one.resumed) == whose and one.log_start < index]
                 if not candidates:
                     raise WiretapError(f"log index {index} announces player id {entry.about}, which nobody was given")
-                found[index] = max(candidates, key=lambda s: s.log_start)
+                found[index] = max(candidates, key=lambda one: one.log_start)
         return found
 
 
@@ -190,5 +240,6 @@ def read_range(body: bytes) -> Iterator[tuple[int, Entry]]:
         index = extend(entry.index, header.first)
         if not header.first <= index <= header.last or offset + entry.length > len(body):
             raise WiretapError(f"entry {index} is not inside its range {header.first} to {header.last}")
-        yield index, Entry(entry.kind, entry.sender, entry.channel, entry.part, body[offset : offset + entry.length])
+        payload = body[offset : offset + entry.length]
+        yield index, Entry(entry.kind, entry.sender, entry.channel, entry.part, payload, entry.flags)
         offset += entry.length

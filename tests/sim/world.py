@@ -18,40 +18,26 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from protocol.client import (
-    ClientConnection,
-    Disconnected,
-    HostChanged,
-    Joined,
-    JoinRequest,
-    Message,
-    PlayerJoined,
-    PlayerLeft,
-    Refused,
-    Signal,
-    StateChanged,
-)
-from protocol.constants import EntryKind, JoinMode, Kind, Target
+from protocol.client import ClientConnection, Disconnected, Joined, Refused, Resumed, RoomReset
+from protocol.constants import ByeReason, Kind, Refusal
 from relay.addresses import pack_address
 from relay.batch import Batch, Outgoing
 from relay.config import RelayConfig
 from relay.engine import Engine
+from tests.sim.deeds import Deeds
 from tests.sim.habits import Habits, act
 from tests.sim.invariants import Witness
-from tests.sim.lives import (
-    Life,
-    SentMessage,
-    SentSignal,
-    build_message_payload,
-    build_state,
-)
+from tests.sim.lives import Life
 from tests.sim.network import STANDARD, Conditions
 from tests.sim.players import Player, RoomShape
+from tests.sim.views import versions_of_engine, view_of_client, view_of_engine
 
 SECRET = bytes(range(32))
 """The engine's secret, the same in every world."""
 DEFAULT_CONFIG = RelayConfig(timeout_s=6.0, keepalive_s=0.25, grace_s=0)
 """The timeout is short, but longer than a whole attempt to join: a session must not end before its WELCOME arrives."""
+LASTING_CONFIG = RelayConfig(timeout_s=2.0, keepalive_s=0.25, grace_s=8.0)
+"""For rooms that last: soon away, and kept for long enough to come back."""
 BATCH_ROWS = 64
 SOCKET_BUFFER_BYTES = 65_536
 """What a Godot client's socket keeps while nobody reads it; the rest is lost."""
@@ -62,7 +48,7 @@ TRY_AGAIN_S = 0.5
 """After this a player whose attempt to join failed makes another."""
 
 
-class World:
+class World(Deeds):
     """See the head of this module."""
 
     def __init__(
@@ -99,6 +85,8 @@ class World:
         self.players = [Player(number, seed, conditions) for number in range(num_players)]
         self.player_at = {player.address: player for player in self.players}
         """Every address that a player has or had."""
+        for player in self.players if self.room.num_identities else ():
+            player.identity = b"machine %8d" % (player.number % self.room.num_identities)
         self.strangers: dict[bytes, list[bytes]] = {}
         """Address that belongs to nobody -> what the server sent to it."""
         self._num_strangers = 0
@@ -112,7 +100,6 @@ class World:
         self._num_events = 0
         self._staged: list[tuple[bytes, bytes]] = []
         self._batch = Batch(BATCH_ROWS)
-        self._uids = 0
         self._tick_s = 1.0 / self.config.tick_rate
         self._at(self.now + self._tick_s, self._server_tick)
         self._at(self.now, self._check_caps)
@@ -212,6 +199,7 @@ class World:
     def restart_engine(self) -> None:
         """Replace the engine by a new one with the same secret: all sessions and rooms are gone."""
         self.engine = Engine(self.config, SECRET, Random(f"{self.seed} engine again"))
+        self.witness.tap.book.on_restart()
 
     # --- the network's side
 
@@ -256,6 +244,8 @@ class World:
         self._at(self.now + self._tick_s, self._client_tick, player)
         if player.rejoin_at is not None and self.now >= player.rejoin_at:
             self.join(player.number)
+        if player.resume_at is not None and self.now >= player.resume_at:
+            self.resume(player.number)
         if player.connection is None or self.now < player.frozen_until:
             return
         if self.autopilot is not None and player.playing is not None:
@@ -284,38 +274,49 @@ class World:
         self._plan_poll(player)
 
     def _take_events(self, player: Player) -> None:
-        assert player.connection is not None and player.life is not None
         connection = player.connection
+        assert connection is not None
         for event in connection.take_events():
-            if isinstance(event, Joined):
-                player.life.joined_at = self.now - self.started_at
-                player.life.player_id, player.life.player_slots = event.player_id, 2 * self.room.max_players
+            life = player.life
+            if life is None:  # an intruder's
+                player.connection = None
+            elif isinstance(event, Joined | Resumed):
+                self._on_arrival(player, life, connection)
+            elif isinstance(event, RoomReset):
+                self._on_reset(player, life, connection)
             elif isinstance(event, Refused | Disconnected):
-                self._on_end(player, player.life, event)
+                self._on_end(player, life, event)
             elif self.judging:
-                self._judge(player.life, event)
+                self.witness.on_event(life, event)
 
-    def _judge(self, life: Life, event: object) -> None:
-        witness = self.witness
-        match event:
-            case StateChanged():
-                for entity_id, state, _ in event.changed:
-                    witness.on_state(life, entity_id, state)
-            case Message():
-                witness.on_message(life, event.sender, event.kind, event.channel, event.payload, event.index)
-            case Signal():
-                witness.on_signal(life, event.sender, event.kind, event.channel, event.payload)
-            case PlayerJoined():
-                witness.on_presence(life, EntryKind.PLAYER_JOINED, event.player_id)
-            case PlayerLeft():
-                witness.on_presence(life, EntryKind.PLAYER_LEFT, event.player_id)
-            case HostChanged():
-                witness.on_presence(life, EntryKind.HOST_CHANGED, event.player_id)
+    def _on_arrival(self, player: Player, life: Life, connection: ClientConnection) -> None:
+        """A player is in the room, or in it again, and knows all there is."""
+        if life.joined_at is None:
+            life.joined_at = self.now - self.started_at
+            life.player_id, life.player_slots = connection.player_id, connection.player_slots
+            life.forget_what_is_not_ours()
+        token = connection.resume_token()
+        if player.token is not None and player.token != token:
+            player.old_tokens.append(player.token)
+        player.token = token
+
+    def _on_reset(self, player: Player, former: Life, connection: ClientConnection) -> None:
+        """A client must forget what it knew: what it is told from here on is another life's, in the same seat."""
+        former.ending = True
+        life = self.witness.life_of.get(connection.session)
+        if life is None:  # nobody is judging
+            life = self.witness.begin_life(player.number, player.name, 0)
+        life.states, life.removed = dict(former.states), set(former.removed)
+        life.removal_asked = former.removal_asked
+        player.life = life
 
     def _on_end(self, player: Player, life: Life, event: Refused | Disconnected) -> None:
         if life.joined_at is not None and self.judging:
             self.witness.on_end(life, event.reason)
-        if life.joined_at is None and not life.ending and player.rejoin_at is None:
+        if event.reason == Refusal.BANNED:
+            player.identity = self.rng.randbytes(16)  # it finds another machine
+        wants_in = life.joined_at is None or life.removal_asked or event.reason == ByeReason.BANNED
+        if wants_in and not life.ending and player.rejoin_at is None:
             player.rejoin_at = self.now + TRY_AGAIN_S
         self.endings.append(event)
         life.ending, life.ended_at = True, self.now
@@ -329,182 +330,6 @@ class World:
         at = connection.next_poll_at()
         if at < math.inf:
             self._at(max(at, self.now), self._poll_closing, player, connection)
-
-    # --- what players do
-
-    def join(self, number: int, mode: JoinMode = JoinMode.JOIN_OR_CREATE, **options: Any) -> Life:
-        """Let a player begin to join. One that has a session drops it first, without a word."""
-        player = self.players[number]
-        player.rejoin_at = player.poll_at = None
-        if player.life is not None:
-            player.life.ending = True
-        room = self.room
-        nonce = self.rng.getrandbits(64)
-        request = JoinRequest(
-            **(
-                dict(
-                    mode=mode,
-                    code=room.code,
-                    name=player.name,
-                    max_players=room.max_players,
-                    entities_per_player=room.entities_per_player,
-                    max_state_bytes=room.max_state_bytes,
-                )
-                | options
-            )
-        )
-        player.connection = ClientConnection(request, nonce=nonce, now=self.now)
-        lives = self.witness.lives
-        life = Life(
-            number=len(lives) + 1, player=number, name=player.name, nonce=nonce, started_at=self.now - self.started_at
-        )
-        lives.append(life)
-        self.witness.on_attempt(life, player.address)
-        player.life = life
-        self._send_up(player, player.connection.poll(self.now))
-        self._plan_poll(player)
-        return life
-
-    def join_all(self, within_s: float = 10.0) -> None:
-        """Let everybody join, player 0 first, and wait until all have."""
-        for player in self.players:
-            self.join(player.number)
-            if player.number == 0:
-                self.run_until(lambda: self.players[0].playing is not None, within_s)
-        self.run_until(lambda: all(player.playing is not None for player in self.players), within_s)
-
-    def leave(self, number: int) -> None:
-        """Let a player say BYE."""
-        player = self.players[number]
-        if player.connection is not None and player.life is not None:
-            player.life.ending = True
-            player.connection.close(self.now)
-            self._take_events(player)
-
-    def crash(self, number: int) -> None:
-        """Let a player vanish without a word."""
-        player = self.players[number]
-        if player.life is not None:
-            player.life.ending = True
-            player.connection = None
-
-    def move(self, number: int) -> None:
-        """Give a player a new address; what is under way to the old one is lost."""
-        player = self.players[number]
-        player.num_moves += 1
-        player.address = pack_address(f"10.{player.num_moves % 200 + 1}.{number}.1", 40_000 + player.num_moves)
-        self.player_at[player.address] = player
-        if player.life is not None:
-            self.witness.on_attempt(player.life, player.address)
-
-    def freeze(self, number: int, seconds: float) -> None:
-        """Let a player neither read nor send for a while, as a game that loads a scene."""
-        player = self.players[number]
-        player.frozen_until = self.now + seconds
-        self._at(player.frozen_until, self._thaw, player)
-
-    def _thaw(self, player: Player) -> None:
-        waiting, player.socket_buffer = player.socket_buffer, []
-        for payload in waiting:
-            self._arrive_at_client(player, player.address, payload)
-        self._plan_poll(player)
-
-    def publish(self, number: int, local_index: int = 0, size: int = 24) -> None:
-        """Publish a new state of one of a player's entities."""
-        player = self.players[number]
-        life = player.playing
-        if life is None or player.connection is None:
-            return
-        told = player.connection
-        if not self.judging and (local_index >= told.entities_per_player or size > told.max_state_bytes):
-            return  # a damaged WELCOME was taken for valid, and says less than the room permits
-        version = life.versions[local_index] = life.versions.get(local_index, 0) + 1
-        state = build_state(life.number, version, size, self.rng)
-        life.states[local_index] = life.history[local_index, version] = state
-        player.connection.publish(local_index, state, self.now)
-
-    def remove(self, number: int, local_index: int = 0) -> None:
-        """Remove one of a player's entities."""
-        player = self.players[number]
-        if player.playing is not None and player.connection is not None and local_index in player.playing.states:
-            del player.playing.states[local_index]
-            player.connection.remove(local_index)
-
-    def send_message(
-        self,
-        number: int,
-        size: int = 32,
-        target: Target = Target.ALL,
-        players: tuple[int, ...] = (),
-        kind: int = 1,
-        channel: int = 0,
-    ) -> SentMessage | None:
-        """Queue a log message of a player. Returns None if it is not in the room."""
-        player = self.players[number]
-        life = player.playing
-        if life is None or player.connection is None:
-            return None
-        message = SentMessage(
-            uid=self._next_uid(),
-            life=life,
-            order=len(life.messages),
-            payload=build_message_payload(b"M", self._uids, size, self.rng),
-            kind=kind,
-            channel=channel,
-            target=target,
-            players=players,
-            queued_at=self.now - self.started_at,
-        )
-        life.messages.append(message)
-        self.witness.messages[message.uid] = message
-        player.connection.send_message(message.payload, kind=kind, channel=channel, target=target, players=players)
-        return message
-
-    def send_signal(
-        self,
-        number: int,
-        size: int = 32,
-        target: Target = Target.ALL,
-        players: tuple[int, ...] = (),
-        kind: int = 1,
-        channel: int = 0,
-        newest_first: bool = False,
-        after_log: bool = False,
-    ) -> SentSignal | None:
-        """Queue a signal of a player. Returns None if it is not in the room."""
-        player = self.players[number]
-        life = player.playing
-        if life is None or player.connection is None:
-            return None
-        signal = SentSignal(
-            uid=self._next_uid(),
-            life=life,
-            order=len(life.signals),
-            payload=build_message_payload(b"S", self._uids, size, self.rng),
-            kind=kind,
-            channel=channel,
-            target=target,
-            players=players,
-            newest_first=newest_first,
-            after=life.messages[-1] if after_log and life.messages else None,
-            queued_at=self.now - self.started_at,
-        )
-        life.signals.append(signal)
-        self.witness.signals[signal.uid] = signal
-        player.connection.send_signal(
-            signal.payload,
-            kind=kind,
-            channel=channel,
-            target=target,
-            players=players,
-            newest_first=newest_first,
-            after_log=after_log,
-        )
-        return signal
-
-    def _next_uid(self) -> int:
-        self._uids += 1
-        return self._uids
 
     # --- quiet
 
@@ -526,26 +351,24 @@ class World:
     def check(self) -> None:
         """Check the invariants that hold when all is quiet."""
         code = self.room.code
-        self.witness.check_end(self.engine.room_table(code), [(life, self._others(c)) for life, c in self._clients()])
-        names = {life.player_id: life.name for life, _ in self._clients()}
+        clients = self._clients()
+        views = [(life, view_of_client(connection)) for life, connection in clients]
+        self.witness.check_end(view_of_engine(self.engine, code), versions_of_engine(self.engine, code), views)
+        names = {life.player_id: life.name for life, _ in clients}
         if self.engine.room_members(code) != names:
             self.witness.broken(f"the server has members {self.engine.room_members(code)}, alive are {names}")
-        for life, connection in self._clients():
-            if dict(connection.members) != names:
-                self.witness.broken(f"{life} knows members {dict(connection.members)}, alive are {names}")
 
     def _clients(self) -> list[tuple[Life, ClientConnection]]:
         return [(p.playing, p.connection) for p in self.players if p.playing is not None and p.connection is not None]
 
-    def _others(self, connection: ClientConnection) -> dict[int, bytes]:
-        """Return a client's table without its own entities."""
-        slots = 2 * self.room.max_players
-        return {id_: state for id_, state in connection.table.items() if id_ % slots != connection.player_id}
-
     def _unrest(self) -> str:
         clients = self._clients()
-        joining = [p.number for p in self.players if p.connection is not None and p.playing is None]
-        busy = [life.player for life, connection in clients if not connection.is_idle()]
+        joining = [
+            p.number
+            for p in self.players
+            if p.resume_at is not None or (p.connection is not None and p.playing is None)
+        ]
+        busy = [life.player for life, connection in clients if not (connection.is_whole and connection.is_idle())]
         if joining or busy or self.engine.num_sessions != len(clients):
             return (
                 f"joining {joining}, busy {busy}, the server has {self.engine.num_sessions} of {len(clients)} sessions"
@@ -555,9 +378,7 @@ class World:
     def _is_quiet(self) -> bool:
         if self._unrest():
             return False
-        table = dict(self.engine.room_table(self.room.code))
-        slots = 2 * self.room.max_players
-        for life, connection in self._clients():
-            if self._others(connection) != {i: s for i, s in table.items() if i % slots != life.player_id}:
-                return False
+        server = view_of_engine(self.engine, self.room.code)
+        if any(view_of_client(connection) != server for _, connection in self._clients()):
+            return False
         return not self.witness.missing()
