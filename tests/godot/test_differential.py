@@ -14,7 +14,7 @@ from protocol.client import ClientState
 from relay.config import RelayConfig
 from tests.godot.engine import FULL, Godot
 from tests.godot.recording import RecordedConnection, write
-from tests.sim import world as world_module
+from tests.sim import deeds
 from tests.sim.habits import Habits
 from tests.sim.network import STANDARD, Conditions
 from tests.sim.world import World
@@ -51,7 +51,7 @@ def test_the_add_on_does_what_python_does(
 ) -> None:
     recorded: list[RecordedConnection] = []
     monkeypatch.setattr(RecordedConnection, "recorded", recorded, raising=False)
-    monkeypatch.setattr(world_module, "ClientConnection", RecordedConnection)
+    monkeypatch.setattr(deeds, "ClientConnection", RecordedConnection)
     config = LASTING if asks else None
     world = World(f"differential {name}", conditions=conditions, config=config, num_players=5)
     world.join_all(30.0)
