@@ -92,7 +92,7 @@ def test_a_player_who_loads_for_longer_than_the_timeout_is_away_and_back_without
 
 
 def test_a_message_whose_fragments_arrive_before_and_after_a_resume_is_whole() -> None:
-    """Who went on was not sent the rest of a message that had begun before its cursor: found by the simulator."""
+    """Who went on was not sent the rest of a message that had begun before its cursor."""
     world = new_world("fragments", conditions=PERFECT, num_players=2)
     receiver = world.players[1]
     message = world.send_message(0, 12_000)

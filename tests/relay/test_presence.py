@@ -183,7 +183,7 @@ def test_who_still_has_its_log_gets_what_it_missed_and_no_more() -> None:
 
 
 def test_who_goes_on_gets_the_rest_of_a_message_that_had_begun_before() -> None:
-    """Its log began anew at the cursor, and what belongs to a message from before that was hidden: found in the sim."""
+    """Its log began anew at the cursor, and what belongs to a message from before that was hidden."""
     bench = new_bench()
     here, lost = bench.join_all(2)
     here.say(here.message(b"first half, ", more=1))

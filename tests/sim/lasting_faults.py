@@ -78,7 +78,7 @@ def resume_drops_what_was_missed() -> Any:
 def resume_hides_the_rest_of_a_message() -> Any:
     """Who goes on is not sent the last fragments of a message of which it had the first.
 
-    The relay's first version did so: `log_start` was moved with the cursor. Found by reading it for the simulator.
+    The relay's first version did so: `log_start` was moved with the cursor.
     """
 
     def build(original: Any) -> Any:
