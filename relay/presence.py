@@ -141,6 +141,8 @@ def _still_has_log(world: World, row: int, log_index: int) -> bool:
     table = world.sessions.table
     if not log_index or row in world.lost_log:
         return False
+    if world.resumed.get(row) == Resumed.AFRESH and not table.recv_newest[row]:
+        return False  # another process began afresh and was never heard: what was unfinished is given up all the same
     return bool(table.log_cursor[row] <= log_index <= world.rooms.table.log_head[table.room[row]])
 
 

@@ -310,6 +310,17 @@ def test_the_unfinished_message_of_who_comes_back_afresh_is_given_up() -> None:
     assert (entry.payload, entry.part) == (b"whole", 0)
 
 
+def test_who_was_begun_afresh_without_a_word_cannot_be_continued_in_the_middle_of_a_message() -> None:
+    bench = new_bench()
+    here, cut = bench.join_all(2)
+    cut.say(cut.message(b"half of", more=1))
+    play(bench, 0.3, here, cut)
+    head = bench.engine.world.rooms.table.log_head
+    other = cut.come_back()
+    back = cut.come_back(int(head[other.room_row]))
+    assert back.welcome.resumed == Resumed.AFRESH
+
+
 def test_of_a_resumed_session_only_what_is_the_players_stays() -> None:
     bench = new_bench()
     here, lost = bench.join_all(2)
