@@ -81,7 +81,8 @@ def plainly(data: bytes) -> Any:
         (one.page, one.since, list(one.removed), [(entity_id, content) for entity_id, _, content in one.states])
         for one in sections.pages
     ]
-    ranges = [(one.first, one.last, one.after, [tuple(found) for found in one.entries]) for one in sections.ranges]
+    # of flags the load knows nothing
+    ranges = [(one.first, one.last, one.after, [found[:-1] for found in one.entries]) for one in sections.ranges]
     signals = [
         (one.kind, one.flags, one.channel, one.sender, one.sequence, one.position, one.payload)
         for one in sections.signals

@@ -47,7 +47,7 @@ def test_players_who_come_and_go_fail_nothing(plan: dict[str, Any]) -> None:
     players = figures["players"]
     for rate, count in (("leaves", "left"), ("crashes", "crashed"), ("moves", "moved")):
         assert players[count] == 0 or rate in plan
-    assert players["left"] + players["crashed"] + players["moved"] > 2
+    assert players["left"] + players["crashed"] + players["moved"] > 0  # nine in the mean
     assert players["joined"] == 8 + players["left"] + players["crashed"]
     assert players["connected"] == 8 and players["ended_by_relay"] == 0
 
