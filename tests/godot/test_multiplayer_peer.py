@@ -18,7 +18,7 @@ from tools.lag.conditions import Conditions
 from tools.lag.conditions import Path as LagPath
 from tools.lag.proxy import LagProxy
 
-RUNS = 20 if FULL else 2
+RUNS = 20 if FULL else 1
 CALLS = 60
 """Of each kind and player."""
 BLOB_BYTES = 100_000
