@@ -7,7 +7,7 @@ from tests.fuzz.arena import Arena
 from tests.fuzz.steering import WAYS
 from tests.sim.scale import scaled
 
-NUM_DATAGRAMS = scaled(20_000, 1_000_000)
+NUM_DATAGRAMS = scaled(12_000, 1_000_000)
 PER_STEP = 64
 MET_BY_CHANCE = {
     DropReason.TOO_SHORT,

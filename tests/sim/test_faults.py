@@ -11,6 +11,7 @@ from tests.sim.habits import Habits, LastingHabits
 from tests.sim.invariants import InvariantBroken
 from tests.sim.network import STANDARD, Conditions
 from tests.sim.players import LASTING_ROOM, Player, RoomShape
+from tests.sim.scale import scaled
 from tests.sim.world import LASTING_CONFIG, World
 
 NUM_SEEDS = 20
@@ -206,4 +207,4 @@ def test_a_planted_fault_is_found_within_20_seeds(
 
 @pytest.mark.parametrize("game", GAMES + LASTING_GAMES, ids=lambda value: value.__name__)
 def test_the_same_games_find_nothing_where_no_fault_is_planted(game: Callable[[int], None]) -> None:
-    assert first_seed_that_finds(nullcontext(), game, range(5)) is None
+    assert first_seed_that_finds(nullcontext(), game, range(scaled(3, 20))) is None

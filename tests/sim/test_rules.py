@@ -103,7 +103,7 @@ class TestGame(Game.TestCase):  # type: ignore[misc]
     """The machine, run by pytest."""
 
     settings: Any = settings(
-        max_examples=scaled(25, 1000),
+        max_examples=scaled(12, 1000),
         stateful_step_count=scaled(40, 80),
         derandomize=True,
         deadline=None,
