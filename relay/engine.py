@@ -239,8 +239,10 @@ class Engine:
         """End the sessions of players whom their host removed."""
         removed = self._requests.removed
         while removed:
-            session, reason, text = removed.pop(0)
-            self._end(session, reason, now, text)
+            session_id, reason, text = removed.pop(0)
+            session = self.world.sessions.find(session_id)
+            if session is not None:
+                self._end(session, reason, now, text)
 
     def _end_overdue(self, now: float) -> None:
         """Note who is silent or back, end who is away for too long, and such as do not read (SPEC 13).

@@ -36,7 +36,8 @@ class Requests:
     def __init__(self, world: World) -> None:
         self._world = world
         self.removed: list[tuple[int, ByeReason, str]] = []
-        """(session row, reason, text or "") of players whom the host removed; the engine ends them."""
+        """(session id, reason, text or "") of players whom the host removed; the engine ends them. Not their rows: one
+        who leaves in the same pass gives its row to the next who joins."""
         self._handlers: dict[int, Callable[[Room, int, Any], Outcome]] = {
             RequestKind.SET_PROPERTY: self._set_property,
             RequestKind.GIVE_ENTITY: self._give_entity,
@@ -177,7 +178,8 @@ class Requests:
         if player is None or player == session:
             return RequestRefusal.NO_SUCH_PLAYER
         text = bytes(value.text).decode(errors="replace")
-        self.removed.append((player, reason, "".join(letter for letter in text if not is_control(letter))))
+        session_id = int(self._world.sessions.table.id[player])
+        self.removed.append((session_id, reason, "".join(letter for letter in text if not is_control(letter))))
         return None
 
     def _lock(self, room: Room, session: int, value: Any) -> Outcome:

@@ -225,6 +225,19 @@ def test_a_kicked_player_is_told_why_and_may_come_again() -> None:
     assert Client(bench, "10.0.0.77").ask().fields.player_id != 1
 
 
+def test_a_kick_of_who_leaves_in_the_same_pass_hits_nobody_who_takes_its_row() -> None:
+    bench = Bench()
+    host, goner = bench.join_all(2)
+    row = goner.row
+    requests = bench.engine.world.intake.requests
+    host.say(host.request(RequestKind.KICK, player_id=1, text=b""))
+    requests.removed.append((goner.welcome.session, ByeReason.KICKED, ""))  # as if queued behind the leave
+    [newcomer] = bench.join_all(1)
+    assert newcomer.row == row
+    bench.tick()
+    assert bench.engine.num_sessions == 2 and requests.removed == []
+
+
 def test_nobody_but_the_host_removes_players_and_the_host_not_itself() -> None:
     bench = Bench()
     host, other = bench.join_all(2)
