@@ -67,7 +67,7 @@ def _find_room(world: World, request: JoinRequest, address: bytes) -> Room | Ref
         return Refused(Refusal.ROOM_LOCKED)
     if len(room.joined) >= room.options.max_players:
         return Refused(Refusal.ROOM_FULL)
-    if (needed := _size_of_welcome(room)) and needed > world.log.arena.free_bytes():
+    if (needed := welcome_bytes(room)) and needed > world.log.arena.free_bytes():
         return Refused(Refusal.SERVER_FULL)
     return room
 
@@ -170,7 +170,7 @@ def tell_ready(world: World, room: Room, session: int) -> None:
     world.log.append_own(world.rooms, room.row, EntryKind.ROOM_READY, payload, audience)
 
 
-def _size_of_welcome(room: Room) -> int:
+def welcome_bytes(room: Room) -> int:
     """Bound the bytes of log that telling a joiner takes beyond the members' names: a full log keeps nobody out."""
     known = room.belongings
     num_properties = sum(len(of_owner) for of_owner in known.properties.by_owner.values())

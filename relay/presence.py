@@ -16,7 +16,7 @@ from relay.addresses import host_of
 from relay.columns import Ints
 from relay.handshake import Refused, ResumeRequest
 from relay.log import CREDIT_BYTES
-from relay.membership import choose_host, count_host, tell_ready, tell_room, uncount_host
+from relay.membership import choose_host, count_host, tell_ready, tell_room, uncount_host, welcome_bytes
 from relay.messages import grant_credit
 from relay.rooms import Room
 from relay.world import World
@@ -101,11 +101,13 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
         return Refused(Refusal.CANNOT_RESUME)
     if room.belongings.bans.hold(sessions.identity[row], address):
         return Refused(Refusal.BANNED)
+    is_continued = _still_has_log(world, row, request.log_index)
+    if not is_continued and (needed := welcome_bytes(room)) and needed > world.log.arena.free_bytes():
+        return Refused(Refusal.SERVER_FULL)  # the place is kept: it may be tried again
     former_address = table.address[row].tobytes()
     back = Back(
         row, int(table.id[row]), sessions.nonce[row], world.counted_host[row], former_address, row in world.away
     )
-    is_continued = _still_has_log(world, row, request.log_index)
     sessions.renew(row, address, request.nonce, now)
     uncount_host(world, row)
     count_host(world, row, host_of(address))

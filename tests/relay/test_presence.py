@@ -12,6 +12,7 @@ from protocol.constants import (
     EntryKind,
     JoinMode,
     Kind,
+    MessageFlag,
     Option,
     Refusal,
     RequestKind,
@@ -334,6 +335,20 @@ def test_of_a_resumed_session_only_what_is_the_players_stays() -> None:
     numbers = (table.recv_newest[row], table.acked_seq[row], table.rtt_s[row], table.recv_mask[row])
     assert [float(number) for number in numbers] == [0.0] * 4
     assert bench.engine.world.entities.table.write_seq.max() == 0
+
+
+def test_who_cannot_be_told_all_for_want_of_memory_is_refused_and_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = new_bench()
+    host, lost = bench.join_all(2)
+    host.say(host.message(b"wall", flags=MessageFlag.KEEP))
+    play(bench, 0.2, host, lost)
+    arena = bench.engine.world.log.arena
+    with monkeypatch.context() as full:
+        full.setattr(arena, "free_bytes", lambda: 100)
+        assert lost.come_back().outcome.reason == Refusal.SERVER_FULL
+    assert lost.come_back().welcome.player_id == 1
 
 
 def test_players_are_counted_under_the_host_that_they_come_back_from() -> None:
