@@ -86,6 +86,17 @@ class RelayClient:
     closed cannot join again; make a new one, with `resume=` for the old place.
     """
 
+    _connection: ClientConnection | None = None
+    _last_event: Refused | Disconnected | None = None
+    _reopening: asyncio.Task[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _timer_at = 0.0
+    _next_tick = 0.0
+    _may_tick_early = True
+    _is_tick_planned = False
+    _num_changes = 0
+    _num_socket_errors = 0
+
     def __init__(
         self,
         host: str = "127.0.0.1",
@@ -143,19 +154,9 @@ class RelayClient:
         )
         self._address = (host, port)
         self._clock = clock
-        self._connection: ClientConnection | None = None
         self._links: list[Link] = []
         self._events = EventQueue()
         self._waiters: list[asyncio.Future[None]] = []
-        self._last_event: Refused | Disconnected | None = None
-        self._reopening: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._next_tick = 0.0
-        self._may_tick_early = True
-        self._is_tick_planned = False
-        self._num_changes = 0
-        self._num_socket_errors = 0
 
     # --- its life
 
