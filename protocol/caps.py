@@ -148,6 +148,13 @@ CAPS: list[Cap] = [
         "tests/relay/test_belongings.py::test_messages_are_kept_up_to_a_number_and_to_so_many_bytes",
     ),
     Cap(
+        "entities of a room that were handed over",
+        _number(constants.MAX_HANDED_OVER),
+        "the request is refused",
+        "TOO_MANY",
+        "tests/relay/test_requests.py::test_so_many_entities_may_be_handed_over_and_no_more",
+    ),
+    Cap(
         "players that a room remembers as banned",
         _number(constants.MAX_BANS),
         "the oldest is forgotten",

@@ -101,6 +101,8 @@ MAX_PLAYER_PROPERTY_BYTES = 1024
 MAX_KEPT_MESSAGES = 128
 MAX_KEPT_BYTES = 64 * 1024
 """Payload of the messages that a room keeps for those who join later, for the same reason (chosen)."""
+MAX_HANDED_OVER = 256
+"""Entities of a room that are not their number's: a joiner is told them all, in 2 kB then (chosen)."""
 MAX_BANS = 256
 """Players that a room remembers as banned; the oldest is forgotten for one more (chosen)."""
 

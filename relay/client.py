@@ -126,9 +126,7 @@ class RelayClient:
             mode: CREATE, JOIN or JOIN_OR_CREATE. None: RESUME with `resume`, else JOIN_OR_CREATE if there is a code,
                 otherwise CREATE.
             password: Password of the room.
-            max_players: For a room that is created: 1 to 256.
-            entities_per_player: For a room that is created: 1 to 256.
-            max_state_bytes: For a room that is created: 1 to 255.
+            max_players, entities_per_player, max_state_bytes: For a room that is created: 1 to 256, 256, 255.
             anyone_sets: For a room that is created: every player may set its properties, not only the host.
             identity: 16 random bytes, made once for this installation and kept, so that a ban holds; or none.
             resume: What `connection.resume_token()` of an earlier client returned, in this process or another: come

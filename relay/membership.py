@@ -21,6 +21,9 @@ LIST_BYTES = 1000
 """An entry that lists something for a joiner lists as much as fits this: it stays below one fragment of 1,024 bytes."""
 _PROPERTY_BYTES, _OWNER_BYTES = 256, 8
 """What of the log telling a joiner takes at most, per property and per entity that was handed over."""
+ORPHANS_SHARE = 2
+"""Of a room's players one in so many (at least one) may leave an entity behind that others own: its number is not given
+out again while it lives, and of the slots, twice the players, enough must be left for everybody (SPEC 9)."""
 MAX_CANDIDATES = 4
 """Player ids looked at for a join: those that rest longest. If these are not free, others are hardly."""
 REST_S = 20.0
@@ -92,7 +95,10 @@ def _open_room(world: World, code: bytes, options: RoomOptions) -> Room | Refuse
 
 def _free_player_id(world: World, room: Room) -> int | None:
     """Choose a player id that nobody can mistake for one who left (SPEC 13): never used, or left longest ago."""
-    free = [player_id for player_id, slot in enumerate(room.slots) if slot.session is None]
+    orphaned = _orphaned(world, room)
+    free = [
+        player_id for player_id, slot in enumerate(room.slots) if slot.session is None and player_id not in orphaned
+    ]
     free.sort(key=lambda player_id: (room.slots[player_id].left_index, player_id))
     for player_id in free[:MAX_CANDIDATES]:
         if _is_forgotten(world, room, player_id):
@@ -100,13 +106,35 @@ def _free_player_id(world: World, room: Room) -> int | None:
     return None
 
 
+def _orphaned(world: World, room: Room) -> set[int]:
+    """Find the player ids whose players left while an entity with their number lives, handed over to somebody."""
+    first, length = int(world.rooms.table.entities_first[room.row]), world.entities.table.length
+    return {
+        entity_id % room.options.slots
+        for entity_id in room.belongings.owners
+        if length[first + entity_id] and room.slots[entity_id % room.options.slots].session is None
+    }
+
+
+def _keep_few_orphans(world: World, room: Room, player_id: int) -> None:
+    """Remove what a leaving player has handed over, if too many ids would be kept from others for such (SPEC 9)."""
+    if len(_orphaned(world, room)) <= max(1, room.options.max_players // ORPHANS_SHARE):
+        return
+    owners, first = room.belongings.owners, int(world.rooms.table.entities_first[room.row])
+    mine = [entity_id for entity_id in owners if entity_id % room.options.slots == player_id]
+    rows = first + np.array(mine, np.int64)
+    alive = rows[world.entities.table.length[rows] > 0]
+    world.entities.remove_rows(world.rooms, np.full(len(alive), room.row), alive, world.stamp)
+    for entity_id in mine:
+        del owners[entity_id]
+        world.entities.give(world.rooms, room, entity_id, NO_OWNER, 0)
+
+
 def _is_forgotten(world: World, room: Room, player_id: int) -> bool:
     """Tell whether every member has read that this id's last player left, and knows that its entities are gone."""
     slot = room.slots[player_id]
     rooms, entities, table = world.rooms, world.entities, world.sessions.table
     rows = entities.rows_of_player(rooms, room, player_id)
-    if entities.table.length[rows].any():  # handed over to somebody who is here
-        return False
     if not slot.left_index or world.tick - slot.left_tick > REST_S * world.config.tick_rate:
         return True
     members = rooms.members_of(room.row)
@@ -264,6 +292,7 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     player_id = int(table.player_id[session])
     rooms.remove_member(room, session, player_id)
     _give_back_entities(world, room, session, player_id)
+    _keep_few_orphans(world, room, player_id)
     world.away.pop(session, None)
     world.lost_log.discard(session)
     world.resumed.pop(session, None)

@@ -11,6 +11,7 @@ from construct import ConstructError
 
 from protocol import schemas
 from protocol.constants import (
+    MAX_HANDED_OVER,
     NO_PLAYER,
     BanFlag,
     ByeReason,
@@ -130,11 +131,15 @@ class Requests:
         if receiver is None:
             return RequestRefusal.NO_SUCH_PLAYER
         newest_seq = int(world.sessions.table.recv_newest[receiver])
+        owners = room.belongings.owners
+        falls_back = not to_host and value.owner == value.entity_id % room.options.slots
+        if not falls_back and value.entity_id not in owners and len(owners) >= MAX_HANDED_OVER:
+            return RequestRefusal.TOO_MANY
         world.entities.give(world.rooms, room, value.entity_id, receiver, newest_seq)
-        if not to_host and value.owner == value.entity_id % room.options.slots:
-            room.belongings.owners.pop(value.entity_id, None)
+        if falls_back:
+            owners.pop(value.entity_id, None)
         else:
-            room.belongings.owners[value.entity_id] = value.owner
+            owners[value.entity_id] = value.owner
         self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
         return None
 

@@ -6,6 +6,7 @@ import pytest
 
 from protocol import schemas
 from protocol.constants import (
+    MAX_HANDED_OVER,
     MAX_KEPT_MESSAGES,
     MAX_PLAYER_PROPERTIES,
     NO_PLAYER,
@@ -373,6 +374,35 @@ def test_what_was_handed_over_to_who_leaves_is_removed_and_falls_back() -> None:
     assert bench.engine.room_table("ROOM") == {}
     one.say(one.state(b"mine again"))
     assert bench.engine.room_table("ROOM") == {one.entity(): b"mine again"}
+
+
+def test_so_many_entities_may_be_handed_over_and_no_more() -> None:
+    bench = Bench(messages_per_s=10_000, datagrams_per_s=10_000)
+    host, other = bench.join_all(2, max_players=2, entities_per_player=200)
+    for number in range(MAX_HANDED_OVER + 2):
+        host.say(give(host, number, 1 - number % 2 if number % 4 < 2 else ROOM))
+        read_on(bench, host, other)
+    owners = bench.engine.world.rooms.by_row[host.room_row].belongings.owners
+    assert len(owners) == MAX_HANDED_OVER and refusals(host) == [RequestRefusal.TOO_MANY] * 2
+    host.say(give(host, 0, 0))
+    read_on(bench, host, other)
+    assert len(owners) == MAX_HANDED_OVER - 1
+
+
+@pytest.mark.parametrize("max_players", [2, 3, 8])
+def test_players_who_leave_entities_behind_keep_nobody_out_for_good(max_players: int) -> None:
+    bench = Bench()
+    host = Client(bench).join(max_players=max_players)
+    for _ in range(4 * max_players):
+        giver = Client(bench).join()
+        giver.say(giver.state(b"gift"), give(giver, giver.entity(), ROOM))
+        read_on(bench, host, giver)
+        bench.receive(giver.bye())
+        bench.wait(0.2)
+        read_on(bench, host)
+    kept = bench.engine.room_table("ROOM")
+    assert len(kept) == max(1, max_players // 2) and set(kept.values()) == {b"gift"}
+    assert host.table == kept
 
 
 # --- kept messages
