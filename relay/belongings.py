@@ -117,6 +117,8 @@ class Bans:
     def add(self, identity: bytes, address: bytes, with_address: bool) -> None:
         """Ban a player by identity, and by its address too if asked to or if it gave no identity."""
         host = b"" if is_loopback(address) or (identity and not with_address) else host_of(address)
+        if (identity, host) in self._bans:  # or many of one would push out the others
+            self._bans.remove((identity, host))
         self._bans.append((identity, host))
 
     def hold(self, identity: bytes, address: bytes) -> bool:

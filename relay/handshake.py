@@ -76,6 +76,8 @@ class ResumeRequest:
     log_index: int
     """All up to here it has been told, 0: nothing."""
     proof: bytes
+    identity: bytes
+    """16 bytes, or b""."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,14 @@ def answer_ping(data: bytes, config: RelayConfig, load_percent: int, players: in
 
 def check_resume(value: Any) -> ResumeRequest | Refused:
     """Check what a JOIN of mode RESUME with a good cookie says, whatever sessions there are."""
-    fields = value.fields
+    fields, options = value.fields, codec.options_of(value)
     try:
-        option = schemas.RESUME_OPTION.parse(codec.options_of(value).get(Option.RESUME, b""))
+        option = schemas.RESUME_OPTION.parse(options.get(Option.RESUME, b""))
     except ConstructError:
         return Refused(Refusal.BAD_OPTIONS)
     code = fields.code.rstrip(b"\0")
-    return ResumeRequest(fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof)
+    identity = options.get(Option.IDENTITY, b"")
+    return ResumeRequest(fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof, identity)
 
 
 def check_join(value: Any, config: RelayConfig) -> JoinRequest | Refused:

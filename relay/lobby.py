@@ -38,7 +38,7 @@ from relay.handshake import (
     check_resume,
 )
 from relay.membership import join
-from relay.presence import resume
+from relay.presence import Back, resume
 from relay.world import World
 
 GREETINGS_PER_S = 2000
@@ -179,6 +179,9 @@ class Lobby:
             self._welcome_again(nonce, address, now)
             return
         outcome = self._seat(value, address, now)
+        if isinstance(outcome, DropReason):
+            self._drop(outcome)
+            return
         if isinstance(outcome, Refused):
             self._world.stats.count(f"refused_{outcome.reason.name.lower()}")
             self._answer(address, build_refuse(nonce, outcome))
@@ -186,7 +189,7 @@ class Lobby:
         self._nonces[nonce] = int(self._world.sessions.table.id[outcome])
         self._answer(address, self.build_welcome(outcome))
 
-    def _seat(self, value: Container[Any], address: bytes, now: float) -> int | Refused:
+    def _seat(self, value: Container[Any], address: bytes, now: float) -> int | Refused | DropReason:
         """Seat the player, or say why not."""
         if self.closing:
             return Refused(Refusal.SHUTTING_DOWN)
@@ -204,13 +207,13 @@ class Lobby:
             return request
         return join(self._world, request, address, now)
 
-    def _resume(self, value: Container[Any], address: bytes, now: float) -> int | Refused:
+    def _resume(self, value: Container[Any], address: bytes, now: float) -> int | Refused | DropReason:
         """Give a player who was here a new session, or say why not."""
         request = check_resume(value)
         if isinstance(request, Refused):
             return request
         back = resume(self._world, request, address, now)
-        if isinstance(back, Refused):
+        if not isinstance(back, Back):
             return back
         self._remember_attempt(back.former_nonce, back.former_host, now)
         if not back.was_away and back.former_address != address:

@@ -296,6 +296,7 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     world.away.pop(session, None)
     world.lost_log.discard(session)
     world.resumed.pop(session, None)
+    world.resume_budget.pop(session, None)
     world.log.disown(rooms, room.row, session)
     world.intake.forget(session)
     payload = schemas.PLAYER_LEFT_PAYLOAD.build({"player_id": player_id, "reason": reason})

@@ -11,6 +11,7 @@ import numpy as np
 
 from protocol import schemas
 from protocol.constants import MESSAGE_WINDOW, EntryKind, Refusal, Resumed
+from protocol.drops import DropReason
 from protocol.proofs import resume_proof
 from relay.addresses import host_of
 from relay.columns import Ints
@@ -24,6 +25,10 @@ from relay.world import World
 AWAY_ENTRIES = 1024
 """Log entries kept for a player who is away. Beyond it, or when a member's credit is half used, or memory is short,
 nothing is kept any more, and it can only come back afresh: those who play must not be silenced by one who does not."""
+RESUMES_PER_S = 0.2
+RESUME_BURST = 8
+"""Resumes of one player per second, and at once. Each may write 128 kept messages into the log, and a member may be
+8,192 entries behind: so nobody pushes others out by coming back again and again (chosen; clients try each second)."""
 _NEVER = float("inf")
 _NO_TOKENS = -1e18
 """Bytes that may be sent: at any rate none for longer than a relay runs."""
@@ -91,11 +96,14 @@ def come_back(world: World, row: int, now: float, is_afresh: bool = False) -> No
     choose_host(world, room)
 
 
-def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> Back | Refused:
-    """Give a player who proves to have been here a new session in its old place, or say why not."""
+def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> Back | Refused | DropReason:
+    """Give a player who proves to have been here a new session in its old place, or say why not.
+
+    Who comes back too often is not answered yet: what it is told each time would fill the log of all others.
+    """
     row = _find(world, request)
     if row is None:
-        return Refused(Refusal.CANNOT_RESUME)
+        return Refused(_why_gone(world, request, address))
     sessions, table, room = world.sessions, world.sessions.table, _room_of(world, row)
     if room.code != request.code:
         return Refused(Refusal.CANNOT_RESUME)
@@ -104,6 +112,8 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
     is_continued = _still_has_log(world, row, request.log_index)
     if not is_continued and (needed := welcome_bytes(room)) and needed > world.log.arena.free_bytes():
         return Refused(Refusal.SERVER_FULL)  # the place is kept: it may be tried again
+    if not _spend_resume(world, row, now):
+        return DropReason.COLD_BUDGET
     former_address = table.address[row].tobytes()
     back = Back(
         row, int(table.id[row]), sessions.nonce[row], world.counted_host[row], former_address, row in world.away
@@ -122,6 +132,21 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
     world.resumed[row] = Resumed.CONTINUED if is_continued else Resumed.AFRESH
     world.stats.count("resumes")
     return back
+
+
+def _why_gone(world: World, request: ResumeRequest, address: bytes) -> Refusal:
+    """Tell why there is no place to come back to: the host may have banned the player while it was away."""
+    room = world.rooms.by_code.get(request.code)
+    is_banned = room is not None and room.belongings.bans.hold(request.identity, address)
+    return Refusal.BANNED if is_banned else Refusal.CANNOT_RESUME
+
+
+def _spend_resume(world: World, row: int, now: float) -> bool:
+    """Take one resume of a player's budget, if there is one."""
+    left, at = world.resume_budget.get(row, (float(RESUME_BURST), now))
+    left = min(float(RESUME_BURST), left + (now - at) * RESUMES_PER_S)
+    world.resume_budget[row] = (left - (left >= 1.0), now)
+    return left >= 1.0
 
 
 def _find(world: World, request: ResumeRequest) -> int | None:

@@ -172,8 +172,8 @@ class Requests:
         if outcome is None:
             sessions, player = self._world.sessions, room.slots[value.player_id].session
             assert player is not None
-            address = sessions.table.address[player].tobytes()
-            room.belongings.bans.add(sessions.identity[player], address, bool(value.flags & BanFlag.ADDRESS))
+            identity, address = sessions.identity[player], sessions.table.address[player].tobytes()
+            room.belongings.bans.add(identity, address, bool(value.flags & BanFlag.ADDRESS))
         return outcome
 
     def _remove(self, room: Room, session: int, value: Any, reason: ByeReason) -> Outcome:

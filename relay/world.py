@@ -51,6 +51,8 @@ class World:
     """Rows of players who are away and for whom no log entries are kept any more."""
     resumed: dict[int, Resumed] = field(default_factory=dict)
     """Row -> what WELCOME says of a resume; only of sessions that were resumed."""
+    resume_budget: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Row -> (resumes left, when that was), of players who came back before."""
     events: list[Event] = field(default_factory=list)
     """For the server's log. Whoever runs the engine empties it."""
 

@@ -85,6 +85,14 @@ def test_what_a_player_said_goes_with_it_unless_it_is_to_outlive_it() -> None:
     ]
 
 
+def test_one_who_is_banned_again_and_again_pushes_nobody_out() -> None:
+    bans = Bans()
+    bans.add(BOB, pack_address("10.0.0.2", 1), with_address=False)
+    for _ in range(MAX_BANS + 2):
+        bans.add(ADA, pack_address("10.0.0.1", 1), with_address=False)
+    assert bans.hold(BOB, pack_address("10.0.0.3", 1)) and bans.hold(ADA, pack_address("10.0.0.3", 1))
+
+
 @pytest.mark.parametrize(
     ("identity", "with_address", "who", "host", "is_banned"),
     [

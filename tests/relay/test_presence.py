@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protocol import codec, schemas
 from protocol.constants import (
     LOG_WINDOW,
     NO_PLAYER,
@@ -18,7 +19,8 @@ from protocol.constants import (
     RequestKind,
     Resumed,
 )
-from relay.presence import AWAY_ENTRIES
+from protocol.proofs import resume_proof
+from relay.presence import AWAY_ENTRIES, RESUME_BURST
 from relay.sessions import KEPT_COLUMNS, MAX_FORMER
 from tests.relay.bench import TICK, Bench, Client, states_section
 
@@ -349,6 +351,39 @@ def test_who_cannot_be_told_all_for_want_of_memory_is_refused_and_keeps_its_plac
         full.setattr(arena, "free_bytes", lambda: 100)
         assert lost.come_back().outcome.reason == Refusal.SERVER_FULL
     assert lost.come_back().welcome.player_id == 1
+
+
+def test_who_comes_back_again_and_again_does_not_push_the_others_out() -> None:
+    bench = new_bench()
+    here, noisy = bench.join_all(2)
+    for number in range(100):
+        cookie_of = Client(bench)
+        cookie = cookie_of.get_cookie()
+        proof = resume_proof(noisy.welcome.secret, cookie, cookie_of.nonce, noisy.welcome.session)
+        option = schemas.RESUME_OPTION.build({"session": noisy.welcome.session, "log_index": 0, "proof": proof})
+        join = cookie_of.join_datagram(cookie, mode=JoinMode.RESUME, options=[(Option.RESUME, option)])
+        bench.receive((join, cookie_of.address))
+        bench.flush()
+        answers = [codec.decode(data) for data in bench.take(cookie_of.address) if data[0] == Kind.WELCOME]
+        if answers:
+            cookie_of.welcome = answers[0].fields
+            noisy = cookie_of
+        assert bool(answers) == (number < RESUME_BURST), number
+    assert bench.dropped()["COLD_BUDGET"] == 100 - RESUME_BURST
+    play(bench, 6.0, here)
+    assert noisy.come_back().welcome.player_id == 1, "later it may"
+
+
+def test_who_is_banned_while_it_is_away_is_told_so_when_it_comes_back() -> None:
+    bench = new_bench()
+    [host] = bench.join_all(1)
+    me = (Option.IDENTITY, b"i" * 16)
+    bad = Client(bench, "10.9.9.9").join(options=[me])
+    play(bench, TIMEOUT_S + 0.2, host)
+    host.say(host.request(RequestKind.BAN, player_id=bad.welcome.player_id, flags=0, text=b""))
+    bench.flush()
+    option = schemas.RESUME_OPTION.build({"session": bad.welcome.session, "log_index": 0, "proof": bytes(16)})
+    assert bad.come_back(options=[(Option.RESUME, option), me]).outcome.reason == Refusal.BANNED
 
 
 def test_players_are_counted_under_the_host_that_they_come_back_from() -> None:
