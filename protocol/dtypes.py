@@ -1,8 +1,8 @@
 """Record types of the fixed headers, derived from the schemas by code and never typed again.
 
 A header schema whose fields all have a fixed size becomes two things: a packed numpy dtype for batches, and a
-`struct.Struct` with a named tuple for single values. `tests/protocol/test_dtypes.py` proves on random values that
-schema, dtype and struct agree.
+`struct.Struct` with a named tuple for single values. What ends with bytes of any length (a name, a text) is written by
+a `TailedRecord`. `tests/protocol/test_dtypes.py` proves on random values that all of them agree with the schema.
 """
 
 import struct
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from construct import Bytes as BytesConstruct
-from construct import Construct, FormatField, Renamed
+from construct import Construct, FormatField, GreedyBytes, Renamed, Struct, Terminated
 
 from protocol import schemas
 from protocol.constants import MAX_BODY_BYTES, MIN_ENTITY_OVERHEAD_BYTES
@@ -66,6 +66,26 @@ class Record:
         return self.tuple._make(self._struct.unpack_from(data, offset))
 
 
+class TailedRecord:
+    """Writer of a layout of fixed fields and, behind them, nothing, a TEXT, or bytes up to the end."""
+
+    def __init__(self, name: str, schema: Construct) -> None:
+        """Derive it. Raises: TypeError for a schema of another shape."""
+        *fixed, last = schema.subcons
+        last = last.subcon if isinstance(last, Renamed) else last
+        if not any(last is permitted for permitted in (Terminated, GreedyBytes, schemas.TEXT)):
+            raise TypeError(f"{name} ends with {last}; permitted: Terminated, TEXT, GreedyBytes")
+        self._fixed = Record(name, Struct(*fixed))
+        self._num_fixed = len(fixed)
+        self._tells_length = last is schemas.TEXT
+
+    def encode(self, *values: Any) -> bytes:
+        """Pack one; values in the schema's order, the tail as bytes."""
+        tail = b"".join(values[self._num_fixed :])
+        length = bytes((len(tail),)) if self._tells_length else b""
+        return self._fixed.encode(*values[: self._num_fixed]) + length + tail
+
+
 HELLO_FIELDS = Record("HelloFields", schemas.HELLO_FIELDS)
 PING_FIELDS = Record("PingFields", schemas.PING_FIELDS)
 JOIN_FIELDS = Record("JoinFields", schemas.JOIN_FIELDS)
@@ -82,6 +102,14 @@ PAGE_HEADER = Record("PageHeader", schemas.PAGE_HEADER)
 GROUP_HEADER = Record("GroupHeader", schemas.GROUP_HEADER)
 RANGE_HEADER = Record("RangeHeader", schemas.RANGE_HEADER)
 ENTRY_HEADER = Record("EntryHeader", schemas.ENTRY_HEADER)
+OWNER = Record("Owner", schemas.OWNER)
+
+CHALLENGE = TailedRecord("Challenge", schemas.CHALLENGE)
+PLAYER_JOINED_PAYLOAD = TailedRecord("PlayerJoined", schemas.PLAYER_JOINED_PAYLOAD)
+PLAYER_LEFT_PAYLOAD = TailedRecord("PlayerLeft", schemas.PLAYER_LEFT_PAYLOAD)
+HOST_CHANGED_PAYLOAD = TailedRecord("HostChanged", schemas.HOST_CHANGED_PAYLOAD)
+ROSTER_MEMBER = TailedRecord("RosterMember", schemas.ROSTER_MEMBER)
+ROOM_READY_PAYLOAD = TailedRecord("RoomReady", schemas.ROOM_READY_PAYLOAD)
 
 DATA_HEADER_DTYPE = dtype_of(schemas.DATA_HEADER)
 UPDATE_HEADER_DTYPE = dtype_of(schemas.UPDATE_HEADER)

@@ -6,6 +6,7 @@ All of it could be read from the log since the room began. The log forgets what 
 from collections import deque
 from dataclasses import dataclass, field
 
+from protocol import schemas
 from protocol.constants import (
     MAX_BANS,
     MAX_KEPT_BYTES,
@@ -19,6 +20,9 @@ from protocol.constants import (
     PropertyType,
 )
 from relay.addresses import host_of, is_loopback
+
+LIST_BYTES = 1000
+"""An entry that lists something for a joiner lists as much as fits this: it stays below one fragment of 1,024 bytes."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Properties:
 
     def __init__(self) -> None:
         self.by_owner: dict[int, dict[bytes, Property]] = {}
+        self._told: list[bytes] | None = None
 
     def version(self, owner: int, key: bytes) -> int:
         """Return the version of a property, 0 if there is none."""
@@ -54,6 +59,7 @@ class Properties:
 
     def set(self, owner: int, key: bytes, found: Property) -> None:
         """Set or remove a property."""
+        self._told = None
         of_owner = self.by_owner.setdefault(owner, {})
         if found.type == PropertyType.NONE:
             of_owner.pop(key, None)
@@ -62,7 +68,33 @@ class Properties:
 
     def forget(self, owner: int) -> None:
         """Remove all of a player who leaves."""
-        self.by_owner.pop(owner, None)
+        if self.by_owner.pop(owner, None):
+            self._told = None
+
+    def told(self) -> list[bytes]:
+        """Return the PROPERTIES entries for one who joins. Built anew only after a change: many may join at once."""
+        if self._told is None:
+            self._told = chunks(
+                [
+                    schemas.PROPERTY.build(
+                        {"version": one.version, "owner": owner, "key": key, "type": one.type, "value": one.value}
+                    )
+                    for owner, of_owner in self.by_owner.items()
+                    for key, one in of_owner.items()
+                ]
+            )
+        return self._told
+
+
+def chunks(records: list[bytes]) -> list[bytes]:
+    """Join records into payloads of at most LIST_BYTES each."""
+    joined: list[bytes] = []
+    for record in records:
+        if joined and len(joined[-1]) + len(record) <= LIST_BYTES:
+            joined[-1] += record
+        else:
+            joined.append(record)
+    return joined
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from relay import config, delivery, engine, lobby, log, messages, pacing, presen
 from relay.capture import blocks, choice, files, tap
 
 _DEFAULT = config.RelayConfig()
+_RESERVED_KIB = log.RESERVED_SEGMENTS * log.SEGMENT_BYTES >> 10
 
 
 def _number(value: float) -> str:
@@ -121,9 +122,9 @@ CAPS: list[Cap] = [
     ),
     Cap(
         "memory of all log entries",
-        f"{_number(_DEFAULT.log_memory_mib)} MiB (`log_memory_mib`)",
-        "no message is taken until some are read",
-        "LOG_FULL",
+        f"{_number(_DEFAULT.log_memory_mib)} MiB (`log_memory_mib`), of it {_RESERVED_KIB} KiB for who comes and goes",
+        "no message is taken until some are read; then a join is refused",
+        "LOG_FULL, SERVER_FULL",
         "tests/relay/test_messages.py",
     ),
     Cap(

@@ -7,7 +7,7 @@ This is per-datagram Python: joining is rare, and the engine bounds how much of 
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from construct import ConstructError
 
@@ -47,6 +47,17 @@ COOKIE_MEMORY_S = 2 * COOKIE_SLOT_S
 FEATURES = 0
 """Feature bits this relay knows."""
 DEFAULT_STATE_BYTES = 32
+OPTION_HEAD_BYTES = 2
+"""Key and length before an option's value."""
+
+
+class Join(NamedTuple):
+    """A JOIN as it stands on the wire."""
+
+    fields: Any
+    """Those of `schemas.JOIN_FIELDS`."""
+    options: dict[int, bytes]
+    """Of a key that stands twice the first counts."""
 
 
 @dataclass(frozen=True)
@@ -145,15 +156,7 @@ def answer_hello(data: bytes, address: bytes, cookies: Cookies, now: float) -> b
 
 def build_challenge(nonce: int, revision: int, features: int, cookie: bytes) -> bytes:
     """Build CHALLENGE."""
-    return codec.encode(
-        Kind.CHALLENGE,
-        shard=0,
-        nonce=nonce,
-        revision=revision,
-        features=features,
-        fingerprint=codec.FINGERPRINT,
-        cookie=cookie,
-    )
+    return dtypes.CHALLENGE.encode(Kind.CHALLENGE, 0, nonce, revision, features, codec.FINGERPRINT, cookie)
 
 
 def build_refuse(nonce: int, refused: Refused) -> bytes:
@@ -193,9 +196,24 @@ def answer_ping(data: bytes, config: RelayConfig, load_percent: int, players: in
     )
 
 
-def check_resume(value: Any) -> ResumeRequest | Refused:
+def read_join(data: bytes) -> Join | DropReason:
+    """Read JOIN: what `codec.decode` reads, in a tenth of its time, for thousands may join in a second."""
+    at = dtypes.JOIN_FIELDS.size
+    if len(data) < at:
+        return DropReason.MALFORMED
+    options: dict[int, bytes] = {}
+    while at < len(data):
+        begin = at + OPTION_HEAD_BYTES
+        if begin > len(data) or (end := begin + data[at + 1]) > len(data):
+            return DropReason.MALFORMED
+        options.setdefault(data[at], data[begin:end])
+        at = end
+    return Join(dtypes.JOIN_FIELDS.decode(data), options)
+
+
+def check_resume(value: Join) -> ResumeRequest | Refused:
     """Check what a JOIN of mode RESUME with a good cookie says, whatever sessions there are."""
-    fields, options = value.fields, codec.options_of(value)
+    fields, options = value
     try:
         option = schemas.RESUME_OPTION.parse(options.get(Option.RESUME, b""))
     except ConstructError:
@@ -205,13 +223,9 @@ def check_resume(value: Any) -> ResumeRequest | Refused:
     return ResumeRequest(fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof, identity)
 
 
-def check_join(value: Any, config: RelayConfig) -> JoinRequest | Refused:
-    """Check what a JOIN with a good cookie asks for, whatever rooms there are.
-
-    Args:
-        value: The decoded JOIN.
-    """
-    fields = value.fields
+def check_join(value: Join, config: RelayConfig) -> JoinRequest | Refused:
+    """Check what a JOIN with a good cookie asks for, whatever rooms there are."""
+    fields, options = value
     if not REVISION_MIN <= fields.revision <= REVISION_MAX:
         return Refused(Refusal.VERSION, version_text(fields.revision, fields.revision, REVISION_MIN, REVISION_MAX))
     if fields.mode not in (JoinMode.CREATE, JoinMode.JOIN, JoinMode.JOIN_OR_CREATE):
@@ -221,7 +235,6 @@ def check_join(value: Any, config: RelayConfig) -> JoinRequest | Refused:
         return Refused(Refusal.BAD_NAME)
     if not is_code(code) and not (fields.mode == JoinMode.CREATE and not code):
         return Refused(Refusal.BAD_CODE)
-    options = codec.options_of(value)
     identity = options.get(Option.IDENTITY, b"")
     if len(identity) not in (0, IDENTITY_BYTES):
         return Refused(Refusal.BAD_OPTIONS)

@@ -5,6 +5,8 @@ arena is cut into segments; a segment whose entries have all been read is used a
 is emptied into the current one. So a member that stands still costs the memory of its own room's entries only.
 """
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,9 @@ MIN_SEGMENTS = 4
 """Segments in use below which none is emptied: 1 MiB is not worth the work (chosen)."""
 MAX_EMPTIED = 4
 """Segments emptied in one tick: at most 256 KiB are copied, 0.2 ms (chosen)."""
+RESERVED_SEGMENTS = 1
+"""Segments that messages leave free for what the server must say whatever the memory: who comes, goes, is away, is
+host. 256 KiB are 18,000 such entries (chosen)."""
 MAX_ENTRY_BYTES = dtypes.ENTRY_HEADER.size + MAX_FRAGMENT_BYTES
 CHARGE_PER_PLAYER_BYTES = 2 * CREDIT_BYTES // LOG_CAP_ENTRIES
 """... and this for every player that the room may have: 16. So all together cannot own more than half the entries by
@@ -37,6 +42,20 @@ FIRST_CAPACITY = 32
 NO_SESSION = -1
 """Owner of entries that the server wrote, or whose writer has left."""
 _HEADER = dtypes.ENTRY_HEADER.size
+
+
+@dataclass(frozen=True, eq=False)
+class OwnEntry:
+    """An entry of the server's, or a copy of a message that it kept."""
+
+    kind: int
+    """An `EntryKind`, or that of the message."""
+    payload: bytes
+    audience: Audience = field(default_factory=lambda: EVERYBODY)
+    """(WORDS,)."""
+    sender: int = NO_PLAYER
+    flags: int = 0
+    channel: int = 0
 
 
 class EntryTable(Columns):
@@ -63,7 +82,7 @@ class Arena:
 
     def __init__(self, max_bytes: int) -> None:
         self.bytes: Bytes = np.zeros(SEGMENT_BYTES, np.uint8)
-        self._max_segments = max(2, max_bytes // SEGMENT_BYTES)
+        self._max_segments = max(1 + RESERVED_SEGMENTS, max_bytes // SEGMENT_BYTES)
         self.max_bytes = 2 * self._max_segments * SEGMENT_BYTES
         """What `bytes` can grow to: it doubles."""
         self._live: Ints = np.zeros(1, np.int64)
@@ -74,12 +93,21 @@ class Arena:
         """What `free_bytes` returned, until something is taken or given."""
 
     def free_bytes(self) -> int:
-        """Return how much can surely be appended, whatever the sizes of the entries."""
+        """Return how much players may have appended, whatever the sizes of the entries."""
         if self._free_bytes is None:
-            free = self._max_segments - int(np.count_nonzero(self._live)) - int(self._live[self._current] == 0)
-            here = max(0, SEGMENT_BYTES - self._used - MAX_ENTRY_BYTES)
-            self._free_bytes = max(0, free) * (SEGMENT_BYTES - MAX_ENTRY_BYTES) + here
+            self._free_bytes = self._free_bytes_but(RESERVED_SEGMENTS)
         return self._free_bytes
+
+    def free_bytes_for_names(self) -> int:
+        """Return how much may be told of who is there: of the reserve, half is left for who goes."""
+        return self._free_bytes_but(0) - SEGMENT_BYTES * RESERVED_SEGMENTS // 2
+
+    def _free_bytes_but(self, num_reserved: int) -> int:
+        """Return how much fits, whatever the sizes of the entries, if some segments stay free."""
+        used = int(np.count_nonzero(self._live)) + int(self._live[self._current] == 0)
+        free = self._max_segments - num_reserved - used
+        here = max(0, SEGMENT_BYTES - self._used - MAX_ENTRY_BYTES)
+        return free * (SEGMENT_BYTES - MAX_ENTRY_BYTES) + here if free >= 0 else 0
 
     def take(self, lengths: Ints) -> Ints:
         """Find room for entries side by side. Returns the first byte of each, (n,).
@@ -184,35 +212,25 @@ class Log:
         table = rooms.table
         return table.log_first[room_row] + (index & (table.log_capacity[room_row] - 1))
 
-    def append_own(
-        self,
-        rooms: Rooms,
-        room_row: int,
-        kind: int,
-        payload: bytes,
-        audience: Audience = EVERYBODY,
-        *,
-        owner: int = NO_SESSION,
-        sender: int = NO_PLAYER,
-        flags: int = 0,
-        channel: int = 0,
-    ) -> int:
-        """Append one entry of the server's, or a copy of a message that it kept.
+    def append_own(self, rooms: Rooms, room_row: int, entries: list[OwnEntry], owner: int = NO_SESSION) -> int:
+        """Append entries of the server's to one log, in one go: what a joiner is told may be many.
 
         Args:
-            kind: An `EntryKind`, or that of the message.
-            audience: (WORDS,).
-            owner: Session row whose credit it counts for; the caller adds it to `unread_bytes`.
-        Returns: its index.
+            owner: Session row whose credit they count for; the caller adds them to `unread_bytes`.
+        Returns: index of the last.
         """
-        header = np.zeros(1, dtypes.ENTRY_HEADER_DTYPE)
-        header["kind"], header["sender"], header["flags"], header["channel"] = kind, sender, flags, channel
-        row, nothing = np.array([room_row]), np.zeros(1, np.int64)
-        source = np.frombuffer(payload, np.uint8)
+        if not entries:
+            return int(rooms.table.log_head[room_row])
+        heads = [dtypes.ENTRY_HEADER.encode(0, one.kind, one.flags, one.sender, one.channel, 0, 0) for one in entries]
+        header = np.frombuffer(bytearray(b"".join(heads)), dtypes.ENTRY_HEADER_DTYPE)
+        length = np.array([len(one.payload) for one in entries], np.int64)
+        source = np.frombuffer(b"".join([one.payload for one in entries]), np.uint8)
+        room, owners = np.full(len(entries), room_row), np.full(len(entries), owner)
+        audience = np.array([one.audience for one in entries])
         index = self.append(
-            rooms, row, header, np.full(1, owner), nothing, audience[None, :], source, nothing, np.array([len(payload)])
+            rooms, room, header, owners, np.zeros_like(length), audience, source, np.cumsum(length) - length, length
         )
-        return int(index[0])
+        return int(index[-1])
 
     def append(
         self,

@@ -6,21 +6,17 @@ everything else.
 
 import numpy as np
 
-from protocol import schemas
-from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, MessageFlag, Refusal
+from protocol import dtypes
+from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal
 from relay.addresses import host_of, is_loopback
-from relay.audience import only
 from relay.entities import NO_OWNER
 from relay.handshake import JoinRequest, Refused, proof_is_right
-from relay.log import MAX_ENTRY_BYTES
+from relay.log import OwnEntry
 from relay.messages import grant_credit
 from relay.rooms import Room, RoomOptions, make_up_code
+from relay.welcome import known_of_room, room_ready, welcome_fits
 from relay.world import Event, World
 
-LIST_BYTES = 1000
-"""An entry that lists something for a joiner lists as much as fits this: it stays below one fragment of 1,024 bytes."""
-_PROPERTY_BYTES, _OWNER_BYTES = 256, 8
-"""What of the log telling a joiner takes at most, per property and per entity that was handed over."""
 ORPHANS_SHARE = 2
 """Of a room's players one in so many (at least one) may leave an entity behind that others own: its number is not given
 out again while it lives, and of the slots, twice the players, enough must be left for everybody (SPEC 9)."""
@@ -70,7 +66,7 @@ def _find_room(world: World, request: JoinRequest, address: bytes) -> Room | Ref
         return Refused(Refusal.ROOM_LOCKED)
     if len(room.joined) >= room.options.max_players:
         return Refused(Refusal.ROOM_FULL)
-    if (needed := welcome_bytes(room)) and needed > world.log.arena.free_bytes():
+    if not welcome_fits(world, room):
         return Refused(Refusal.SERVER_FULL)
     return room
 
@@ -162,127 +158,36 @@ def _seat(world: World, room: Room, session: int, player_id: int) -> None:
     members = list(room.joined)
     rooms.add_member(room, session, player_id)
     grant_credit(table, np.array([session]))
-    tell_room(world, room, session, members)
-    joined = schemas.PLAYER_JOINED_PAYLOAD.build(
-        {"player_id": player_id, "name": world.sessions.name[session].encode()}
-    )
-    world.log.append_own(rooms, room.row, EntryKind.PLAYER_JOINED, joined)
-    choose_host(world, room)
-    tell_ready(world, room, session)
-
-
-def tell_room(world: World, room: Room, session: int, members: list[int]) -> None:
-    """Tell a player alone what a joiner must know: members, properties, who owns what, kept messages (SPEC 9)."""
-    audience = only(int(world.sessions.table.player_id[session]))
-    for kind, payloads in (
-        (EntryKind.ROSTER, _roster(world, room, members)),
-        (EntryKind.PROPERTIES, _properties(room)),
-        (EntryKind.OWNERS, _owners(room)),
-    ):
-        for payload in payloads:
-            world.log.append_own(world.rooms, room.row, kind, payload, audience)
-    for kept in room.belongings.kept.by_index.values():
-        world.log.append_own(
-            world.rooms, room.row, kept.kind, kept.payload, audience,
-            sender=kept.sender, flags=kept.flags | MessageFlag.KEPT, channel=kept.channel,
-        )  # fmt: skip
-
-
-def tell_ready(world: World, room: Room, session: int) -> None:
-    """Tell a player alone that it has been told all, and which pages of the table it waits for."""
-    rooms, pages = world.rooms.table, world.entities.pages
-    first, count = int(rooms.pages_first[room.row]), int(rooms.num_pages[room.row])
-    holds = np.packbits(pages.changed_tick[first : first + count] > 0, bitorder="little")
-    payload = schemas.ROOM_READY_PAYLOAD.build({"is_locked": room.belongings.is_locked, "pages": holds.tobytes()})
-    audience = only(int(world.sessions.table.player_id[session]))
-    world.log.append_own(world.rooms, room.row, EntryKind.ROOM_READY, payload, audience)
-
-
-def welcome_bytes(room: Room) -> int:
-    """Bound the bytes of log that telling a joiner takes beyond the members' names: a full log keeps nobody out."""
-    known = room.belongings
-    num_properties = sum(len(of_owner) for of_owner in known.properties.by_owner.values())
-    return (
-        num_properties * _PROPERTY_BYTES + len(known.owners) * _OWNER_BYTES + len(known.kept.by_index) * MAX_ENTRY_BYTES
-    )
-
-
-def _chunks(records: list[bytes]) -> list[bytes]:
-    """Join records into payloads of at most LIST_BYTES each."""
-    chunks: list[bytes] = []
-    for record in records:
-        if chunks and len(chunks[-1]) + len(record) <= LIST_BYTES:
-            chunks[-1] += record
-        else:
-            chunks.append(record)
-    return chunks
-
-
-def _properties(room: Room) -> list[bytes]:
-    """Build the PROPERTIES entries: all properties of the room and of its players."""
-    by_owner = room.belongings.properties.by_owner
-    return _chunks(
-        [
-            schemas.PROPERTY.build(
-                {"version": one.version, "owner": owner, "key": key, "type": one.type, "value": one.value}
-            )
-            for owner, of_owner in by_owner.items()
-            for key, one in of_owner.items()
-        ]
-    )
-
-
-def _owners(room: Room) -> list[bytes]:
-    """Build the OWNERS entries: all entities that were handed over."""
-    owners = room.belongings.owners
-    return _chunks([schemas.OWNER.build({"entity_id": entity_id, "owner": owners[entity_id]}) for entity_id in owners])
-
-
-def _roster(world: World, room: Room, members: list[int]) -> list[bytes]:
-    """Build the roster entries that a joining player gets; none for an empty room."""
-    sessions = world.sessions
-    host = int(sessions.table.player_id[room.host]) if room.host is not None else NO_PLAYER
-    head = host.to_bytes(2, "little")
-    records = [
-        schemas.ROSTER_MEMBER.build(
-            {
-                "player_id": int(sessions.table.player_id[session]),
-                "is_away": session in world.away,
-                "name": sessions.name[session].encode(),
-            }
-        )
-        for session in members
+    joined = dtypes.PLAYER_JOINED_PAYLOAD.encode(player_id, world.sessions.name[session].encode())
+    entries = [
+        *known_of_room(world, room, session, members),
+        OwnEntry(EntryKind.PLAYER_JOINED, joined),
+        *choose_host(world, room),
+        room_ready(world, room, session),
     ]
-    return [head + chunk for chunk in _chunks(records)]
+    world.log.append_own(rooms, room.row, entries)
 
 
-def tell_host(world: World, room: Room) -> None:
-    """Append who is host now."""
-    assert room.host is not None
-    payload = schemas.HOST_CHANGED_PAYLOAD.build({"player_id": int(world.sessions.table.player_id[room.host])})
-    world.log.append_own(world.rooms, room.row, EntryKind.HOST_CHANGED, payload)
-
-
-def choose_host(world: World, room: Room) -> None:
+def choose_host(world: World, room: Room) -> list[OwnEntry]:
     """See to it that the host is somebody who is here: the longest present who is not away.
 
-    If nobody is here, the first who is back will be.
+    If nobody is here, the first who is back will be. Returns: what the room is to be told.
     """
     if room.host is not None and room.host not in world.away:
-        return
+        return []
     here = [session for session in room.joined if session not in world.away]
-    if here:
-        make_host(world, room, here[0])
+    return [make_host(world, room, here[0])] if here else []
 
 
-def make_host(world: World, room: Room, session: int) -> None:
-    """Make a player the host, and give it what is the host's."""
+def make_host(world: World, room: Room, session: int) -> OwnEntry:
+    """Make a player the host, and give it what is the host's. Returns: what the room is to be told."""
     room.host = session
     newest_seq = int(world.sessions.table.recv_newest[session])
     for entity_id, owner in room.belongings.owners.items():
         if owner == NO_PLAYER:
             world.entities.give(world.rooms, room, entity_id, session, newest_seq)
-    tell_host(world, room)
+    player_id = int(world.sessions.table.player_id[session])
+    return OwnEntry(EntryKind.HOST_CHANGED, dtypes.HOST_CHANGED_PAYLOAD.encode(player_id))
 
 
 def leave(world: World, session: int, reason: ByeReason) -> None:
@@ -299,8 +204,8 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     world.resume_budget.pop(session, None)
     world.log.disown(rooms, room.row, session)
     world.intake.forget(session)
-    payload = schemas.PLAYER_LEFT_PAYLOAD.build({"player_id": player_id, "reason": reason})
-    index = world.log.append_own(rooms, room.row, EntryKind.PLAYER_LEFT, payload)
+    left = OwnEntry(EntryKind.PLAYER_LEFT, dtypes.PLAYER_LEFT_PAYLOAD.encode(player_id, reason))
+    index = world.log.append_own(rooms, room.row, [left])
     room.slots[player_id].left_index, room.slots[player_id].left_tick = index, world.tick
     room.belongings.properties.forget(player_id)
     room.belongings.kept.on_left(player_id)
@@ -313,7 +218,7 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     else:
         if room.host == session:
             room.host = None
-        choose_host(world, room)
+        world.log.append_own(rooms, room.row, choose_host(world, room))
 
 
 def _give_back_entities(world: World, room: Room, session: int, player_id: int) -> None:

@@ -16,10 +16,11 @@ from protocol.proofs import resume_proof
 from relay.addresses import host_of
 from relay.columns import Ints
 from relay.handshake import Refused, ResumeRequest
-from relay.log import CREDIT_BYTES
-from relay.membership import choose_host, count_host, tell_ready, tell_room, uncount_host, welcome_bytes
+from relay.log import CREDIT_BYTES, OwnEntry
+from relay.membership import choose_host, count_host, uncount_host
 from relay.messages import grant_credit
 from relay.rooms import Room
+from relay.welcome import known_of_room, room_ready, welcome_fits
 from relay.world import World
 
 AWAY_ENTRIES = 1024
@@ -61,9 +62,9 @@ def go_away(world: World, row: int, now: float) -> None:
     table.message_permitted[row] = max(
         int(table.message_permitted[row]), int(table.message_accepted[row]) + MESSAGE_WINDOW
     )
-    _tell(world, room, EntryKind.PLAYER_AWAY, {"player_id": int(table.player_id[row])})
+    away = schemas.PLAYER_AWAY_PAYLOAD.build({"player_id": int(table.player_id[row])})
+    _tell(world, room, [OwnEntry(EntryKind.PLAYER_AWAY, away), *choose_host(world, room)])
     world.stats.count("away")
-    choose_host(world, room)
 
 
 def review(world: World, now: float) -> list[int]:
@@ -91,9 +92,8 @@ def come_back(world: World, row: int, now: float, is_afresh: bool = False) -> No
     table.tick_interval[row] = 1
     table.sent_at[row] = table.acked_at[row] = table.log_marked_at[row] = now
     table.log_mark[row] = world.rooms.table.log_head[room.row]
-    _tell_back(world, room, row, is_afresh)
+    _tell(world, room, [_back_entry(world, row, is_afresh), *choose_host(world, room)])
     world.stats.count("back")
-    choose_host(world, room)
 
 
 def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> Back | Refused | DropReason:
@@ -110,7 +110,7 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
     if room.belongings.bans.hold(sessions.identity[row], address):
         return Refused(Refusal.BANNED)
     is_continued = _still_has_log(world, row, request.log_index)
-    if not is_continued and (needed := welcome_bytes(room)) and needed > world.log.arena.free_bytes():
+    if not is_continued and not welcome_fits(world, room):
         return Refused(Refusal.SERVER_FULL)  # the place is kept: it may be tried again
     if not _spend_resume(world, row, now):
         return DropReason.COLD_BUDGET
@@ -184,7 +184,7 @@ def _continue_log(world: World, room: Room, row: int, log_index: int, now: float
     table.log_bits[row] = 0
     if row in world.away:
         come_back(world, row, now)
-    tell_ready(world, room, row)
+    _tell(world, room, [room_ready(world, room, row)])
 
 
 def _begin_log_afresh(world: World, room: Room, row: int, now: float) -> None:
@@ -193,12 +193,12 @@ def _begin_log_afresh(world: World, room: Room, row: int, now: float) -> None:
     _stand_at_head(world, np.array([row]))
     table.unfinished_parts[row] = 0
     world.lost_log.discard(row)
-    tell_room(world, room, row, room.joined)
+    _tell(world, room, known_of_room(world, room, row, room.joined))
     if row in world.away:
         come_back(world, row, now, is_afresh=True)
     else:
-        _tell_back(world, room, row, is_afresh=True)
-    tell_ready(world, room, row)
+        _tell(world, room, [_back_entry(world, row, is_afresh=True)])
+    _tell(world, room, [room_ready(world, room, row)])
 
 
 def _stand_at_head(world: World, rows: Ints) -> None:
@@ -223,13 +223,13 @@ def _give_up_dear_logs(world: World, rows: Ints) -> None:
     _stand_at_head(world, np.fromiter(world.lost_log, np.int64, len(world.lost_log)))
 
 
-def _tell_back(world: World, room: Room, row: int, is_afresh: bool) -> None:
+def _back_entry(world: World, row: int, is_afresh: bool) -> OwnEntry:
     fields = {"player_id": int(world.sessions.table.player_id[row]), "is_afresh": int(is_afresh)}
-    _tell(world, room, EntryKind.PLAYER_BACK, fields)
+    return OwnEntry(EntryKind.PLAYER_BACK, schemas.PLAYER_BACK_PAYLOAD.build(fields))
 
 
-def _tell(world: World, room: Room, kind: EntryKind, fields: dict[str, int]) -> None:
-    world.log.append_own(world.rooms, room.row, kind, schemas.ENTRY_PAYLOADS[kind].build(fields))
+def _tell(world: World, room: Room, entries: list[OwnEntry]) -> None:
+    world.log.append_own(world.rooms, room.row, entries)
 
 
 def _room_of(world: World, row: int) -> Room:

@@ -23,6 +23,7 @@ from protocol.constants import (
 from protocol.properties import is_control, is_key, is_value
 from relay.audience import EVERYBODY, Audience, only
 from relay.belongings import Kept, Property
+from relay.log import OwnEntry
 from relay.membership import make_host
 from relay.rooms import Room
 from relay.world import World
@@ -88,7 +89,7 @@ class Requests:
         world, table = self._world, self._world.sessions.table
         payload = schemas.ENTRY_PAYLOADS[kind].build(fields)
         table.unread_bytes[session] += len(payload) + table.entry_charge[session]
-        return world.log.append_own(world.rooms, int(table.room[session]), kind, payload, audience, owner=session)
+        return world.log.append_own(world.rooms, int(table.room[session]), [OwnEntry(kind, payload, audience)], session)
 
     def _player(self, session: int) -> int:
         return int(self._world.sessions.table.player_id[session])
@@ -161,7 +162,7 @@ class Requests:
         if heir is None or heir in self._world.away:
             return RequestRefusal.NO_SUCH_PLAYER
         if heir != session:
-            make_host(self._world, room, heir)
+            self._world.log.append_own(self._world.rooms, room.row, [make_host(self._world, room, heir)])
         return None
 
     def _kick(self, room: Room, session: int, value: Any) -> Outcome:

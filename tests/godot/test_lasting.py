@@ -160,7 +160,8 @@ def test_an_entity_is_handed_over_with_its_state(godot: str, project: Path, tmp_
             assert await ada.ask("publish_state", {"hex": "03"}, 1) != 0
             # Now it is the host's, whoever that is; and stays when one leaves.
             await bob.ask("give_entity", ball, HOST)
-            await zoe.hear("entity_owner_changed", entity_id=ball, owner=HOST)
+            for puppet in (ada, zoe):
+                await puppet.hear("entity_owner_changed", entity_id=ball, owner=HOST)
             assert await ada.ask("publish_entity", ball, {"hex": "04"}) == 0
             await see(zoe, ball, "04")
             await ada.ask("leave_room")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from protocol import dtypes, schemas
 from protocol.constants import MAX_BODY_BYTES, MAX_PAGES, MAX_STATE_BYTES
-from protocol.dtypes import Record, dtype_of, fields_of, num_pages, page_ids
+from protocol.dtypes import Record, TailedRecord, dtype_of, fields_of, num_pages, page_ids
 
 RECORDS = sorted(name for name, value in vars(dtypes).items() if isinstance(value, Record))
+TAILED = sorted(name for name, value in vars(dtypes).items() if isinstance(value, TailedRecord))
 HOT = [name for name in RECORDS if hasattr(dtypes, f"{name}_DTYPE")]
 
 
@@ -40,6 +41,21 @@ def test_schema_and_struct_agree_on_random_values(name: str, data: st.DataObject
     assert record.encode(*(value[field] for field, _, _ in fields_of(schema))) == wire
     assert record.decode(b"\xff" + wire + b"\xff", 1)._asdict() == value
     assert record.size == len(wire) == schema.sizeof()
+
+
+@pytest.mark.parametrize("name", TAILED)
+@given(data=st.data(), tail=st.binary(max_size=255))
+def test_what_ends_with_a_tail_is_written_as_its_schema_does(name: str, data: st.DataObject, tail: bytes) -> None:
+    schema = getattr(schemas, name)
+    *fixed, last = schema.subcons
+    value = data.draw(values_of(Struct(*fixed))) | ({last.name: tail} if last.name else {})
+    in_order = [value[field.name] for field in schema.subcons if field.name]
+    assert getattr(dtypes, name).encode(*in_order) == schema.build(value)
+
+
+def test_a_tail_of_another_shape_is_not_accepted() -> None:
+    with pytest.raises(TypeError, match="permitted: Terminated, TEXT, GreedyBytes"):
+        TailedRecord("Other", Struct("count" / Int8ul, "rest" / Bytes(this.count)))
 
 
 @pytest.mark.parametrize("name", HOT)

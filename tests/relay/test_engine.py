@@ -12,7 +12,7 @@ from relay.addresses import pack_address
 from relay.batch import Batch
 from relay.config import RelayConfig
 from relay.engine import QUICK_S, Engine
-from relay.log import LOG_CAP_ENTRIES
+from relay.log import LOG_CAP_ENTRIES, OwnEntry
 from relay.stages import TOO_SLOW_S
 from tests.relay.bench import SECRET, TICK, Bench, Client
 
@@ -360,7 +360,7 @@ def test_who_falls_8192_entries_behind_is_too_slow_and_the_others_go_on() -> Non
     written = 0
     while bench.engine.num_sessions == 3:
         for _ in range(200):
-            world.log.append_own(world.rooms, room_row, EntryKind.HOST_CHANGED, b"\0\0")
+            world.log.append_own(world.rooms, room_row, [OwnEntry(EntryKind.HOST_CHANGED, b"\0\0")])
         written += 200
         bench.tick()
         deaf.hear()

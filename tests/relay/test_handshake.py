@@ -4,8 +4,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from protocol import codec, proofs
+from protocol import codec, dtypes, proofs
 from protocol.constants import (
     MAX_ENTITIES_PER_PLAYER,
     MAX_STATE_BYTES,
@@ -22,6 +24,7 @@ from relay.handshake import (
     COOKIE_MEMORY_S,
     COOKIE_SLOT_S,
     Cookies,
+    Join,
     JoinRequest,
     Refused,
     answer_hello,
@@ -29,6 +32,7 @@ from relay.handshake import (
     build_refuse,
     check_join,
     proof_is_right,
+    read_join,
     read_room_options,
 )
 from relay.rooms import RoomOptions
@@ -62,7 +66,7 @@ def join(options: list[tuple[int, bytes]] | None = None, **changed: Any) -> Any:
     fields = {"kind": Kind.JOIN, "shard": 0, "nonce": 5, "cookie": bytes(20), "revision": 1, "features": 0}
     fields |= {"mode": JoinMode.JOIN_OR_CREATE, "code": b"ROOM".ljust(16, b"\0"), "name": b"Ada".ljust(32, b"\0")}
     listed = [{"key": key, "value": value} for key, value in options or []]
-    return codec.decode(codec.encode(Kind.JOIN, fields=fields | changed, options=listed))
+    return read_join(codec.encode(Kind.JOIN, fields=fields | changed, options=listed))
 
 
 def check(options: list[tuple[int, bytes]] | None = None, **changed: Any) -> JoinRequest | Refused:
@@ -71,6 +75,25 @@ def check(options: list[tuple[int, bytes]] | None = None, **changed: Any) -> Joi
 
 def reason(outcome: object) -> Refusal | None:
     return outcome.reason if isinstance(outcome, Refused) else None
+
+
+# --- reading JOIN
+
+SIZE = dtypes.JOIN_FIELDS.size
+
+
+@given(
+    st.binary(min_size=SIZE, max_size=SIZE), st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=4))), st.data()
+)
+def test_a_join_is_read_as_its_schema_does(head: bytes, options: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    whole = bytes([Kind.JOIN]) + head[1:] + b"".join(bytes((key, len(value))) + value for key, value in options)
+    wire = whole[: data.draw(st.integers(2, len(whole)))] + data.draw(st.binary(max_size=3))
+    mine, value = read_join(wire), codec.decode(wire)
+    if isinstance(value, DropReason):
+        assert mine == value
+    else:
+        assert isinstance(mine, Join) and mine.options == codec.options_of(value)
+        assert all(field == value.fields[name] for name, field in mine.fields._asdict().items())
 
 
 # --- cookies

@@ -15,6 +15,7 @@ from relay.log import (
     NO_SESSION,
     SEGMENT_BYTES,
     Arena,
+    OwnEntry,
 )
 from relay.rooms import RoomOptions
 from tests.reference.rig import Rig
@@ -73,8 +74,9 @@ def test_a_fragment_remembers_its_messages_first_index_and_that_more_follow() ->
 def test_an_entry_of_the_servers_is_for_whom_it_was_written() -> None:
     rig = Rig(1, [OPTIONS], players=2)
     row = rig.room_list[0].row
-    assert rig.log.append_own(rig.rooms, row, EntryKind.ROSTER, b"for one", only(3)) == 1
-    assert rig.log.append_own(rig.rooms, row, EntryKind.PLAYER_LEFT, b"for all") == 2
+    for_one = OwnEntry(EntryKind.ROSTER, b"for one", only(3))
+    assert rig.log.append_own(rig.rooms, row, [for_one, OwnEntry(EntryKind.PLAYER_LEFT, b"for all")]) == 2
+    assert rig.log.append_own(rig.rooms, row, []) == 2
     first, second = rig.log.entry_rows(rig.rooms, ints(row, row), ints(1, 2))
     table = rig.log.table
     assert table.audience[first].tolist() == only(3).tolist() and (~table.audience[second] == 0).all()

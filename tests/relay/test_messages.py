@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.constants import MAX_MESSAGE_BYTES, MESSAGE_WINDOW, PART_MORE, ByeReason, Kind, Target
+from protocol.constants import MAX_MESSAGE_BYTES, MESSAGE_WINDOW, PART_MORE, ByeReason, Kind, Refusal, Target
 from relay.log import CREDIT_BYTES, LOG_CAP_ENTRIES, SEGMENT_BYTES
+from relay.membership import leave
 from relay.messages import LARGE_PARTS, LAST_WAITS_S, MAX_HELD, MAX_PARTS, creditable, grant_credit
 from relay.sessions import SessionTable
 from tests.relay.bench import TICK, Bench, Client
@@ -557,6 +558,21 @@ def test_a_log_that_is_full_still_lets_players_come_and_go() -> None:
         bench.receive(newcomer.bye())
     value, cap = bench.engine.gauges()["log_bytes"]
     assert value <= cap
+
+
+def test_who_comes_and_goes_while_the_log_is_full_grows_it_no_further_than_its_memory() -> None:
+    """The roster of every joiner was written whatever the memory: the arena became twice as large as permitted."""
+    bench = Bench(log_memory_mib=1, max_sessions_per_host=1000, max_room_players=256, **FAST)
+    clients = bench.join_all(16, max_players=256) + bench.join_all(16, code="OTHER", max_players=256)
+    fill_log(bench, clients)
+    refused = 0
+    for n in range(600):
+        answer = Client(bench).ask(name=f"{n:032}".encode(), code="OTHER" if n % 2 else "ROOM")
+        refused += getattr(answer, "reason", None) == Refusal.SERVER_FULL
+    assert refused > 0 and bench.engine.num_sessions > 2 * len(clients)
+    for row in bench.engine.world.sessions.live.tolist()[::2]:
+        leave(bench.engine.world, row, ByeReason.LEFT)
+    assert bench.engine.gauges()["log_bytes"][0] == 1 << 20
 
 
 def hold_and_free(bench: Bench) -> tuple[list[Client], list[bytes]]:

@@ -11,6 +11,7 @@ from relay.belongings import Bans, KeptMessages, Properties, Property
 from relay.entities import NO_OWNER, Entities
 from relay.handshake import JoinRequest, Refused, check_resume
 from relay.lobby import Lobby
+from relay.log import Log
 from relay.requests import Requests
 from relay.sessions import Sessions
 from tests.sim.faults import patched
@@ -95,9 +96,9 @@ def return_afresh_is_not_told() -> Any:
     """Others are not told that who came back knows nothing of its unfinished message."""
 
     def build(original: Any) -> Any:
-        return lambda world, room, row, is_afresh: original(world, room, row, False)
+        return lambda world, row, is_afresh: original(world, row, False)
 
-    return patched(presence, "_tell_back", build)
+    return patched(presence, "_back_entry", build)
 
 
 def sequence_numbers_not_begun_anew() -> Any:
@@ -213,12 +214,20 @@ def removed_property_is_set() -> Any:
 
 def host_that_is_away_stays_host() -> Any:
     """Nobody becomes host when the host is away."""
-    return patched(presence, "choose_host", lambda original: lambda world, room: None)
+    return patched(presence, "choose_host", lambda original: lambda world, room: [])
 
 
 def host_is_told_late() -> Any:
     """A new host is chosen, but the room is not told."""
-    return patched(membership, "tell_host", lambda original: lambda world, room: None)
+
+    def build(original: Any) -> Any:
+        def append_own(self: Any, rooms: Any, room_row: int, entries: Any, *rest: Any) -> int:
+            told = [entry for entry in entries if entry.kind != EntryKind.HOST_CHANGED]
+            return int(original(self, rooms, room_row, told, *rest))
+
+        return append_own
+
+    return patched(Log, "append_own", build)
 
 
 def entities_of_the_host_leave_with_it() -> Any:
@@ -253,15 +262,16 @@ def _kept_told(change: Any) -> Any:
     """Tell who comes what `change` makes of the kept messages."""
 
     def build(original: Any) -> Any:
-        def tell_room(world: Any, room: Any, *rest: Any) -> None:
+        def known(world: Any, room: Any, *rest: Any) -> Any:
             kept = room.belongings.kept
             before, kept.by_index = kept.by_index, change(kept.by_index)
-            original(world, room, *rest)
+            entries = original(world, room, *rest)
             kept.by_index = before
+            return entries
 
-        return tell_room
+        return known
 
-    return both(patched(membership, "tell_room", build), patched(presence, "tell_room", build))
+    return both(patched(membership, "known_of_room", build), patched(presence, "known_of_room", build))
 
 
 def kept_messages_not_told() -> Any:
@@ -283,9 +293,8 @@ def nobody_is_away() -> Any:
     """The room is not told that somebody's connection is lost."""
 
     def build(original: Any) -> Any:
-        def tell(world: Any, room: Any, kind: Any, fields: Any) -> None:
-            if kind != EntryKind.PLAYER_AWAY:
-                original(world, room, kind, fields)
+        def tell(world: Any, room: Any, entries: Any) -> None:
+            original(world, room, [entry for entry in entries if entry.kind != EntryKind.PLAYER_AWAY])
 
         return tell
 

@@ -1,0 +1,72 @@
+"""What a room tells a player who joins, or comes back knowing nothing: entries for it alone (SPEC 9, "Late join").
+
+Members, properties, who owns what, kept messages; at last that this was all, and which pages of the table follow.
+"""
+
+import numpy as np
+
+from protocol import dtypes
+from protocol.constants import NAME_BYTES, NO_PLAYER, EntryKind, MessageFlag
+from relay.audience import only
+from relay.belongings import chunks
+from relay.log import MAX_ENTRY_BYTES, OwnEntry
+from relay.rooms import Room
+from relay.world import World
+
+_MEMBER_BYTES, _PROPERTY_BYTES, _OWNER_BYTES = NAME_BYTES + 8, 256, 8
+"""What of the log telling a joiner takes at most, per member, property, and entity that was handed over."""
+
+
+def known_of_room(world: World, room: Room, session: int, members: list[int]) -> list[OwnEntry]:
+    """List what a player must know of a room: members, properties, who owns what, kept messages.
+
+    Args:
+        members: Session rows of those who are to be named, longest present first.
+    """
+    audience = only(int(world.sessions.table.player_id[session]))
+    known = room.belongings
+    entries = [OwnEntry(EntryKind.ROSTER, payload, audience) for payload in _roster(world, room, members)]
+    entries += [OwnEntry(EntryKind.PROPERTIES, payload, audience) for payload in known.properties.told()]
+    entries += [OwnEntry(EntryKind.OWNERS, payload, audience) for payload in _owners(room)]
+    for kept in known.kept.by_index.values():
+        flags = kept.flags | MessageFlag.KEPT
+        entries.append(OwnEntry(kept.kind, kept.payload, audience, kept.sender, flags, kept.channel))
+    return entries
+
+
+def room_ready(world: World, room: Room, session: int) -> OwnEntry:
+    """Say that a player has been told all, and which pages of the table it waits for."""
+    rooms, pages = world.rooms.table, world.entities.pages
+    first, count = int(rooms.pages_first[room.row]), int(rooms.num_pages[room.row])
+    holds = np.packbits(pages.changed_tick[first : first + count] > 0, bitorder="little")
+    payload = dtypes.ROOM_READY_PAYLOAD.encode(room.belongings.is_locked, holds.tobytes())
+    return OwnEntry(EntryKind.ROOM_READY, payload, only(int(world.sessions.table.player_id[session])))
+
+
+def welcome_fits(world: World, room: Room) -> bool:
+    """Tell whether there is memory to tell a joiner all. Names may use the reserve: a full log keeps nobody out."""
+    known, arena = room.belongings, world.log.arena
+    num_properties = sum(len(of_owner) for of_owner in known.properties.by_owner.values())
+    num_bytes = (
+        num_properties * _PROPERTY_BYTES + len(known.owners) * _OWNER_BYTES + len(known.kept.by_index) * MAX_ENTRY_BYTES
+    )
+    names_bytes = MAX_ENTRY_BYTES + len(room.joined) * _MEMBER_BYTES
+    return num_bytes <= arena.free_bytes() and names_bytes <= arena.free_bytes_for_names()
+
+
+def _roster(world: World, room: Room, members: list[int]) -> list[bytes]:
+    """Build the roster entries that a joining player gets; none for an empty room."""
+    sessions = world.sessions
+    host = int(sessions.table.player_id[room.host]) if room.host is not None else NO_PLAYER
+    head = host.to_bytes(2, "little")
+    ids = sessions.table.player_id[members].tolist()
+    records = [
+        dtypes.ROSTER_MEMBER.encode(player_id, session in world.away, sessions.name[session].encode())
+        for player_id, session in zip(ids, members, strict=True)
+    ]
+    return [head + chunk for chunk in chunks(records)]
+
+
+def _owners(room: Room) -> list[bytes]:
+    """Build the OWNERS entries: all entities that were handed over."""
+    return chunks([dtypes.OWNER.encode(entity_id, owner) for entity_id, owner in room.belongings.owners.items()])
