@@ -37,7 +37,7 @@ def test_one_of_eight_is_killed_and_comes_back_as_the_same_player(
             victim, others = puppets[3], [*puppets[:3], *puppets[4:]]
             for number, puppet in enumerate(puppets):
                 await puppet.ask("play", number)
-            await victim.ask("set_player_property", "gold", 7)
+            await victim.ask("room.set_player_property", "gold", 7)
             await others[0].hear("property_changed", owner=3, key="gold")
             await seen(others[0], 3)
             victim.kill()
@@ -53,7 +53,7 @@ def test_one_of_eight_is_killed_and_comes_back_as_the_same_player(
             assert (await again.hear("resumed"))["afresh"] is True
             assert again.told("player_joined", player_id=3)[0]["player_name"] == "P3"
             assert len(again.told("player_joined")) == NUM_PLAYERS
-            assert await again.ask("get_player_property", 3, "gold") == 7
+            assert await again.ask("room.get_player_property", 3, "gold") == 7
             await again.ask("play", 3)
             for puppet in others:
                 await puppet.hear("player_back" if is_missed else "player_joined", player_id=3)
@@ -227,15 +227,15 @@ def test_who_missed_too_much_is_told_the_room_anew(
             await bob.enter()
             for puppet, entity_id in ((ada, 0), (eve, 1), (bob, 2)):
                 await puppet.ask("play", entity_id)
-            await ada.ask("set_room_property", "old", 1)
-            await ada.ask("set_room_property", "same", 1)
+            await ada.ask("room.set_property", "old", 1)
+            await ada.ask("room.set_property", "same", 1)
             await bob.hear("property_changed", key="same")
             await seen(bob, 1)
             proxy.set_path(LagPath(CUT, CUT))
             await ada.hear("player_away", player_id=2)
             await eve.ask("leave_room")
-            await ada.ask("set_room_property", "old", None)
-            await ada.ask("set_room_property", "new", 1)
+            await ada.ask("room.set_property", "old", None)
+            await ada.ask("room.set_property", "new", 1)
             for _ in range(40):  # more than is kept for one who is away
                 ada.order("send_message", {"hex": b"noise".hex()})
             await ada.hear("message", 40)
@@ -246,7 +246,7 @@ def test_who_missed_too_much_is_told_the_room_anew(
             told = bob.events()[bob.events().index("connection_lost") + 1 : bob.events().index("resumed")]
             assert sorted(told) == ["entities_removed", "player_left", "property_changed", "property_changed"]
             assert bob.told("player_left")[0]["player_id"] == 1
-            assert await bob.ask("room_properties") == {"same": 1, "new": 1}
+            assert await bob.ask("room.properties") == {"same": 1, "new": 1}
             before = await seen(ada, 2)
             while await seen(ada, 2) == before:
                 await asyncio.sleep(0.02)
