@@ -1,6 +1,9 @@
 """Games that crash, lose the connection, or get another address, and are the same players afterwards."""
 
 import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +167,56 @@ def test_two_games_on_one_machine_are_two_players_also_after_both_crashed(
     run(main)
 
 
-def test_eight_that_start_at_once_take_eight_profiles(godot: str, project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_guarded", [True, False], ids=["guarded", "without a guard"])
+def test_eight_that_start_at_once_take_eight_profiles(
+    godot: str, project: Path, tmp_path: Path, is_guarded: bool
+) -> None:
     async def main() -> None:
         async with stage(godot, project, tmp_path) as scene:
-            puppets = await asyncio.gather(*(scene.add() for _ in range(NUM_PLAYERS)))
-            assert sorted([await puppet.ask("profile") for puppet in puppets]) == list(range(NUM_PLAYERS))
+            first = await scene.add()
+            foreign = [] if is_guarded else [(await first.ask("ports"))[-1]]
+            first.kill()
+            with programs_at(foreign):
+                puppets = await asyncio.gather(*(scene.add() for _ in range(NUM_PLAYERS)))
+            profiles = sorted([await puppet.ask("profile") for puppet in puppets])
+            # Who does not wait for the others may pass over a profile, but never takes that of another.
+            assert profiles == list(range(NUM_PLAYERS)) if is_guarded else len(set(profiles)) == NUM_PLAYERS
             assert len({(await puppet.ask("identity"))["hex"] for puppet in puppets}) == NUM_PLAYERS
+
+    run(main)
+
+
+@contextmanager
+def programs_at(ports: Sequence[int]) -> Iterator[None]:
+    """Let other programs have some UDP ports of this machine."""
+    with ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)).bind(("127.0.0.1", port))
+        yield
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_foreign_program_at_a_port_of_a_profile_takes_nobodys_place(
+    godot: str, project: Path, tmp_path: Path, number: int
+) -> None:
+    """The profile was the one port of its lock file once: who got it from the system kept the game out for good."""
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene:
+            ada = (await scene.add_all(1))[0]
+            foreign, identity = (await ada.ask("ports"))[number], await ada.ask("identity")
+            ada.kill()
+            with programs_at([foreign]):
+                again = await scene.add()
+                assert (await again.ask("profile"), await again.ask("identity")) == (0, identity)
+                again.order("resume")
+                assert (await again.hear("joined"))["player_id"] == 0
+                second = await scene.add()
+                assert (await second.ask("profile"), await second.ask("can_resume")) == (1, False)
+            third = await scene.add("--tickrelay-profile=0")  # the program is gone; the first game plays on
+            assert await third.ask("profile") == 2
+            assert "profile 0 is in use by another game on this machine. This game takes profile 2" in third.log()
+            assert "WARNING" not in again.log() + second.log()  # to be one of several is nothing special
 
     run(main)
 

@@ -125,6 +125,12 @@ func do_profile() -> int:
 	return client._visitor.place._profile.number
 
 
+## Of the profile, and in the end that at which processes wait for each other.
+func do_ports() -> Array:
+	var profile := client._visitor.place._profile
+	return Array(profile._ports_of(profile.number)) + [profile._guard_port()]
+
+
 func do_identity() -> PackedByteArray:
 	return client._visitor.place.identity()
 
