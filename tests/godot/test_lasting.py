@@ -135,7 +135,7 @@ def test_the_host_hands_over_locks_kicks_and_bans(godot: str, project: Path, tmp
             assert (await eve.hear("disconnected", 2))["reason"] == ByeReason.BANNED
             await eve.ask("join_room", "LOBBY")
             assert (await eve.hear("join_refused"))["reason"] == Refusal.BANNED
-            await late.enter()  # another installation, on the same machine
+            await late.enter()  # another profile, on the same machine
 
     run(main)
 

@@ -129,8 +129,10 @@ func kick(of_player: int, text: String = "") -> int:
 	return _visitor.ask(_RelayWire.RequestKind.KICK, payload.encode())
 
 
-## Host: removes a player, who cannot join this room again with the same installation of the game;
-## with [param by_address] nobody can from the same internet address.
+## Host: removes a player, who cannot join this room again with the same profile of the game: what
+## it keeps in [code]user://tickrelay/[/code]. Whoever plays with another profile, as with
+## [code]-- --tickrelay-profile=1[/code], is another player. With [param by_address] nobody can join
+## from the same internet address.
 func ban(of_player: int, text: String = "", by_address: bool = false) -> int:
 	var payload := _RelayWire.RelayBanPayload.new()
 	payload.player_id = of_player
