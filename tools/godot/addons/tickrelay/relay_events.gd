@@ -16,7 +16,7 @@ class RelayConnectionLost:
 ## We came back, but not into what we knew: all that was told of the room is void, and is told anew.
 class RelayForgotten:
 	extends RefCounted
-	## What was told: a RelayRoom, and ids of entities.
+	## What was told: RelayRoomFacts, and ids of entities.
 	var room: RefCounted
 	var shown_ids := []
 

@@ -17,7 +17,7 @@ const RelayOutbox := preload("relay_outbox.gd")
 const RelayParcel := preload("relay_parcel.gd")
 const RelayProofs := preload("relay_proofs.gd")
 const RelayRecords := preload("relay_records.gd")
-const RelayRoom := preload("relay_room.gd")
+const RelayRoomFacts := preload("relay_room_facts.gd")
 const RelayRoster := preload("relay_roster.gd")
 const RelaySequence := preload("relay_sequence.gd")
 const RelaySignals := preload("relay_signals.gd")
@@ -50,7 +50,7 @@ var receipts := RelayAcks.RelayReceipts.new()
 var flight := RelayAcks.RelayFlight.new()
 var clock: RelayClock
 var table: RelayTable
-var room: RelayRoom
+var room: RelayRoomFacts
 ## Of the room.
 var roster: RelayRoster
 var inbox: RelayLog
@@ -100,7 +100,7 @@ func _init(
 		_timeout_s = minf(_timeout_s, silence_s)
 	clock = RelayClock.new(fields.tick_rate, now)
 	clock.add(fields.tick, now)
-	room = RelayRoom.new(_shape)
+	room = RelayRoomFacts.new(_shape)
 	roster = room.roster
 	table = RelayTable.new(_shape, fields.tick_rate, room.is_owner_known)
 	inbox = RelayLog.new(fields.log_index)
