@@ -22,6 +22,7 @@ from protocol.constants import (
     MAX_MESSAGE_BYTES,
     MESSAGE_WINDOW,
     PART_MORE,
+    SPECIAL_MESSAGE_COST,
     DataSection,
     MessageFlag,
     Target,
@@ -138,7 +139,8 @@ class MessageIntake:
         """
         messages = self._read(received, sessions, stats)
         messages = _permitted(messages, sessions.table, log, stats)
-        fresh = messages.take(Budgets.covered(sessions.table, messages.session, Budget.MESSAGES))
+        cost = np.where(_is_special(messages.header), SPECIAL_MESSAGE_COST, 1)
+        fresh = messages.take(Budgets.covered(sessions.table, messages.session, Budget.MESSAGES, cost))
         stats.count_drop(DropReason.OVER_MESSAGE_RATE, len(messages.session) - len(fresh.session))
         in_order = _in_order(fresh, sessions.table)
         self._hold(fresh.take(~in_order), sessions.table, stats)
@@ -169,7 +171,7 @@ class MessageIntake:
 
     def _append(self, messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> Ints:
         """Append messages in order, and do in their turn what requests among them ask for. Returns as `append`."""
-        special = (messages.header["kind"] >= FIRST_REQUEST_KIND) | (messages.header["flags"] & _KEEP != 0)
+        special = _is_special(messages.header)
         if not special.any():
             return append(messages, table, rooms, log)
         too_long = []
@@ -299,6 +301,12 @@ class MessageIntake:
         for row in sessions.tolist():
             accepted = int(table.message_accepted[row])
             table.message_bits[row] = sum(1 << message_id - accepted - 1 for message_id in self._rows.get(row, ()))
+
+
+def _is_special(header: Records) -> Bools:
+    """Mark the messages that ask for something, or are to be kept: the server does more than pass them on."""
+    special: Bools = (header["kind"] >= FIRST_REQUEST_KIND) | (header["flags"] & _KEEP != 0)
+    return special
 
 
 def _permitted(messages: Messages, table: SessionTable, log: Log, stats: Stats) -> Messages:
