@@ -12,7 +12,7 @@ from relay.addresses import host_of, is_loopback
 from relay.audience import only
 from relay.entities import NO_OWNER
 from relay.handshake import JoinRequest, Refused, proof_is_right
-from relay.log import MAX_ENTRY_BYTES
+from relay.log import MAX_ENTRY_BYTES, NO_SESSION
 from relay.messages import grant_credit
 from relay.rooms import Room, RoomOptions, make_up_code
 from relay.world import Event, World
@@ -256,11 +256,14 @@ def _roster(world: World, room: Room, members: list[int]) -> list[bytes]:
     return [head + chunk for chunk in _chunks(records)]
 
 
-def tell_host(world: World, room: Room) -> None:
-    """Append who is host now."""
+def tell_host(world: World, room: Room, asked_by: int = NO_SESSION) -> None:
+    """Append who is host now. `asked_by`: session row for whose credit that counts."""
     assert room.host is not None
-    payload = schemas.HOST_CHANGED_PAYLOAD.build({"player_id": int(world.sessions.table.player_id[room.host])})
-    world.log.append_own(world.rooms, room.row, EntryKind.HOST_CHANGED, payload)
+    table = world.sessions.table
+    payload = schemas.HOST_CHANGED_PAYLOAD.build({"player_id": int(table.player_id[room.host])})
+    if asked_by != NO_SESSION:
+        table.unread_bytes[asked_by] += len(payload) + table.entry_charge[asked_by]
+    world.log.append_own(world.rooms, room.row, EntryKind.HOST_CHANGED, payload, owner=asked_by)
 
 
 def choose_host(world: World, room: Room) -> None:
@@ -275,14 +278,14 @@ def choose_host(world: World, room: Room) -> None:
         make_host(world, room, here[0])
 
 
-def make_host(world: World, room: Room, session: int) -> None:
-    """Make a player the host, and give it what is the host's."""
+def make_host(world: World, room: Room, session: int, asked_by: int = NO_SESSION) -> None:
+    """Make a player the host, and give it what is the host's. `asked_by`: see `tell_host`."""
     room.host = session
     newest_seq = int(world.sessions.table.recv_newest[session])
     for entity_id, owner in room.belongings.owners.items():
         if owner == NO_PLAYER:
             world.entities.give(world.rooms, room, entity_id, session, newest_seq)
-    tell_host(world, room)
+    tell_host(world, room, asked_by)
 
 
 def leave(world: World, session: int, reason: ByeReason) -> None:

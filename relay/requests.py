@@ -161,7 +161,7 @@ class Requests:
         if heir is None or heir in self._world.away:
             return RequestRefusal.NO_SUCH_PLAYER
         if heir != session:
-            make_host(self._world, room, heir)
+            make_host(self._world, room, heir, asked_by=session)
         return None
 
     def _kick(self, room: Room, session: int, value: Any) -> Outcome:

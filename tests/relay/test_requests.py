@@ -214,6 +214,19 @@ def test_the_host_hands_its_part_over_and_has_no_more_to_say() -> None:
     assert len(heir.told_of(EntryKind.HOST_CHANGED)) == 1
 
 
+def test_what_a_hand_over_writes_counts_as_its_askers() -> None:
+    """Two who made each other host in turn could write a room's log full at nobody's expense."""
+    bench = Bench()
+    host, heir = bench.join_all(2)
+    table = bench.engine.world.sessions.table
+    before = int(table.unread_bytes[host.row])
+    host.say(host.request(RequestKind.HAND_OVER_HOST, player_id=1))
+    assert table.unread_bytes[host.row] == before + 2 + table.entry_charge[host.row]
+    read_on(bench, host, heir)
+    bench.tick()
+    assert table.unread_bytes[host.row] == table.unread_bytes[heir.row] == before == 0
+
+
 def test_a_kicked_player_is_told_why_and_may_come_again() -> None:
     bench = Bench()
     host, loud = bench.join_all(2)
