@@ -10,6 +10,7 @@ from protocol.constants import (
     MAX_KEPT_MESSAGES,
     MAX_PLAYER_PROPERTIES,
     NO_PLAYER,
+    PART_MORE,
     BanFlag,
     ByeReason,
     EntryKind,
@@ -194,6 +195,35 @@ def test_a_request_that_comes_again_is_done_once() -> None:
         host.say(request)
     read_on(bench, host, other)
     assert len(changes(other)) == 1 and bench.dropped() == {}
+
+
+def test_a_request_that_was_cut_is_refused_piece_by_piece_and_reaches_nobody() -> None:
+    """Its pieces were appended as fragments of a message, and everybody was handed an entry of a request's kind."""
+    bench = Bench()
+    host, other = bench.join_all(2)
+    lock, one = RequestKind.LOCK, b"\1"
+    host.say(host.message(b"be", more=1), host.message(one, kind=lock), host.message(one, kind=lock, more=1))
+    host.say(host.message(one, kind=lock), host.message(b"gun"), host.message(b"behind"))
+    read_on(bench, host, other)
+    assert b"".join(payload for _, payload in other.messages) == b"begunbehind"
+    parts = [entry.part for _, entry in sorted(other.entries.items()) if entry.kind < 128]
+    assert parts == [PART_MORE, 1, 0], "the message around them is whole"
+    assert refusals(host) == [RequestRefusal.MALFORMED] * 3
+    assert [fields["message_id"] for fields in host.told_of(EntryKind.REQUEST_REFUSED)] == [2, 3, 4]
+    assert refusals(other) == [] and other.told_of(EntryKind.ROOM_LOCKED) == []
+    host.say(host.message(one, kind=lock))
+    read_on(bench, host, other)
+    assert other.told_of(EntryKind.ROOM_LOCKED) == [{"is_locked": 1}] and bench.dropped() == {}
+
+
+def test_pieces_of_a_request_that_come_again_are_refused_once() -> None:
+    bench = Bench()
+    host, other = bench.join_all(2)
+    pieces = [host.message(b"\1", kind=120, more=1), host.message(b"\1", kind=127, more=1)]
+    for _ in range(3):
+        host.say(*pieces)
+    read_on(bench, host, other)
+    assert refusals(host) == [RequestRefusal.MALFORMED] * 2 and other.messages == []
 
 
 # --- the host
