@@ -107,7 +107,10 @@ class RequestHandler(Protocol):
     def refuse(self, session: int, message_id: int, kind: int, reason: RequestRefusal) -> None:
         """Tell a player alone that something was not done."""
 
-    def keep(self, session: int, message_id: int, index: int, message: Kept, is_whole_to_all: bool) -> None:
+    def why_not_kept(self, session: int, num_bytes: int) -> RequestRefusal | None:
+        """Tell why a message of one fragment to all cannot be kept; None if it can."""
+
+    def keep(self, session: int, index: int, message: Kept) -> None:
         """Keep a message that was just appended."""
 
 
@@ -200,18 +203,17 @@ class MessageIntake:
             self._do_request(session, message_id, int(header["kind"]), bool(header["more"]), payload, is_whole)
             table.message_index[session] = rooms.table.log_head[room]
             return message.session[:0]
+        is_whole_to_all = is_whole and header["target"] == int(Target.ALL)
+        why_not = self.requests.why_not_kept(session, len(payload)) if is_whole_to_all else RequestRefusal.MALFORMED
+        if why_not is not None:  # decided before: nobody must be told that it is kept
+            message.header["flags"] &= ~np.uint8(_FLAGS_UP)
         too_long = append(message, table, rooms, log)
-        if not header["more"] and not len(too_long):
-            kept = Kept(
-                int(table.player_id[session]),
-                int(header["kind"]),
-                int(header["flags"]),
-                int(header["channel"]),
-                payload,
-            )
-            is_to_all = header["target"] == int(Target.ALL)
-            index = int(rooms.table.log_head[room])
-            self.requests.keep(session, message_id, index, kept, bool(is_whole and is_to_all))
+        if why_not is None:
+            kind, flags, channel = (int(header[name]) for name in ("kind", "flags", "channel"))
+            kept = Kept(int(table.player_id[session]), kind, flags & _FLAGS_UP, channel, payload)
+            self.requests.keep(session, int(rooms.table.log_head[room]), kept)
+        elif not header["more"] and not len(too_long):
+            self.requests.refuse(session, message_id, int(header["kind"]), why_not)
         return too_long
 
     def _do_request(self, session: int, message_id: int, kind: int, more: bool, payload: bytes, is_whole: bool) -> None:

@@ -62,12 +62,13 @@ class Requests:
         player_id = int(self._world.sessions.table.player_id[session])
         self._tell(session, EntryKind.REQUEST_REFUSED, fields, only(player_id))
 
-    def keep(self, session: int, message_id: int, index: int, message: Kept, is_whole_to_all: bool) -> None:
-        """Keep a message that was just appended as entry `index`."""
-        if not is_whole_to_all:
-            self.refuse(session, message_id, message.kind, RequestRefusal.MALFORMED)
-        elif not self._room_of(session).belongings.kept.keep(index, message):
-            self.refuse(session, message_id, message.kind, RequestRefusal.TOO_MANY)
+    def why_not_kept(self, session: int, num_bytes: int) -> Outcome:
+        """Tell why a message of one fragment to all, of so many bytes, cannot be kept; None if it can."""
+        return None if self._room_of(session).belongings.kept.fits(num_bytes) else RequestRefusal.TOO_MANY
+
+    def keep(self, session: int, index: int, message: Kept) -> None:
+        """Keep a message that was just appended as entry `index`, and of which `why_not_kept` said nothing."""
+        self._room_of(session).belongings.kept.keep(index, message)
 
     def _room_of(self, session: int) -> Room:
         return self._world.rooms.by_row[int(self._world.sessions.table.room[session])]

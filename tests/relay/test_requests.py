@@ -455,7 +455,7 @@ def test_kept_messages_are_told_to_who_joins_later_in_their_order_and_marked() -
     bench = Bench()
     host, other = bench.join_all(2)
     both = MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER
-    host.say(host.message(b"spawn", flags=MessageFlag.KEEP, kind=7, channel=3), host.message(b"plain"))
+    host.say(host.message(b"spawn", flags=0xF0 | MessageFlag.KEEP, kind=7, channel=3), host.message(b"plain"))
     other.say(other.message(b"wall", flags=both), other.message(b"door", flags=MessageFlag.KEEP))
     read_on(bench, host, other)
     assert host.messages == other.messages == [(0, b"spawn"), (0, b"plain"), (1, b"wall"), (1, b"door")]
@@ -467,6 +467,7 @@ def test_kept_messages_are_told_to_who_joins_later_in_their_order_and_marked() -
         (0, 7, 3, b"spawn"),
         (NO_PLAYER, 1, 0, b"wall"),
     ]
+    assert [entry.flags for entry in found] == [MessageFlag.KEEP | MessageFlag.KEPT, both | MessageFlag.KEPT]
     kinds = [entry.kind for _, entry in sorted(joiner.entries.items())]
     assert kinds.index(7) < kinds.index(EntryKind.PLAYER_JOINED)
     read_on(bench, host, joiner)
@@ -503,6 +504,20 @@ def test_what_cannot_be_kept_is_passed_on_all_the_same_and_its_sender_told() -> 
         read_on(bench, host, other)
     assert refusals(host)[2:] == [RequestRefusal.TOO_MANY] * 2
     assert other.messages[-1] == (0, b"%d" % (MAX_KEPT_MESSAGES + 1))
+
+
+def test_what_is_not_kept_does_not_say_that_it_is() -> None:
+    """Everybody but its sender took a refused message for a kept one: it had the flag all the same."""
+    bench = Bench(messages_per_s=1000)
+    host, other = bench.join_all(2)
+    both = MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER
+    host.say(host.message(b"for one", Target.ONE, (1,), flags=both), host.message(b"a" * 9, flags=both, more=1))
+    host.say(host.message(b"end", flags=both))
+    for number in range(MAX_KEPT_MESSAGES + 1):
+        host.say(host.message(b"%d" % number, flags=both))
+        read_on(bench, host, other)
+    flags = [entry.flags for _, entry in sorted(other.entries.items()) if entry.kind < 128]
+    assert flags == [0] * 3 + [both] * MAX_KEPT_MESSAGES + [0]
 
 
 def test_every_request_has_a_payload_and_every_payload_a_handler() -> None:
