@@ -292,7 +292,7 @@ class RelayClient:
             channel: 0 to 255, for the game to use.
             target: ALL (us too), ALL_BUT, ONE or LIST.
             players: Whom `target` means: none for ALL, one for ALL_BUT and ONE, 1 to 255 for LIST.
-            keep: Keep it for those who join later: for ALL only, at most 1,024 bytes.
+            keep: Keep it for those who join later: for ALL only, at most 1,020 bytes.
             outlives_sender: Keep it also when we leave.
         Returns: its id, for RequestRefused: a full room keeps no more.
         Raises: ValueError; OutboxFull if 4 MiB wait.
@@ -359,7 +359,7 @@ class RelayClient:
         return self._asked(self.connection.give_entity(entity_id, player))
 
     def clear_kept(self, index: int | None = None) -> int:
-        """Keep a message no longer; None: all that we may clear. Returns: the request's id."""
+        """Keep a message no longer, by its `Message.index`; None: all that we may clear. Returns: the request's id."""
         return self._asked(self.connection.clear_kept(index))
 
     def hand_over_host(self, player: int) -> int:

@@ -181,9 +181,10 @@ def tell_room(world: World, room: Room, session: int, members: list[int]) -> Non
     ):
         for payload in payloads:
             world.log.append_own(world.rooms, room.row, kind, payload, audience)
-    for kept in room.belongings.kept.by_index.values():
+    for index, kept in room.belongings.kept.by_index.items():
+        copy = schemas.KEPT_COPY.build({"log_index": index, "payload": kept.payload})
         world.log.append_own(
-            world.rooms, room.row, kept.kind, kept.payload, audience,
+            world.rooms, room.row, kept.kind, copy, audience,
             sender=kept.sender, flags=kept.flags | MessageFlag.KEPT, channel=kept.channel,
         )  # fmt: skip
 

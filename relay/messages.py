@@ -19,6 +19,7 @@ from protocol import dtypes
 from protocol.constants import (
     FIRST_REQUEST_KIND,
     MAX_FRAGMENT_BYTES,
+    MAX_KEPT_MESSAGE_BYTES,
     MAX_MESSAGE_BYTES,
     MESSAGE_WINDOW,
     PART_MORE,
@@ -203,8 +204,8 @@ class MessageIntake:
             self._do_request(session, message_id, int(header["kind"]), bool(header["more"]), payload, is_whole)
             table.message_index[session] = rooms.table.log_head[room]
             return message.session[:0]
-        is_whole_to_all = is_whole and header["target"] == int(Target.ALL)
-        why_not = self.requests.why_not_kept(session, len(payload)) if is_whole_to_all else RequestRefusal.MALFORMED
+        can_be_kept = is_whole and header["target"] == int(Target.ALL) and len(payload) <= MAX_KEPT_MESSAGE_BYTES
+        why_not = self.requests.why_not_kept(session, len(payload)) if can_be_kept else RequestRefusal.MALFORMED
         if why_not is not None:  # decided before: nobody must be told that it is kept
             message.header["flags"] &= ~np.uint8(_FLAGS_UP)
         too_long = append(message, table, rooms, log)

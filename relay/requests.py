@@ -151,9 +151,13 @@ class Requests:
             for index, message in kept.by_index.items()
             if value.log_index in (0, index) and (room.host == session or message.sender == player_id)
         ]
+        if not mine:
+            return RequestRefusal.NOT_KEPT if value.log_index else None
         for index in mine:
             kept.clear(index)
-        return None if mine or not value.log_index else RequestRefusal.NOT_KEPT
+        cleared = [{"log_index": index} for index in mine]  # MAX_KEPT_MESSAGES of them fit one entry
+        self._tell(session, EntryKind.KEPT_CLEARED, {"player_id": player_id, "cleared": cleared})
+        return None
 
     def _hand_over_host(self, room: Room, session: int, value: Any) -> Outcome:
         if room.host != session:

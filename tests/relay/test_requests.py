@@ -6,7 +6,9 @@ import pytest
 
 from protocol import schemas
 from protocol.constants import (
+    MAX_FRAGMENT_BYTES,
     MAX_HANDED_OVER,
+    MAX_KEPT_MESSAGE_BYTES,
     MAX_KEPT_MESSAGES,
     MAX_PLAYER_PROPERTIES,
     NO_PLAYER,
@@ -463,10 +465,12 @@ def test_kept_messages_are_told_to_who_joins_later_in_their_order_and_marked() -
     read_on(bench, host)
     [joiner] = bench.join_all(1)
     found = [entry for _, entry in sorted(joiner.entries.items()) if entry.kind < 128]
-    assert [(e.sender, e.kind, e.channel, e.payload) for e in found] == [
+    copies = [schemas.KEPT_COPY.parse(entry.payload) for entry in found]
+    assert [(e.sender, e.kind, e.channel, c.payload) for e, c in zip(found, copies, strict=True)] == [
         (0, 7, 3, b"spawn"),
         (NO_PLAYER, 1, 0, b"wall"),
     ]
+    assert [host.entries[copy.log_index].payload for copy in copies] == [b"spawn", b"wall"]
     assert [entry.flags for entry in found] == [MessageFlag.KEEP | MessageFlag.KEPT, both | MessageFlag.KEPT]
     kinds = [entry.kind for _, entry in sorted(joiner.entries.items())]
     assert kinds.index(7) < kinds.index(EntryKind.PLAYER_JOINED)
@@ -487,7 +491,63 @@ def test_kept_messages_are_cleared_by_their_sender_and_by_the_host() -> None:
     read_on(bench, host, one, two)
     assert refusals(one) == [RequestRefusal.NOT_KEPT]
     [joiner] = bench.join_all(1)
-    assert joiner.messages == [(0, b"client 0")]
+    assert joiner.messages == [(0, index[b"client 0"].to_bytes(4, "little") + b"client 0")]
+    expected = [{"player_id": 1, "cleared": [index[b"client 1"]]}, {"player_id": 0, "cleared": [index[b"client 2"]]}]
+    assert cleared(one) == cleared(two) == expected and cleared(joiner) == []
+
+
+def cleared(client: Client) -> list[dict[str, Any]]:
+    return [
+        fields | {"cleared": [one.log_index for one in fields["cleared"]]}
+        for fields in client.told_of(EntryKind.KEPT_CLEARED)
+    ]
+
+
+def test_who_joined_later_clears_by_the_number_that_its_copy_begins_with() -> None:
+    """It was told a copy, under an index of its own that the relay did not know: nothing could be cleared by that."""
+    bench = Bench()
+    [first] = bench.join_all(1)
+    first.say(first.message(b"wall", flags=MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER))
+    read_on(bench, first)
+    [heir] = bench.join_all(1)
+    bench.receive(first.bye())
+    read_on(bench, heir)
+    [(at, copy)] = [(at, entry.payload) for at, entry in heir.entries.items() if entry.kind == 1]
+    written_at = schemas.KEPT_COPY.parse(copy).log_index
+    assert written_at != at
+    heir.say(heir.request(RequestKind.CLEAR_KEPT, log_index=at))
+    heir.say(heir.request(RequestKind.CLEAR_KEPT, log_index=written_at))
+    read_on(bench, heir)
+    assert refusals(heir) == [RequestRefusal.NOT_KEPT]
+    assert cleared(heir) == [{"player_id": 1, "cleared": [written_at]}]
+    assert bench.join_all(1)[0].messages == []
+
+
+def test_all_that_a_room_keeps_is_cleared_by_one_entry_that_counts_as_its_askers() -> None:
+    bench = Bench(messages_per_s=1000)
+    host, other = bench.join_all(2)
+    host.say(host.request(RequestKind.CLEAR_KEPT, log_index=0))
+    for _ in range(MAX_KEPT_MESSAGES):
+        other.say(other.message(b"x", flags=MessageFlag.KEEP))
+        read_on(bench, host, other)
+    host.say(host.request(RequestKind.CLEAR_KEPT, log_index=0))
+    table = bench.engine.world.sessions.table
+    assert table.unread_bytes[host.row] == 2 + 4 * MAX_KEPT_MESSAGES + table.entry_charge[host.row]
+    read_on(bench, host, other)
+    [told] = cleared(other)
+    assert told["player_id"] == 0 and len(told["cleared"]) == MAX_KEPT_MESSAGES and refusals(host) == []
+
+
+def test_a_message_to_keep_leaves_room_for_its_index() -> None:
+    bench = Bench()
+    [host] = bench.join_all(1)
+    for size in (MAX_KEPT_MESSAGE_BYTES, MAX_KEPT_MESSAGE_BYTES + 1):
+        host.say(host.message(bytes(size), flags=MessageFlag.KEEP))
+    read_on(bench, host)
+    flags = [entry.flags for _, entry in sorted(host.entries.items()) if entry.kind < 128]
+    assert flags == [MessageFlag.KEEP, 0] and refusals(host) == [RequestRefusal.MALFORMED]
+    [joiner] = bench.join_all(1)
+    assert [len(payload) for _, payload in joiner.messages] == [MAX_FRAGMENT_BYTES]
 
 
 def test_what_cannot_be_kept_is_passed_on_all_the_same_and_its_sender_told() -> None:

@@ -322,11 +322,11 @@ class Deeds:
         if connection is not None:
             connection.set_property(key, None)
 
-    def clear_kept(self, number: int, message: SentMessage) -> None:
-        """Let a player ask to keep a message no longer that has come back to it."""
-        connection, index = self._connection(number), self.witness.index_of(message.uid)
-        if connection is not None and index is not None:
-            message.may_be_cleared = True
+    def clear_kept(self, number: int, index: int) -> None:
+        """Let a player ask to keep a message no longer, by the number that its game was told."""
+        life, connection = self.players[number].playing, self._connection(number)
+        if life is not None and connection is not None:
+            self.witness.clearings.add((life.number, index))
             connection.clear_kept(index)
 
     def kick(self, number: int, other: int) -> None:

@@ -139,9 +139,11 @@ def act_on_belongings(world: "World", player: Player, habits: LastingHabits) -> 
     if rng.random() < habits.message * habits.keep:
         world.send_message(number, rng.randint(MIN_MESSAGE_BYTES, 200), keep=True, outlives_sender=rng.random() < 0.5)
     if rng.random() < habits.clear_kept and player.life is not None:
-        kept = [message for message in player.life.messages if message.keep]
+        kept, messages, connection = sorted(player.life.kept.items()), world.witness.messages, player.connection
+        is_host = connection is not None and connection.host == connection.player_id
+        own = [index for index, uid in kept if is_host or messages[uid].life is player.life]
         if kept:
-            world.clear_kept(number, rng.choice(kept))
+            world.clear_kept(number, rng.choice(own or [index for index, _ in kept]))
 
 
 def act_as_host(world: "World", player: Player, habits: LastingHabits) -> None:

@@ -4,8 +4,8 @@
 2. All receivers have one total order: the same entry at the same index, handed over by ascending index; a sender's
    messages in the order in which it queued them.
 3. Once the network is quiet, the server's table is what each owner last published, and every client's view of the room
-   is the server's: table, members, who is away, host, properties, owners, lock. On the way there nobody sees a state
-   that was never published, or one older than it has seen.
+   is the server's: table, members, who is away, host, properties, owners, kept messages, lock. On the way there nobody
+   sees a state that was never published, or one older than it has seen.
 4. Nobody is sent what is not meant for it. A signal arrives at most once, never behind a newer one where newest-first
    was asked, and never before the message that it follows.
 5. No queue passes its cap.
@@ -24,7 +24,9 @@ from typing import NoReturn
 from protocol.client import (
     EntityOwnerChanged,
     HostChanged,
+    KeptCleared,
     Message,
+    MessageFlag,
     PlayerAway,
     PlayerBack,
     PlayerJoined,
@@ -70,6 +72,8 @@ class Witness:
         """By uid."""
         self.done_requests: dict[int, int] = {}
         """Uid -> log index of what it caused."""
+        self.clearings: set[tuple[int, int]] = set()
+        """(life, log index) of the kept messages that it asked to clear."""
         self.hand_overs: set[tuple[int, int]] = set()
         """(life, player id) to whom it asked to hand over being host."""
         self.handed_over: set[int] = set()
@@ -138,10 +142,6 @@ class Witness:
         life.sessions.add(session.session)
         self.life_of[session.session] = life
 
-    def index_of(self, uid: int) -> int | None:
-        """Return the log index of a message, None while nobody was handed it."""
-        return self._index_of.get(uid)
-
     def on_attempt(self, life: Life, address: bytes) -> None:
         """A life uses an address: what is meant for it may be sent there."""
         self.tap.addresses.setdefault(life.nonce, set()).add(address)
@@ -158,12 +158,19 @@ class Witness:
                 self.on_kept(life, event)
             case Message():
                 self.on_message(life, event.sender, event.kind, event.channel, event.payload, event.index)
+                if event.flags & MessageFlag.KEEP:
+                    life.kept[event.index] = life.handed[-1]  # type: ignore[assignment]
+            case KeptCleared():
+                self.on_entry(life, (EntryKind.KEPT_CLEARED, event.by, event.indexes))
+                for index in event.indexes:
+                    life.kept.pop(index, None)
             case Signal():
                 self.on_signal(life, event.sender, event.kind, event.channel, event.payload)
             case PlayerJoined():
                 self.on_entry(life, (EntryKind.PLAYER_JOINED, event.player_id))
             case PlayerLeft():
                 self.on_entry(life, (EntryKind.PLAYER_LEFT, event.player_id))
+                self._forget_kept_of(life, event.player_id)
             case PlayerAway():
                 self.on_entry(life, (EntryKind.PLAYER_AWAY, event.player_id))
             case PlayerBack():
@@ -179,6 +186,13 @@ class Witness:
                 life.requests[event.request_id].is_refused = True
         if isinstance(event, HostChanged | EntityOwnerChanged) and life.alive:
             life.forget_what_is_not_ours()
+
+    def _forget_kept_of(self, life: Life, player_id: int) -> None:
+        """Somebody left: what it said is kept no longer, unless it was to outlive its sender."""
+        for index, uid in list(life.kept.items()):
+            message = self.messages[uid]
+            if message.life.player_id == player_id and not message.outlives_sender:
+                del life.kept[index]
 
     def on_entry(self, life: Life, what: tuple[object, ...]) -> None:
         """An entry of the server was handed over. What comes before a life's own arrival tells what was there."""
@@ -198,8 +212,13 @@ class Witness:
             self.broken(f"{life} was told of the kept message {uid} although it is here already")
         if event.index <= self._newest_index.get(life.number, 0):
             self.broken(f"{life} was told of the kept message {uid}, index {event.index}, out of order")
+        if self._index_of.setdefault(message.uid, event.index) != event.index:
+            self.broken(
+                f"{life} was told of the kept message {uid} as {event.index}, not {self._index_of[message.uid]}"
+            )
         self._newest_index[life.number] = event.index
         life.kept_handed.append(message.uid)
+        life.kept[event.index] = message.uid
 
     def on_message(self, life: Life, sender: int, kind: int, channel: int, payload: bytes, index: int) -> None:
         """A message was handed over: (1) once, (2) in order, (4) to the right ones."""
@@ -317,6 +336,9 @@ class Witness:
             told = {what: found.version for what, found in self.states[life.room].properties.items()}
             if told != versions:
                 self.broken(f"the versions of properties are {versions}, but the log says {told}")
+            kept = {index: message.uid for index, (message, _) in self.states[life.room].kept.items()}
+            if kept != server.kept:
+                self.broken(f"the server keeps messages {server.kept}, but the log says {kept}")
             if life.host != view.host or any(
                 view.owners.get(id_, id_ % life.player_slots) != owner for id_, owner in life.owners.items()
             ):

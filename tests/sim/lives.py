@@ -34,8 +34,6 @@ class SentMessage:
     keep: bool = False
     """To be kept for those who join later."""
     outlives_sender: bool = False
-    may_be_cleared: bool = False
-    """Somebody has asked to keep it no longer."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -120,6 +118,8 @@ class Life:
     """The same of what it was handed before its own arrival: who and what was there already."""
     kept_handed: list[int] = field(default_factory=list)
     """Uids of the kept messages that it was told of, in that order."""
+    kept: dict[int, int] = field(default_factory=dict)
+    """Log index -> uid of the messages that the room keeps, as its game was told."""
     handed_at: dict[int, float] = field(default_factory=dict)
     """Message uid -> when its client handed it over."""
     signals_handed: dict[int, float] = field(default_factory=dict)

@@ -126,12 +126,10 @@ class RoomLog:
             self._witness.broken(f"{life} was told of members {told}, but there were {list(state.members)}")
 
     def _check_kept(self, life: Life) -> None:
-        """Check the kept messages that it was told of: each once, in order, those that may have been cleared or not."""
-        kept = [message for message, _ in self.state.kept.values()]
-        sure = [message.uid for message in kept if not message.may_be_cleared]
-        told = [uid for uid in life.kept_handed if not self._witness.messages[uid].may_be_cleared]
-        if told != sure or not set(life.kept_handed) <= {message.uid for message in kept}:
-            self._witness.broken(f"{life} was told of the kept messages {life.kept_handed}, but there were {sure}")
+        """Check the kept messages that it was told of: each once and in order."""
+        kept = [message.uid for message, _ in self.state.kept.values()]
+        if life.kept_handed != kept:
+            self._witness.broken(f"{life} was told of the kept messages {life.kept_handed}, but there were {kept}")
 
     def _has_hole(self, index: int) -> bool:
         """Tell whether some entry up to this index was never sent to anybody."""
@@ -168,7 +166,7 @@ class RoomLog:
         message = self._message[sender]
         if b"".join(parts.values()) != message.payload:
             witness.broken(f"the fragments that end at index {index} are not message {message.uid}")
-        self.state.keep(index, message)
+        self.state.keep(index, message, entry.flags)
         return audience, message.uid
 
     def _begin_message(self, index: int, entry: Entry) -> None:

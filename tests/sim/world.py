@@ -352,7 +352,7 @@ class World(Deeds):
         """Check the invariants that hold when all is quiet."""
         code = self.room.code
         clients = self._clients()
-        views = [(life, view_of_client(connection)) for life, connection in clients]
+        views = [(life, view_of_client(life, connection)) for life, connection in clients]
         self.witness.check_end(view_of_engine(self.engine, code), versions_of_engine(self.engine, code), views)
         names = {life.player_id: life.name for life, _ in clients}
         if self.engine.room_members(code) != names:
@@ -379,6 +379,6 @@ class World(Deeds):
         if self._unrest():
             return False
         server = view_of_engine(self.engine, self.room.code)
-        if any(view_of_client(connection) != server for _, connection in self._clients()):
+        if any(view_of_client(life, connection) != server for life, connection in self._clients()):
             return False
         return not self.witness.missing()

@@ -46,8 +46,8 @@ signal disconnected(reason: int, text: String)
 ## [signal resumed] or [signal disconnected] follows.
 signal connection_lost
 ## We are back in our place. [param afresh]: more was missed than the relay keeps. Then messages of
-## ours that were under way are lost, and kept messages were told again; what else changed was told
-## as always. After [method resume] it comes right behind [signal joined].
+## ours that were under way are lost, and all messages that are kept were told again; what else
+## changed was told as always. After [method resume] it comes right behind [signal joined].
 signal resumed(afresh: bool)
 ## Answer to [method connect_to_relay]: [code]release, tick_rate, load_percent, players,
 ## max_players, rooms, round_trip_s[/code].
@@ -74,6 +74,10 @@ signal host_changed(player_id: int)
 signal property_changed(owner: int, key: String, value: Variant, by: int)
 ## The host locked the room, or opened it again.
 signal room_locked(is_locked: bool)
+## Messages are no longer kept for those who join later: [param by] asked for that with [method
+## clear_kept]. [param indexes]: the [member message_index] of each. What goes with a player who
+## leaves is not told so.
+signal kept_cleared(indexes: PackedInt64Array, by: int)
 ## The relay did not do what [param request_id] asked for, see [method set_room_property] and
 ## others; or it did not keep a message of ours. [param text] is for a human; [param reason] is a
 ## RequestRefusal.
@@ -210,8 +214,8 @@ var is_room_locked: bool:
 ## While [signal message_received] is told: whether the message was sent before we came, and kept
 ## for us. Who sent it may have left: then its sender is -1.
 var message_is_kept := false
-## While [signal message_received] is told: the message's place in the room's log, for
-## [method clear_kept].
+## While [signal message_received] is told: the message's place in the room's log when it was sent,
+## the same for all, for [method clear_kept].
 var message_index := 0
 ## The relay's newest tick that we know of; 0 while not joined.
 var tick: int:
@@ -393,7 +397,7 @@ func remove_entity(entity_id: int) -> Error:
 ## [param to_players], LIST with up to 255. [param channel] 0 to 255 and [param kind] 1 to 111 are
 ## for the game to use. Returns ERR_OUT_OF_MEMORY while more than 4 MiB wait.
 ## [br][br]
-## [param keep]: who joins later gets it too (at most 1,024 bytes, to ALL), until it is cleared
+## [param keep]: who joins later gets it too (at most 1,020 bytes, to ALL), until it is cleared
 ## ([method clear_kept]) or we leave; with [param outlives_sender] also after that.
 func send_message(
 	payload: PackedByteArray,
@@ -534,7 +538,7 @@ func give_entity(entity_id: int, to_player: int) -> int:
 
 
 ## Keeps a message no longer: that with this [member message_index], 0 = all that we may clear.
-## Permitted to its sender and the host.
+## Permitted to its sender and the host. All get [signal kept_cleared].
 func clear_kept(index: int = 0) -> int:
 	var payload := _RelayWire.RelayClearKeptPayload.new()
 	payload.log_index = index
