@@ -179,7 +179,14 @@ class Requests:
             assert player is not None
             identity, address = sessions.identity[player], sessions.table.address[player].tobytes()
             room.belongings.bans.add(identity, address, bool(value.flags & BanFlag.ADDRESS))
+            for other in self._others_with(room, identity, {session, player}):
+                self._remove_later(other, value, ByeReason.BANNED)
         return outcome
+
+    def _others_with(self, room: Room, identity: bytes, but: set[int]) -> list[int]:
+        """List the session rows of a room that gave an identity; nobody gave none."""
+        identities = self._world.sessions.identity
+        return [row for row in room.joined if identity and identities[row] == identity and row not in but]
 
     def _remove(self, room: Room, session: int, value: Any, reason: ByeReason) -> Outcome:
         if room.host != session:
@@ -187,10 +194,14 @@ class Requests:
         player = self._member(room, value.player_id)
         if player is None or player == session:
             return RequestRefusal.NO_SUCH_PLAYER
+        self._remove_later(player, value, reason)
+        return None
+
+    def _remove_later(self, player: int, value: Any, reason: ByeReason) -> None:
+        """Note that a session is to end, with the text of the request."""
         text = bytes(value.text).decode(errors="replace")
         session_id = int(self._world.sessions.table.id[player])
         self.removed.append((session_id, reason, "".join(letter for letter in text if not is_control(letter))))
-        return None
 
     def _lock(self, room: Room, session: int, value: Any) -> Outcome:
         if room.host != session:

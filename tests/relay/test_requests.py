@@ -315,6 +315,24 @@ def test_a_banned_player_does_not_come_back_by_its_identity_nor_its_address(flag
     assert bad.come_back().outcome.reason == Refusal.CANNOT_RESUME
 
 
+def test_a_ban_removes_all_with_the_same_identity_but_never_who_asked() -> None:
+    bench = Bench()
+    mine, theirs = [(Option.IDENTITY, b"m" * 16)], [(Option.IDENTITY, b"t" * 16)]
+    host, bad = bench.join(options=mine), bench.join(options=theirs)
+    twin, neighbour, nameless, namesake = bench.join(options=theirs), bench.join(options=mine), *bench.join_all(2)
+    for player_id in (1, 3):
+        host.say(host.request(RequestKind.BAN, player_id=player_id, flags=0, text=b"Out."))
+    bench.flush()
+    for gone in (bad, twin, neighbour):
+        bye = gone.answer(Kind.BYE)
+        assert (bye.reason, bytes(bye.text)) == (ByeReason.BANNED, b"Out.")
+    assert bench.engine.room_members("ROOM").keys() == {0, 4, 5}
+    host.say(host.request(RequestKind.BAN, player_id=4, flags=0, text=b""))
+    bench.flush()
+    assert nameless.answer(Kind.BYE).reason == ByeReason.BANNED
+    assert bench.engine.room_members("ROOM").keys() == {0, namesake.welcome.player_id}, "none is no identity"
+
+
 def test_a_locked_room_lets_nobody_in_until_it_is_opened() -> None:
     bench = Bench()
     [host] = bench.join_all(1)

@@ -337,10 +337,11 @@ class Deeds:
             connection.kick(player_id)
 
     def ban(self, number: int, other: int) -> None:
-        """Let a player ask to ban another's identity, as the host may."""
+        """Let a player ask to ban another's identity, as the host may: all who have it go, but who asks."""
         connection, player_id = self._connection(number), self._player_id(other)
-        if connection is not None and player_id is not None:
-            self._expect_removal(other)
+        asking, banned = self.players[number].playing, self.players[other].playing
+        if connection is not None and player_id is not None and asking is not None and banned is not None:
+            self.witness.on_ban_asked(asking, banned)
             connection.ban(player_id, address=False)
 
     def _expect_removal(self, number: int) -> None:

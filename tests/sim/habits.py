@@ -58,7 +58,6 @@ class LastingHabits(Habits):
     """As host, like the rest."""
     kick: float = 0.002
     ban: float = 0.002
-    """Only in a room whose players give identities."""
     lock: float = 0.002
     locked_s: float = 1.0
 
@@ -154,7 +153,7 @@ def act_as_host(world: "World", player: Player, habits: LastingHabits) -> None:
         world.hand_over_host(number, other)
     if rng.random() < habits.kick and other != number:
         world.kick(number, other)
-    if rng.random() < habits.ban and other != number and player.identity:
+    if rng.random() < habits.ban and other != number:
         world.ban(number, other)
     if rng.random() < habits.lock:
         world.lock(number)

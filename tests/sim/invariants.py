@@ -11,7 +11,7 @@
 5. No queue passes its cap.
 6. An unproven address is never sent more bytes than came from it (the wiretap raises that one at once).
 7. No session ends unless its player ended it, or a host asked for that.
-8. No seat is given twice, none without proof, none to who is banned (`seats.py`, at once).
+8. No seat is given twice, none without proof, none to who is banned (`seats.py`, at once), and all go who are banned.
 9. The host is somebody who is here, and stays it while it is; of those who change one version of a property exactly one
    succeeds; nobody joins a locked room; a kept message is told to every joiner once (`roomstate.py`).
 
@@ -40,7 +40,7 @@ from protocol.constants import ByeReason, EntryKind, Resumed
 from tests.sim.lives import Life, SentMessage, SentRequest, SentSignal, covers, state_origin, uid_of
 from tests.sim.roomlog import RoomLog
 from tests.sim.roomstate import RoomState
-from tests.sim.seats import TappedSession
+from tests.sim.seats import Seat, TappedSession
 from tests.sim.views import RoomView
 from tests.sim.wiretap import Wiretap, WiretapError
 
@@ -74,6 +74,9 @@ class Witness:
         """Uid -> log index of what it caused."""
         self.clearings: set[tuple[int, int]] = set()
         """(life, log index) of the kept messages that it asked to clear."""
+        self.bans_asked: set[tuple[int, bytes]] = set()
+        """(opening of the room, identity) that somebody asked to ban there."""
+        self.askers_of_bans: set[Seat] = set()
         self.hand_overs: set[tuple[int, int]] = set()
         """(life, player id) to whom it asked to hand over being host."""
         self.handed_over: set[int] = set()
@@ -287,16 +290,30 @@ class Witness:
 
     def on_end(self, life: Life, reason: object) -> None:
         """A client's session ended: (7)."""
-        was_removed = life.removal_asked and reason in REMOVED
-        if not life.ending and not was_removed and not self._is_banned(life, reason):
+        was_removed = self.may_be_removed(life) and reason in REMOVED
+        if not life.ending and not was_removed:
             self.broken(f"the session of {life} ended although nobody ended it: {reason}")
 
-    def _is_banned(self, life: Life, reason: object) -> bool:
-        """Tell whether a client heard at last that somebody of its identity was banned."""
-        sessions = [self.tap.sessions[session] for session in life.sessions]
-        return reason == ByeReason.BANNED and any(
-            (session.room, session.seat.identity) in self.tap.book.banned for session in sessions
-        )
+    def on_ban_asked(self, asking: Life, banned: Life) -> None:
+        """A player asked to ban another: all with its identity may end, now and whenever they are in this room."""
+        self.bans_asked.add((banned.room, self._seat_of(banned).identity))
+        self.askers_of_bans.add(self._seat_of(asking))
+
+    def may_be_removed(self, life: Life) -> bool:
+        """Tell whether somebody asked to remove a player, or to ban one with its identity."""
+        is_seated = bool(life.sessions)
+        return life.removal_asked or (is_seated and (life.room, self._seat_of(life).identity) in self.bans_asked)
+
+    def _seat_of(self, life: Life) -> Seat:
+        """Return the seat of a life that has one."""
+        return self.tap.sessions[next(iter(life.sessions))].seat
+
+    def _check_banned_are_gone(self, lives: list[Life]) -> None:
+        """Check (8): of those with a banned identity none is here but a host who asked for that."""
+        for life in lives:
+            seat = self._seat_of(life)
+            if (seat.room, seat.identity) in self.tap.book.banned and seat not in self.askers_of_bans:
+                self.broken(f"{life} is here, but its identity is banned")
 
     # --- caps
 
@@ -327,6 +344,7 @@ class Witness:
         self._check_signals_after()
         self._check_shown_states()
         clients = list(clients)
+        self._check_banned_are_gone([life for life, _ in clients])
         self._check_table({} if server is None else server.table, [life for life, _ in clients])
         for life, view in clients:
             assert server is not None

@@ -167,6 +167,11 @@ def ban_ignored_on_resume() -> Any:
     return patched(lobby, "resume", build)
 
 
+def ban_spares_the_others_of_its_machine() -> Any:
+    """Of those with a banned identity only the one who was named has to go. So it was in the relay's first version."""
+    return patched(Requests, "_others_with", lambda original: lambda self, *args: [])
+
+
 def condition_ignored() -> Any:
     """A property is set whatever its version is."""
 

@@ -20,7 +20,7 @@ class RoomShape:
     anyone_sets: bool = False
     """Every player may set the room's properties."""
     num_identities: int = 0
-    """So many machines the players sit at, those at one with one identity; 0: nobody gives an identity."""
+    """So many machines the players sit at, those at one with one identity; 0: each has its own."""
 
 
 LASTING_ROOM = RoomShape(anyone_sets=True, num_identities=5)

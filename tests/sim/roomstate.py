@@ -118,7 +118,7 @@ class RoomState:
             self._witness.broken(f"index {index} says that player id {player_id} left, which nobody had")
         if gone.alive:
             self._witness.broken(f"index {index} says that {gone} left, but it is alive")
-        if reason in (ByeReason.KICKED, ByeReason.BANNED) and not gone.removal_asked:
+        if reason in (ByeReason.KICKED, ByeReason.BANNED) and not self._witness.may_be_removed(gone):
             self._witness.broken(f"index {index} says that {gone} was removed, but nobody asked for that")
         self._forget(player_id)
 

@@ -103,7 +103,7 @@ def lasting_game(seed: int) -> None:
 
 
 def game_of_machines(seed: int) -> None:
-    """Pairs of players who share a machine, and a host who bans one of them while the other comes and goes."""
+    """Pairs of players who share a machine, and a host who bans one of them, its neighbour too, and comes and goes."""
     room = RoomShape(num_identities=2, max_players=4)
     world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=room)
     world.join_all()
@@ -111,6 +111,7 @@ def game_of_machines(seed: int) -> None:
     world.run(1.5)
     world.crash_and_resume(3)
     world.crash_and_resume(2)
+    world.crash_and_resume(0)
     world.run(1.5)
     world.settle(within_s=30.0)
 
@@ -194,6 +195,7 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.client_repeats_acknowledged_messages, lasting_game),
     (lasting.ban_ignored, game_of_machines),
     (lasting.ban_ignored_on_resume, game_of_machines),
+    (lasting.ban_spares_the_others_of_its_machine, game_of_machines),
     (lasting.condition_ignored, lasting_game),
     (lasting.version_not_updated, lasting_game),
     (lasting.property_of_who_left_stays, lasting_game),

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from protocol.client import ClientConnection, Disconnected, Joined, Refused, Resumed, RoomReset
-from protocol.constants import ByeReason, Kind, Refusal
+from protocol.constants import Kind, Refusal
 from relay.addresses import pack_address
 from relay.batch import Batch, Outgoing
 from relay.config import RelayConfig
@@ -85,8 +85,8 @@ class World(Deeds):
         self.players = [Player(number, seed, conditions) for number in range(num_players)]
         self.player_at = {player.address: player for player in self.players}
         """Every address that a player has or had."""
-        for player in self.players if self.room.num_identities else ():
-            player.identity = b"machine %8d" % (player.number % self.room.num_identities)
+        for player in self.players:
+            player.identity = b"machine %8d" % (player.number % (self.room.num_identities or num_players))
         self.strangers: dict[bytes, list[bytes]] = {}
         """Address that belongs to nobody -> what the server sent to it."""
         self._num_strangers = 0
@@ -315,7 +315,7 @@ class World(Deeds):
             self.witness.on_end(life, event.reason)
         if event.reason == Refusal.BANNED:
             player.identity = self.rng.randbytes(16)  # it finds another machine
-        wants_in = life.joined_at is None or life.removal_asked or event.reason == ByeReason.BANNED
+        wants_in = life.joined_at is None or self.witness.may_be_removed(life)
         if wants_in and not life.ending and player.rejoin_at is None:
             player.rejoin_at = self.now + TRY_AGAIN_S
         self.endings.append(event)
