@@ -291,7 +291,8 @@ class Witness:
     def on_end(self, life: Life, reason: object) -> None:
         """A client's session ended: (7)."""
         was_removed = self.may_be_removed(life) and reason in REMOVED
-        if not life.ending and not was_removed:
+        was_lost = life.may_time_out and reason == ByeReason.TIMEOUT
+        if not life.ending and not was_removed and not was_lost:
             self.broken(f"the session of {life} ended although nobody ended it: {reason}")
 
     def on_ban_asked(self, asking: Life, banned: Life) -> None:

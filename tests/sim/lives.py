@@ -107,6 +107,8 @@ class Life:
     """Entity id -> owner of those that were handed over, as its game was told."""
     removal_asked: bool = False
     """A host has asked to remove it: it may end."""
+    may_time_out: bool = False
+    """It was absent for about as long as a place is kept: it may end."""
     requests: dict[int, SentRequest] = field(default_factory=dict)
     """Request id -> what it asked for."""
     messages: list[SentMessage] = field(default_factory=list)

@@ -52,6 +52,9 @@ class Player:
         self.identity = b""
         self.lost_until = -math.inf
         """Nothing passes between it and the server until then."""
+        self.absent_since = -math.inf
+        """Since then nothing comes from it, or it tries to come back."""
+        self.absent_until = -math.inf
         self.bytes_up = 0
         """Payload bytes that it sent."""
         self.bytes_down = 0

@@ -57,11 +57,12 @@ class RoomState:
         """Player ids of members who are not away, longest present first."""
         return [player_id for player_id in self.members if player_id not in self.away]
 
-    def apply(self, index: int, entry: Entry, arriving: Life | None) -> object:
+    def apply(self, index: int, entry: Entry, arriving: Life | None, has_hole: bool) -> object:
         """Take an entry of the server's that is for all.
 
         Args:
             arriving: Whose arrival this is, if it is one.
+            has_hole: Some entry before was never sent to anybody: who seems to be here may have left there.
         Returns: what a game is handed of it, None if nothing that is compared.
         """
         kind = EntryKind(entry.kind)
@@ -79,7 +80,8 @@ class RoomState:
             self._leave(index, entry.about, value.reason)
         else:
             self._come_and_go(index, entry, arriving)
-        if self.here and kind != EntryKind.HOST_CHANGED and self.host not in self.here:
+        surely_here = [one for one in self.here if self.members[one].alive] if has_hole else self.here
+        if surely_here and kind != EntryKind.HOST_CHANGED and self.host not in self.here:
             self._host_due_at = index + 1
         return kind, entry.about
 

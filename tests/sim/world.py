@@ -307,7 +307,7 @@ class World(Deeds):
         if life is None:  # nobody is judging
             life = self.witness.begin_life(player.number, player.name, 0)
         life.states, life.removed = dict(former.states), set(former.removed)
-        life.removal_asked = former.removal_asked
+        life.removal_asked, life.may_time_out = former.removal_asked, former.may_time_out
         player.life = life
 
     def _on_end(self, player: Player, life: Life, event: Refused | Disconnected) -> None:
