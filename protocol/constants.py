@@ -104,6 +104,8 @@ MAX_PLAYER_PROPERTY_BYTES = 1024
 MAX_KEPT_MESSAGES = 128
 MAX_KEPT_BYTES = 64 * 1024
 """Payload of the messages that a room keeps for those who join later, for the same reason (chosen)."""
+MAX_KEPT_MESSAGE_BYTES = MAX_FRAGMENT_BYTES - 4
+"""One of them: its copy for who joins later is one fragment too, and begins with a log index (u32)."""
 MAX_HANDED_OVER = 256
 """Entities of a room that are not their number's: a joiner is told them all, in 2 kB then (chosen)."""
 MAX_BANS = 256
@@ -245,6 +247,7 @@ class EntryKind(IntEnum):
     ROOM_LOCKED = 138
     REQUEST_REFUSED = 139
     ROOM_READY = 140
+    KEPT_CLEARED = 141
 
 
 MAX_PLAYER_KIND = 127

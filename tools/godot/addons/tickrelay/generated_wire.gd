@@ -55,6 +55,7 @@ enum EntryKind {
 	ROOM_LOCKED = 138,
 	REQUEST_REFUSED = 139,
 	ROOM_READY = 140,
+	KEPT_CLEARED = 141,
 }
 enum JoinMode {
 	CREATE = 1,
@@ -272,6 +273,7 @@ const MAX_ROOM_PROPERTY_BYTES := 4096
 const MAX_PLAYER_PROPERTY_BYTES := 1024
 const MAX_KEPT_MESSAGES := 128
 const MAX_KEPT_BYTES := 65536
+const MAX_KEPT_MESSAGE_BYTES := 1020
 const MAX_HANDED_OVER := 256
 const MAX_BANS := 256
 const AGE_STEP_MS := 2
@@ -281,7 +283,7 @@ const NO_PLAYER := 65535
 const MAX_PLAYER_KIND := 127
 const FIRST_REQUEST_KIND := 112
 ## CRC-32 of all layouts: differs between builds whose wire differs (SPEC 3).
-const FINGERPRINT := 1274265696
+const FINGERPRINT := 2699692846
 const REFUSAL_TEXTS := {
 	1: "This game and the server speak different versions. Update the older one.",
 	2: "There is no room with this code. Check the code, or create the room.",
@@ -1416,6 +1418,28 @@ class RelayRoomReadyPayload:
 		data.resize(SIZE)
 		data.encode_u8(0, is_locked)
 		data.append_array(pages)
+		return data
+
+
+class RelayKeptCopy:
+	extends RefCounted
+	const SIZE := 4
+	var log_index := 0
+	var payload := PackedByteArray()
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayKeptCopy:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayKeptCopy.new()
+		value.log_index = data.decode_u32(at)
+		value.payload = data.slice(at + 4)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u32(0, log_index)
+		data.append_array(payload)
 		return data
 
 

@@ -122,6 +122,8 @@ func queue(
 	var must_be_one := flags != 0 or kind >= RelayWire.FIRST_REQUEST_KIND
 	if pieces.size() > (1 if must_be_one else MAX_MESSAGE_FRAGMENTS):
 		return ERR_INVALID_PARAMETER
+	if flags != 0 and payload.size() > RelayWire.MAX_KEPT_MESSAGE_BYTES:
+		return ERR_INVALID_PARAMETER
 	if _waiting_bytes + payload.size() > MAX_WAITING_BYTES:
 		return ERR_OUT_OF_MEMORY
 	if pieces.size() > LARGE_FRAGMENTS:
