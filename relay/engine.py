@@ -247,9 +247,12 @@ class Engine:
     def _end_overdue(self, now: float) -> None:
         """Note who is silent or back, end who is away for too long, and such as do not read (SPEC 13).
 
-        Who is silent is not judged by what it does not read: it is on its way to be away.
+        Who is silent or away is not judged by what it does not read. So who is back is noted first: what it could not
+        acknowledge meanwhile must not count, or coming back from any absence longer than TOO_SLOW_S were the end.
         """
         world, table = self.world, self.world.sessions.table
+        for session in review(world, now):
+            self._end(session, ByeReason.TIMEOUT, now)
         overdue = self._stages.find_overdue(now)
         for session in overdue.silent.tolist():
             if session in world.away:
@@ -258,10 +261,9 @@ class Engine:
                 go_away(world, session, now)
             else:
                 self._end(session, ByeReason.TIMEOUT, now)
-        for session in review(world, now):
-            self._end(session, ByeReason.TIMEOUT, now)
         is_heard = now - table.heard_at[overdue.too_slow] < SILENT_KEEPALIVES * world.config.keepalive_s
-        self._end_all(overdue.too_slow[is_heard], ByeReason.TOO_SLOW, now)
+        is_here = ~np.isin(overdue.too_slow, list(world.away))
+        self._end_all(overdue.too_slow[is_heard & is_here], ByeReason.TOO_SLOW, now)
 
     def _present(self) -> Ints:
         """Return the rows of all sessions but those of players who are away."""

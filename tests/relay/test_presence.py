@@ -22,6 +22,7 @@ from protocol.constants import (
 from protocol.proofs import resume_proof
 from relay.presence import AWAY_ENTRIES, RESUME_BURST
 from relay.sessions import KEPT_COLUMNS, MAX_FORMER
+from relay.stages import TOO_SLOW_S
 from tests.relay.bench import TICK, Bench, Client, states_section
 
 TIMEOUT_S, GRACE_S = 2.0, 8.0
@@ -75,6 +76,24 @@ def test_nothing_is_sent_to_who_is_away_and_everything_when_it_is_back_by_itself
     assert silent.messages == [(0, b"hello")] and silent.table == {here.entity(): b"news"}
     play(bench, TIMEOUT_S + GRACE_S, here, silent)
     assert bench.engine.num_sessions == 2
+
+
+@pytest.mark.parametrize("timeout_s", [TIMEOUT_S, 10.0])
+@pytest.mark.parametrize("by_a_join", [False, True])
+def test_who_is_back_after_longer_than_a_slow_reader_has_is_not_too_slow(timeout_s: float, by_a_join: bool) -> None:
+    """It was ended as TOO_SLOW in the tick in which it was back: what it had not acknowledged while away counted."""
+    bench = new_bench(timeout_s=timeout_s, grace_s=60.0)
+    here, silent = bench.join_all(2)
+    if by_a_join:
+        silent = silent.come_back()
+    play(bench, timeout_s + 2 * TOO_SLOW_S, here)
+    assert players(here, EntryKind.PLAYER_AWAY)[-1] == 1
+    here.say(here.message(b"missed"))
+    if by_a_join:
+        silent.ask()  # with the nonce of the resume whose WELCOME it never saw
+    play(bench, 2.0, here, silent)
+    assert players(here, EntryKind.PLAYER_LEFT) == [] and players(here, EntryKind.PLAYER_BACK)[-1] == 1
+    assert silent.messages == [(0, b"missed")]
 
 
 def test_seat_and_entities_of_who_is_away_are_kept() -> None:
