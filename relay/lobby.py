@@ -40,7 +40,7 @@ from relay.handshake import (
     read_join,
 )
 from relay.membership import join
-from relay.presence import Back, resume
+from relay.presence import Back, hear_join, resume
 from relay.world import World
 
 GREETINGS_PER_S = 4000
@@ -234,7 +234,9 @@ class Lobby:
             self._drop(DropReason.STALE_JOIN)
             return
         if sessions.table.recv_newest[row] == 0:
-            sessions.table.heard_at[row] = now
+            if not hear_join(self._world, row, now):
+                self._drop(DropReason.COLD_BUDGET)
+                return
             sessions.set_address(row, address)
         self._world.stats.count("welcomes_again")
         self._answer(address, self.build_welcome(row))

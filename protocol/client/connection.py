@@ -213,7 +213,8 @@ class ClientConnection(ConnectionActions):
             self._plan_bye(welcome, now)
             return None
         room = self._room_for(welcome)
-        if room is None:
+        if room is None:  # the server took us for somebody who has more: so we offer nothing to go on from
+            self._ask_for_place(self._live(), now, 0, self._handshake.deadline_at - now)
             return DropReason.MALFORMED
         self._session = Session(welcome, now, room)
         self._is_resuming = self._awaits_welcome = False
@@ -297,19 +298,23 @@ class ClientConnection(ConnectionActions):
 
     def _begin_resume(self, session: Session, now: float) -> None:
         """Try to come back, as long as the server keeps our place (SPEC 4)."""
+        self._ask_for_place(session, now, session.room.inbox.cursor, session.welcome.grace_s)
+        self._is_resuming = self._awaits_welcome = True
+        self._path_response = None
+        self._events.append(ConnectionLost())
+
+    def _ask_for_place(self, session: Session, now: float, log_index: int, within_s: float) -> None:
+        """Begin an attempt to come back to where a session was, behind `log_index` if the server still has the rest."""
         self._num_resumes += 1
         fingerprint = self._handshake.server_fingerprint
         self._handshake = Handshake(
             replace(self._request, mode=JoinMode.RESUME, code="", resume=self.resume_token()),
             resume_nonce(session.welcome.secret, self._num_resumes),
             now,
-            log_index=session.room.inbox.cursor,
-            deadline_s=session.welcome.grace_s,
+            log_index=log_index,
+            deadline_s=within_s,
         )
         self._handshake.server_fingerprint = fingerprint
-        self._is_resuming = self._awaits_welcome = True
-        self._path_response = None
-        self._events.append(ConnectionLost())
 
     def _plan_bye(self, welcome: Welcome, now: float) -> None:
         self._bye = build_bye(welcome, ByeReason.LEFT)

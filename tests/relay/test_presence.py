@@ -20,6 +20,7 @@ from protocol.constants import (
     Resumed,
 )
 from protocol.proofs import resume_proof
+from relay.log import OwnEntry
 from relay.presence import AWAY_ENTRIES, RESUME_BURST
 from relay.sessions import KEPT_COLUMNS, MAX_FORMER
 from relay.stages import TOO_SLOW_S
@@ -458,3 +459,59 @@ def test_nobody_is_silenced_for_one_who_is_away() -> None:
     assert table.message_accepted[here.row] == 150
     assert bench.dropped() == {} and np.all(table.unread_bytes[here.row] < 40_000)
     assert lost.come_back(lost.cursor).welcome.resumed == Resumed.AFRESH
+
+
+def give_up_log_of(bench: Bench, here: Client, lost: Client) -> None:
+    """Let a player be silent until nothing is kept for it any more; what it was sent before is lost."""
+    play(bench, TIMEOUT_S + 0.2, here)
+    world, some = bench.engine.world, [OwnEntry(EntryKind.ROOM_LOCKED, b"\0")] * 8
+    for _ in range(AWAY_ENTRIES // 8 + 1):
+        world.log.append_own(world.rooms, here.room_row, some)
+        play(bench, TICK, here)
+    assert world.lost_log == {lost.row}
+    bench.take(lost.address)
+
+
+@pytest.mark.parametrize("from_its_cursor", [True, False])
+def test_a_repeated_join_of_a_resume_whose_log_was_given_up_meanwhile_begins_afresh(from_its_cursor: bool) -> None:
+    """WELCOME said again that the log goes on, from an index that the client did not have: it could not take that."""
+    bench = new_bench(grace_s=600)
+    here, lost = bench.join_all(2)
+    play(bench, 0.3, here, lost)
+    back = lost.come_back(lost.cursor if from_its_cursor else 0)
+    give_up_log_of(bench, here, back)
+    answer = back.ask()
+    assert answer.fields.resumed == Resumed.AFRESH
+    play(bench, 0.5, here, back)
+    assert [kind for kind, _ in back.told] == [EntryKind.ROSTER, EntryKind.PLAYER_BACK, EntryKind.ROOM_READY]
+    assert back.told_of(EntryKind.PLAYER_BACK) == [{"player_id": 1, "is_afresh": 1}]
+    assert bench.engine.world.lost_log == set()
+    here.say(here.message(b"still here?"))
+    play(bench, TIMEOUT_S + 1.0, here, back)
+    assert back.messages == [(0, b"still here?")]
+
+
+def test_a_repeated_join_of_a_joiner_whose_log_was_given_up_meanwhile_tells_it_all_once_more() -> None:
+    bench = new_bench(grace_s=600)
+    [here] = bench.join_all(1)
+    new = bench.join()
+    give_up_log_of(bench, here, new)
+    assert new.ask().fields.resumed == Resumed.NO
+    play(bench, 0.5, here, new)
+    kinds = [kind for kind, _ in new.told]
+    assert kinds == [EntryKind.ROSTER, EntryKind.PLAYER_BACK, EntryKind.ROOM_READY]
+
+
+def test_a_repeated_join_whose_log_was_given_up_waits_while_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = new_bench(grace_s=600)
+    here, lost = bench.join_all(2)
+    back = lost.come_back()
+    give_up_log_of(bench, here, back)
+    join = back.join_datagram(back.get_cookie())
+    with monkeypatch.context() as full:
+        full.setattr(bench.engine.world.log.arena, "free_bytes_for_names", lambda: 0)
+        bench.receive((join, back.address))
+        bench.flush()
+        assert bench.take(back.address) == [] and bench.dropped()["COLD_BUDGET"] == 1
+    assert back.row in bench.engine.world.away
+    assert "fields" in back.ask()

@@ -434,6 +434,8 @@ func _handle_welcome(
 		return reason
 	var is_continued := fields.resumed == RelayWire.Resumed.CONTINUED
 	if is_continued and not _is_closed and not session.continues(fields):
+		# The server took us for somebody who has more: so we offer nothing to go on from.
+		_ask_for_place(now, 0, _handshake.deadline_at)
 		return RelayWire.DropReason.MALFORMED
 	var former := session
 	session = RelaySession.new(fields, now, dropped, _events, _request.silence_s)
@@ -461,21 +463,24 @@ func _begin_afresh(former: RelaySession) -> void:
 ## Nothing came for too long: from now on we try to come back, as long as the server keeps our
 ## place.
 func _lose(now: float) -> void:
-	_num_returns += 1
-	var welcome := session.welcome
-	var code := RelayHandshake.code_of(welcome)
-	var request: RelayRequest = _request.to_resume(
-		welcome.session, welcome.secret, code, session.inbox.cursor
-	)
-	var fingerprint := _handshake.server_fingerprint
-	var nonce := RelayProofs.resume_nonce(welcome.secret, _num_returns)
-	_handshake = RelayHandshake.new(request, nonce, now)
-	_handshake.deadline_at = now + welcome.grace_s
-	_handshake.server_fingerprint = fingerprint
+	_ask_for_place(now, session.inbox.cursor, now + session.welcome.grace_s)
 	_is_lost = true
 	_is_asking = true
 	_path_response_at = INF
 	_events.append(RelayEvents.RelayConnectionLost.new())
+
+
+## Begins an attempt to come back, behind [param log_index] if the server still has the rest.
+func _ask_for_place(now: float, log_index: int, until: float) -> void:
+	_num_returns += 1
+	var welcome := session.welcome
+	var code := RelayHandshake.code_of(welcome)
+	var request: RelayRequest = _request.to_resume(welcome.session, welcome.secret, code, log_index)
+	var fingerprint := _handshake.server_fingerprint
+	var nonce := RelayProofs.resume_nonce(welcome.secret, _num_returns)
+	_handshake = RelayHandshake.new(request, nonce, now)
+	_handshake.deadline_at = until
+	_handshake.server_fingerprint = fingerprint
 
 
 func _handle_cold(data: PackedByteArray, now: float) -> int:
