@@ -44,6 +44,8 @@ ENDS_BY_REFUSAL: dict[Refusal | int, ByeReason] = {
     Refusal.SHUTTING_DOWN: ByeReason.SHUTDOWN,
 }
 """What a refusal to come back means to a game; all others: the connection is lost for good."""
+REFUSED_FOR_NOW = (Refusal.SERVER_FULL, Refusal.TOO_MANY_SESSIONS)
+"""Refusals to come back after which the server keeps the place all the same: we go on asking (SPEC 4)."""
 
 
 class ClientConnection(ConnectionActions):
@@ -238,6 +240,8 @@ class ClientConnection(ConnectionActions):
         if not self._is_joining() or not self._handshake.is_own(value.nonce):
             return DropReason.STALE_JOIN
         reason, text = refusal_of(value.reason), printable(value.text)
+        if self._is_resuming and reason in REFUSED_FOR_NOW:
+            return None  # the same JOIN goes out again until the place is kept no longer
         if self._is_resuming:
             self._disconnect(ENDS_BY_REFUSAL.get(reason, ByeReason.TIMEOUT), text)
         else:

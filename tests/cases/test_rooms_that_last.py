@@ -7,6 +7,7 @@ import pytest
 
 from protocol.client import Disconnected, Refused, StateChanged
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind, Kind, Refusal, Target
+from relay import handshake, lobby
 from tests.sim.network import PERFECT, Conditions
 from tests.sim.players import LASTING_ROOM, RoomShape
 from tests.sim.world import LASTING_CONFIG, World
@@ -80,6 +81,20 @@ def test_a_player_whose_line_is_cut_comes_back_by_itself_and_misses_nothing() ->
     assert told(world, 3, EntryKind.PLAYER_AWAY) == told(world, 3, EntryKind.PLAYER_BACK) == [life.player_id]
     others = [message for other in world.witness.lives for message in other.messages if other is not life]
     assert all(message.uid in life.handed_at for message in others)
+
+
+@pytest.mark.parametrize("refusal", [Refusal.SERVER_FULL, Refusal.TOO_MANY_SESSIONS])
+def test_a_player_who_is_refused_for_now_comes_back_later(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
+    """Its client gave up although its place was kept: where memory was short, and behind an address of many players."""
+    world = new_world(f"for now {refusal}", num_players=3)
+    world.lose_connection(2, TIMEOUT_S + 1.0)
+    play(world, TIMEOUT_S + 0.5)
+    with monkeypatch.context() as short:
+        short.setattr(lobby, "resume", lambda *args: handshake.Refused(refusal))
+        play(world, 2.0)
+    assert world.engine.stats.counters[f"refused_{refusal.name.lower()}"] > 0
+    world.settle()
+    assert world.endings == [] and world.engine.stats.counters["resumes"] == 1
 
 
 def test_a_player_who_loads_for_longer_than_the_timeout_is_away_and_back_without_a_new_session() -> None:

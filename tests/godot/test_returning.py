@@ -240,9 +240,13 @@ def test_who_missed_too_much_is_told_the_room_anew(
                 ada.order("send_message", {"hex": b"noise".hex()})
             await ada.hear("message", 40)
             await asyncio.sleep(0.5)
-            assert scene.server.engine.stats.counters["away_logs_given_up"] == 1
+            counters = scene.server.engine.stats.counters
+            assert counters["away_logs_given_up"] == 1
+            has_memory = iter((False, False))  # who is refused for now goes on asking
+            monkeypatch.setattr(presence, "welcome_fits", lambda world, room: next(has_memory, True))
             proxy.set_path(LagPath())
             assert (await bob.hear("resumed"))["afresh"] is True
+            assert counters["refused_server_full"] == 2
             told = bob.events()[bob.events().index("connection_lost") + 1 : bob.events().index("resumed")]
             assert sorted(told) == ["entities_removed", "player_left", "property_changed", "property_changed"]
             assert bob.told("player_left")[0]["player_id"] == 1

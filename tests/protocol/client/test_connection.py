@@ -472,6 +472,17 @@ class TestResume:
         assert connection.take_events() == [Disconnected(reason, "No.")]
         assert connection.state is ClientState.CLOSED and connection.next_poll_at() == math.inf
 
+    @pytest.mark.parametrize("refusal", [Refusal.SERVER_FULL, Refusal.TOO_MANY_SESSIONS])
+    def test_a_refusal_for_now_is_no_end(self, server: Any, refusal: Refusal) -> None:
+        """The server kept the place, and the client gave it up."""
+        connection = self.lost(server)
+        join = self.joining(server, connection)
+        connection.receive(server.refuse(nonce=self.nonce(connection), reason=refusal), 20.2)
+        assert connection.state is ClientState.RESUMING and connection.take_events() == []
+        assert connection.poll(20.3) == [] and connection.poll(20.4) == [join], "no sooner than without an answer"
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.5)
+        assert connection.state is ClientState.JOINED
+
     def test_when_the_place_is_kept_no_longer_it_is_over(self, server: Any) -> None:
         connection = self.lost(server)
         assert connection.poll(79.9) != []

@@ -38,6 +38,13 @@ const NO_REASON := 0
 ## Reason of RelayEvents.RelayRefused when the deadline passed. Reasons of the wire are below 256.
 const NO_ANSWER := 256
 
+## Refusals to come back after which the server keeps the place all the same: we go on asking, and
+## a process that was started anew may ask once more (SPEC 4).
+const REFUSED_FOR_NOW: Array[int] = [
+	RelayWire.Refusal.SERVER_FULL,
+	RelayWire.Refusal.TOO_MANY_SESSIONS,
+]
+
 ## What a refusal to come back means to a game; all others: the connection is lost for good.
 const _ENDS_BY_REFUSAL := {
 	RelayWire.Refusal.BANNED: RelayWire.ByeReason.BANNED,
@@ -355,6 +362,8 @@ func _disconnect(reason: int, text: PackedByteArray) -> void:
 
 ## The server does not let us in. Who had a place there has lost it.
 func _refuse(reason: int, text: String) -> void:
+	if session != null and reason in REFUSED_FOR_NOW:
+		return  # the same JOIN goes out again until the place is kept no longer
 	if session != null:
 		var why: int = _ENDS_BY_REFUSAL.get(reason, RelayWire.ByeReason.TIMEOUT)
 		_disconnect(why, text.to_utf8_buffer())
