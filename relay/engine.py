@@ -145,9 +145,7 @@ class Engine:
         for row in taken.cold.tolist():
             data = batch.data[row, : batch.length[row]].tobytes()
             self.lobby.handle(data, batch.address[row].tobytes(), now)
-        for session in self.lobby.left:
-            self._end(session, ByeReason.LEFT, now)
-        self.lobby.left.clear()
+        self._end_left(now)
         if self.lobby.answers:
             self._quick_until = now + QUICK_S
 
@@ -234,6 +232,18 @@ class Engine:
     def _end_all(self, sessions: Ints, reason: ByeReason, now: float) -> None:
         for session in sessions.tolist():
             self._end(session, reason, now)
+
+    def _end_left(self, now: float) -> None:
+        """End the sessions whose clients said BYE, and at once whom a host removed by the last that it had to say.
+
+        A JOIN of the same batch may have resumed one of them: then it plays on.
+        """
+        for session_id in self.lobby.left:
+            session = self.world.sessions.find(session_id)
+            if session is not None:
+                self._end(session, ByeReason.LEFT, now)
+        self.lobby.left.clear()
+        self._end_removed(now)  # not with the tick: whoever is resumed until then has another number
 
     def _end_removed(self, now: float) -> None:
         """End the sessions of players whom their host removed."""

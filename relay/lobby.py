@@ -108,7 +108,8 @@ class Lobby:
         self.load_percent = 0
         self.closing = False
         self.left: list[int] = []
-        """Session rows whose clients said BYE in this pass; the engine ends them."""
+        """Ids of sessions whose clients said BYE in this pass; the engine ends them. Not their rows, which a resume in
+        the same pass keeps."""
 
     @property
     def max_nonces(self) -> int:
@@ -282,8 +283,8 @@ class Lobby:
         row = self._world.sessions.find(value.session)
         if row is None:
             self._drop(DropReason.UNKNOWN_SESSION)
-        elif row not in self.left:
-            self.left.append(row)
+        elif value.session not in self.left:
+            self.left.append(value.session)
 
     def _handle_path_response(self, value: Container[Any], address: bytes, now: float) -> None:
         """Move a session to the address that a good response came from."""

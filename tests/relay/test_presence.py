@@ -24,7 +24,7 @@ from relay.log import OwnEntry
 from relay.presence import AWAY_ENTRIES, RESUME_BURST
 from relay.sessions import KEPT_COLUMNS, MAX_FORMER
 from relay.stages import TOO_SLOW_S
-from tests.relay.bench import TICK, Bench, Client, states_section
+from tests.relay.bench import TICK, Bench, Client, Datagram, states_section
 
 TIMEOUT_S, GRACE_S = 2.0, 8.0
 
@@ -277,6 +277,49 @@ def test_a_repeated_join_of_a_resume_is_welcomed_again_and_never_makes_a_second_
     first = back.welcome
     assert back.answer_to(back.resume_join).fields == first
     assert bench.counted("resumes") == 1
+
+
+def resume_join(client: Client, log_index: int = 0) -> tuple[Client, Datagram]:
+    """Build the JOIN by which another process comes back in a client's place. Returns: that process, and the JOIN."""
+    other = Client(client.bench)
+    cookie, session = other.get_cookie(), client.welcome.session
+    proof = resume_proof(client.welcome.secret, cookie, other.nonce, session)
+    option = schemas.RESUME_OPTION.build({"session": session, "log_index": log_index, "proof": proof})
+    return other, (other.join_datagram(cookie, mode=JoinMode.RESUME, options=[(Option.RESUME, option)]), other.address)
+
+
+def test_a_bye_of_the_old_session_does_not_end_the_one_that_was_resumed_in_the_same_batch() -> None:
+    """The engine noted the row of who said BYE, and a resume keeps the row."""
+    bench = new_bench()
+    here, old = bench.join_all(2)
+    other, join = resume_join(old)
+    bench.receive(old.bye(), old.bye(), join)
+    bench.flush()
+    answer = other.answer(Kind.WELCOME, Kind.REFUSE)
+    assert answer.fields.player_id == 1 and bench.engine.num_sessions == 2
+    play(bench, 0.3, here)
+    assert players(here, EntryKind.PLAYER_LEFT) == []
+
+
+@pytest.mark.parametrize("kind", [RequestKind.KICK, RequestKind.BAN])
+def test_who_is_removed_by_the_last_words_of_a_host_cannot_come_back_before_the_tick(kind: RequestKind) -> None:
+    """It was ended by its number with the next tick; who came back in between had another."""
+    bench = new_bench()
+    host, bad, slow = bench.join_all(3)
+    for part in range(20):  # the request waits behind a large message that one of them does not read
+        host.say(host.message(bytes(900), more=1))
+        if part % 5 == 4:
+            bench.tick()
+            bench.receive(host.listen(), bad.listen())
+    flags = {"flags": 0} if kind == RequestKind.BAN else {}
+    host.say(host.message(b"last"), host.request(kind, player_id=bad.welcome.player_id, text=b"", **flags))
+    other, join = resume_join(bad)
+    bench.receive(host.bye())
+    bench.receive(join)
+    bench.flush()
+    assert "reason" in other.answer(Kind.WELCOME, Kind.REFUSE)
+    play(bench, 0.5, slow)
+    assert bench.engine.room_members("ROOM") == {slow.welcome.player_id: slow.name}
 
 
 @pytest.mark.parametrize(
