@@ -108,7 +108,7 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
     sessions, table, room = world.sessions, world.sessions.table, _room_of(world, row)
     if room.code != request.code:
         return Refused(Refusal.CANNOT_RESUME)
-    if room.belongings.bans.hold(sessions.identity[row], address):
+    if room.belongings.bans.hold(sessions.identity[row]):  # not its address, or a ban took neighbours' places
         return Refused(Refusal.BANNED)
     is_continued = _still_has_log(world, row, request.log_index)
     if not is_continued and not welcome_fits(world, room):

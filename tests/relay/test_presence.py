@@ -9,6 +9,7 @@ from protocol import codec, schemas
 from protocol.constants import (
     LOG_WINDOW,
     NO_PLAYER,
+    BanFlag,
     ByeReason,
     EntryKind,
     JoinMode,
@@ -447,6 +448,23 @@ def test_who_is_banned_while_it_is_away_is_told_so_when_it_comes_back() -> None:
     bench.flush()
     option = schemas.RESUME_OPTION.build({"session": bad.welcome.session, "log_index": 0, "proof": bytes(16)})
     assert bad.come_back(options=[(Option.RESUME, option), me]).outcome.reason == Refusal.BANNED
+
+
+@pytest.mark.parametrize(("identity", "flags"), [(b"i" * 16, BanFlag.ADDRESS), (b"", BanFlag(0))])
+def test_a_ban_by_address_does_not_take_the_place_of_a_neighbour(identity: bytes, flags: BanFlag) -> None:
+    """All behind one address lost their places: also without the host's asking, if the banned one gave no identity."""
+    bench = new_bench()
+    [host] = bench.join_all(1)
+    bad = Client(bench, "10.9.9.9").join(options=[(Option.IDENTITY, identity)] if identity else [])
+    neighbour = Client(bench, "10.9.9.9").join()
+    twin = Client(bench).join(options=[(Option.IDENTITY, identity)] if identity else [])
+    host.say(host.request(RequestKind.BAN, player_id=bad.welcome.player_id, flags=flags, text=b""))
+    bench.flush()
+    assert Client(bench, "10.9.9.9").ask().reason == Refusal.BANNED
+    back = neighbour.come_back(host="10.9.9.9")
+    assert back.welcome.player_id == neighbour.welcome.player_id
+    outcome = twin.come_back().outcome
+    assert ("reason" in outcome) == bool(identity), "the same installation is banned wherever it is"
 
 
 def test_players_are_counted_under_the_host_that_they_come_back_from() -> None:

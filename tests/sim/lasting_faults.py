@@ -168,6 +168,19 @@ def ban_ignored_on_resume() -> Any:
     return patched(lobby, "resume", build)
 
 
+def neighbours_of_who_is_banned_lose_their_places() -> Any:
+    """Who comes back from a banned address is refused, although it was another who was banned. The relay did so."""
+
+    def build(original: Any) -> Any:
+        def resume(world: Any, request: Any, address: bytes, now: float) -> Any:
+            with patched(Bans, "hold", lambda hold: lambda self, identity, _=None: hold(self, identity, address)):
+                return original(world, request, address, now)
+
+        return resume
+
+    return patched(lobby, "resume", build)
+
+
 def condition_ignored() -> Any:
     """A property is set whatever its version is."""
 

@@ -115,6 +115,20 @@ def game_of_machines(seed: int) -> None:
     world.settle(within_s=30.0)
 
 
+def game_of_neighbours(seed: int) -> None:
+    """Two players at one address, one of whom is banned together with the address while the other comes back."""
+    room = RoomShape(num_identities=4, max_players=4)
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=room)
+    world.move_beside(2, 1)
+    world.join_all()
+    world.ban(0, 1, address=True)
+    world.run(1.5)
+    world.crash_and_resume(2)
+    world.lose_connection(3, 3.0)
+    world.run(1.5)
+    world.settle(within_s=30.0)
+
+
 def game_of_hosts(seed: int) -> None:
     """The host is lost, kicked out of its role and leaves; what is the host's stays in the table."""
     world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=LASTING_ROOM)
@@ -136,7 +150,7 @@ def game_of_hosts(seed: int) -> None:
 
 
 GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player, game_with_many_entities)
-LASTING_GAMES = (lasting_game, game_of_machines, game_of_hosts)
+LASTING_GAMES = (lasting_game, game_of_machines, game_of_neighbours, game_of_hosts)
 OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[int], None]]] = [
     (faults.duplicate_check_off, standard_game),
     (faults.ack_bit_off_by_one, standard_game),
@@ -173,6 +187,7 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.client_repeats_acknowledged_messages, lasting_game),
     (lasting.ban_ignored, game_of_machines),
     (lasting.ban_ignored_on_resume, game_of_machines),
+    (lasting.neighbours_of_who_is_banned_lose_their_places, game_of_neighbours),
     (lasting.condition_ignored, lasting_game),
     (lasting.version_not_updated, lasting_game),
     (lasting.property_of_who_left_stays, lasting_game),
