@@ -63,7 +63,7 @@ CAPS: list[Cap] = [
         "tests/relay/test_lobby.py",
     ),
     Cap(
-        "RESET sent",
+        "RESET, and BYE (LOG_GONE), sent",
         f"{_number(lobby.RESETS_PER_S)} a second, {engine.MAX_RESETS_PER_PASS} a receive pass",
         "withheld",
         "resets_withheld",

@@ -13,7 +13,8 @@ import numpy as np
 
 from protocol import dtypes
 from protocol.constants import ByeReason
-from relay import egress, pacing
+from protocol.drops import DropReason
+from relay import egress, ingress, pacing
 from relay.batch import Batch, Outgoing
 from relay.columns import Ints
 from relay.config import RelayConfig
@@ -30,7 +31,7 @@ from relay.stats import Stats
 from relay.world import Event, World, build_world
 
 MAX_RESETS_PER_PASS = 16
-"""Datagrams of unknown sessions that are looked at one by one in a pass."""
+"""Datagrams of unknown sessions, and of such whose log was given up, that are looked at one by one in a pass."""
 SILENT_KEEPALIVES = 3
 """After so many keepalives left out a client is silent, not slow (chosen)."""
 QUICK_S = 1.0
@@ -135,7 +136,10 @@ class Engine:
         Args:
             batch: Rows 0 ... count - 1. It may be used again as soon as this returns.
         """
+        num_bad_acks = self.stats.dropped[DropReason.BAD_ACK]
         taken = self._stages.take_in(batch, now)
+        if self.stats.dropped[DropReason.BAD_ACK] > num_bad_acks:
+            self._answer_behind(batch, now)
         self.stats.count("datagrams_in", batch.count)
         self.stats.count("bytes_in", taken.num_bytes)
         self._answer_unknown(batch, taken.unknown, now)
@@ -154,6 +158,12 @@ class Engine:
         for row in rows[:MAX_RESETS_PER_PASS].tolist():
             header = dtypes.DATA_HEADER.decode(batch.data[row].tobytes())
             self.lobby.answer_unknown_session(header.session, header.shard, batch.address[row].tobytes(), now)
+
+    def _answer_behind(self, batch: Batch, now: float) -> None:
+        """Send who is back by itself, but whose log was given up, to come back by a resume; a bounded number a pass."""
+        for row in ingress.find_behind(batch, self.world.sessions)[:MAX_RESETS_PER_PASS].tolist():
+            header = dtypes.DATA_HEADER.decode(batch.data[row].tobytes())
+            self.lobby.answer_behind(header.session, header.shard, batch.address[row].tobytes(), now)
 
     def _take_messages_and_signals(self, taken: TakenIn, now: float) -> None:
         """Append messages to the logs, then queue signals: a signal may wait for a message of the same datagram."""

@@ -315,11 +315,23 @@ class Lobby:
 
     def answer_unknown_session(self, session_id: int, shard: int, address: bytes, now: float) -> None:
         """Tell the sender of DATA for a session that is not there that it is gone, on a budget for all together."""
-        if not self._resets.spend(now):
-            self._world.stats.count("resets_withheld")
+        if not self._may_reset(now):
             return
         token = self._cookies.reset_token(session_id)
         self._answer(address, codec.encode(Kind.RESET, shard=shard, session=session_id, reset_token=token))
+
+    def answer_behind(self, session_id: int, shard: int, address: bytes, now: float) -> None:
+        """Tell the sender of DATA that its session cannot go on, on the same budget. No text: DATA is as short."""
+        if self._may_reset(now):
+            reason = ByeReason.LOG_GONE
+            self._answer(address, codec.encode(Kind.BYE, shard=shard, session=session_id, reason=reason, text=b""))
+
+    def _may_reset(self, now: float) -> bool:
+        """Spend one answer to DATA that no session can take."""
+        if self._resets.spend(now):
+            return True
+        self._world.stats.count("resets_withheld")
+        return False
 
     def on_session_ended(self, row: int, reason: ByeReason, now: float, text: str = "") -> None:
         """Say BYE to a session that is about to be closed, and remember its nonce a while."""

@@ -187,6 +187,10 @@ class ClientConnection(ConnectionActions):
         """Tell whether a JOIN of ours is under way that may have replaced the session by another of ours."""
         return self._is_resuming and self._handshake.has_sent_join
 
+    def _may_come_back(self) -> bool:
+        """Tell whether the server keeps our place, and the game wants it."""
+        return self._request.reconnect and self._live().welcome.grace_s > 0
+
     def _is_own_session(self, session: int) -> bool:
         return self._has_session() and self._live().welcome.session == session
 
@@ -248,11 +252,17 @@ class ClientConnection(ConnectionActions):
             self._end(reason, Refused(reason, text))
         return None
 
-    def _handle_bye(self, value: Any, _now: float) -> DropReason | None:
+    def _handle_bye(self, value: Any, now: float) -> DropReason | None:
         if self._session is None or self._is_closed or self._session.welcome.session != value.session:
             return DropReason.UNKNOWN_SESSION
         if value.reason == ByeReason.REPLACED and self._may_be_replaced():
             return DropReason.UNKNOWN_SESSION  # it is us who replaced it
+        if value.reason == ByeReason.LOG_GONE:
+            if self._is_resuming:
+                return DropReason.UNKNOWN_SESSION  # we do already what it asks for
+            if self._may_come_back():
+                self._begin_resume(self._session, now)
+                return None
         self._disconnect(reason_of(value.reason), printable(value.text))
         return None
 
@@ -286,7 +296,7 @@ class ClientConnection(ConnectionActions):
 
     def _poll_session(self, session: Session, now: float) -> list[bytes]:
         if now >= session.timeout_at():
-            if self._request.reconnect and session.welcome.grace_s:
+            if self._may_come_back():
                 self._begin_resume(session, now)
                 return self._handshake.poll(now)
             self._disconnect(ByeReason.TIMEOUT)

@@ -258,6 +258,27 @@ def test_who_missed_too_much_is_told_the_room_anew(
     run(main)
 
 
+def test_a_game_that_stood_still_for_longer_than_its_log_is_kept_comes_back_at_once(
+    godot: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "AWAY_ENTRIES", 20)
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path, timeout_s=TIMEOUT_S, keepalive_s=0.3) as scene:
+            ada, bob = await scene.add_all(2)
+            bob.order("sleep", int((TIMEOUT_S + 2.0) * 1000))
+            await ada.hear("player_away", player_id=1)
+            for _ in range(40):  # more than is kept for one who is away
+                ada.order("send_message", {"hex": b"noise".hex()})
+            await ada.hear("message", 40)
+            assert (await bob.hear("resumed"))["afresh"] is True
+            await ada.hear("player_back", player_id=1)
+            assert scene.server.engine.stats.counters["resumes"] == 1
+            assert "disconnected" not in bob.events() and "player_left" not in ada.events()
+
+    run(main)
+
+
 def test_who_is_replaced_stays_away_and_a_place_that_is_not_kept_is_refused(
     godot: str, project: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from protocol.constants import (
     Resumed,
 )
 from protocol.proofs import resume_proof
+from relay.engine import MAX_RESETS_PER_PASS
+from relay.lobby import MAX_BURST
 from relay.log import OwnEntry
 from relay.presence import AWAY_ENTRIES, RESUME_BURST
 from relay.sessions import KEPT_COLUMNS, MAX_FORMER
@@ -576,3 +578,46 @@ def test_a_repeated_join_whose_log_was_given_up_waits_while_memory_is_short(monk
         assert bench.take(back.address) == [] and bench.dropped()["COLD_BUDGET"] == 1
     assert back.row in bench.engine.world.away
     assert "fields" in back.ask()
+
+
+def test_data_of_a_session_whose_log_was_given_up_is_told_to_resume() -> None:
+    """It was dropped without an answer: a client that read only of being back by itself waited for nothing."""
+    bench = new_bench(grace_s=600)
+    here, silent = bench.join_all(2)
+    play(bench, 0.3, here, silent)
+    give_up_log_of(bench, here, silent)
+    stranger = Client(bench)
+    payload, _ = silent.data()
+    bench.receive((payload, stranger.address), silent.data())
+    bench.flush()
+    for address in (stranger.address, silent.address):
+        (bye,) = bench.take(address)
+        assert len(bye) <= len(payload), "no larger than its cause"
+        value = codec.decode(bye)
+        assert (value.session, value.reason, value.text) == (silent.welcome.session, ByeReason.LOG_GONE, b"")
+    assert silent.row in bench.engine.world.away and bench.dropped() == {"BAD_ACK": 2}
+    back = silent.come_back(silent.cursor)
+    assert back.welcome.resumed == Resumed.AFRESH
+    play(bench, 0.5, here, back)
+    assert players(here, EntryKind.PLAYER_BACK) == [1] and players(here, EntryKind.PLAYER_LEFT) == []
+
+
+def test_what_is_not_of_the_log_is_no_reason_to_resume() -> None:
+    bench = new_bench()
+    [here] = bench.join_all(1)
+    here.say(log_cursor=1000)
+    bench.flush()
+    assert bench.dropped() == {"BAD_ACK": 1} and bench.take(here.address) == []
+
+
+def test_of_those_who_must_resume_so_many_are_told_a_second() -> None:
+    bench = new_bench(grace_s=600)
+    here, silent = bench.join_all(2)
+    play(bench, 0.3, here, silent)
+    give_up_log_of(bench, here, silent)
+    bench.receive(*[silent.data() for _ in range(MAX_RESETS_PER_PASS + 2)])
+    assert len(bench.engine.lobby.answers) == MAX_RESETS_PER_PASS
+    for _ in range(8):
+        bench.receive(*[silent.data() for _ in range(MAX_RESETS_PER_PASS)])
+    assert len(bench.engine.lobby.answers) == MAX_BURST
+    assert bench.counted("resets_withheld") == 9 * MAX_RESETS_PER_PASS - MAX_BURST

@@ -132,7 +132,7 @@ class SeatBook:
     def on_bye_of_server(self, session_id: int, reason: int) -> None:
         """The server said BYE."""
         session = self.sessions.get(session_id)
-        if session is None or reason in (ByeReason.REPLACED, ByeReason.SHUTDOWN):
+        if session is None or reason in (ByeReason.REPLACED, ByeReason.SHUTDOWN, ByeReason.LOG_GONE):
             return
         seat = session.seat
         if session is not seat.newest:

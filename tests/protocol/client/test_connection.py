@@ -483,6 +483,24 @@ class TestResume:
         connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.5)
         assert connection.state is ClientState.JOINED
 
+    def test_a_bye_that_asks_for_a_resume_begins_one(self, server: Any) -> None:
+        connection = server.connect(10.0, grace_s=60, log_index=5)
+        connection.receive(server.bye(reason=ByeReason.LOG_GONE), 11.0)
+        assert connection.state is ClientState.RESUMING and connection.take_events() == [ConnectionLost()]
+        connection.receive(server.bye(reason=ByeReason.LOG_GONE), 11.0)
+        assert connection.dropped == {DropReason.UNKNOWN_SESSION: 1} and connection.take_events() == []
+        (hello,) = connection.poll(11.0)
+        assert server.read(hello).nonce == self.nonce(connection)
+        assert connection.poll(70.9) != [] and connection.poll(71.0) == []
+        assert connection.take_events() == [Disconnected(ByeReason.TIMEOUT, "The connection was lost.")]
+
+    def test_a_bye_that_asks_for_a_resume_ends_who_may_not_come_back(self, server: Any) -> None:
+        request = JoinRequest(mode=JoinMode.JOIN, code="ROOM-1", name="ann", reconnect=False)
+        for connection in (server.connect(10.0, grace_s=0), server.connect(10.0, request=request, grace_s=60)):
+            connection.receive(server.bye(reason=ByeReason.LOG_GONE, text=b""), 11.0)
+            (event,) = connection.take_events()
+            assert event.reason is ByeReason.LOG_GONE and "too long" in event.text
+
     def test_when_the_place_is_kept_no_longer_it_is_over(self, server: Any) -> None:
         connection = self.lost(server)
         assert connection.poll(79.9) != []

@@ -495,18 +495,24 @@ func _ask_for_place(now: float, log_index: int, until: float) -> void:
 func _handle_cold(data: PackedByteArray, now: float) -> int:
 	match data[0]:
 		RelayWire.Kind.BYE:
-			return _handle_bye(RelayWire.RelayBye.decode(data))
+			return _handle_bye(RelayWire.RelayBye.decode(data), now)
 		RelayWire.Kind.RESET:
 			return _handle_reset(RelayWire.RelayReset.decode(data))
 	return _handle_path_challenge(RelayWire.RelayPathChallenge.decode(data), now)
 
 
-func _handle_bye(bye: RelayWire.RelayBye) -> int:
+func _handle_bye(bye: RelayWire.RelayBye, now: float) -> int:
 	if bye == null:
 		return RelayWire.DropReason.MALFORMED
 	var is_own := is_in_room() and session.welcome.session == bye.session
 	if not is_own or (bye.reason == RelayWire.ByeReason.REPLACED and _may_be_replaced()):
 		return RelayWire.DropReason.UNKNOWN_SESSION  # or it is us who replaced it
+	if bye.reason == RelayWire.ByeReason.LOG_GONE:
+		if _is_lost:
+			return RelayWire.DropReason.UNKNOWN_SESSION  # we do already what it asks for
+		if _may_come_back():
+			_lose(now)
+			return OK
 	_disconnect(bye.reason, bye.text)
 	return OK
 
@@ -543,6 +549,11 @@ static func are_options(data: PackedByteArray, at: int) -> bool:
 	return at == data.size()
 
 
+## Whether the server keeps our place, and the game wants it.
+func _may_come_back() -> bool:
+	return _request.reconnect and session.welcome.grace_s > 0
+
+
 func _is_own_session(number: int) -> bool:
 	return is_in_room() and not _may_be_replaced() and session.welcome.session == number
 
@@ -561,7 +572,7 @@ func _poll_handshake(now: float) -> Array[PackedByteArray]:
 func _poll_session(now: float) -> Array[PackedByteArray]:
 	var datagrams: Array[PackedByteArray] = []
 	if now >= session.timeout_at():
-		if _request.reconnect and session.welcome.grace_s > 0:
+		if _may_come_back():
 			_lose(now)
 			return _handshake.poll(now)
 		_disconnect(RelayWire.ByeReason.TIMEOUT, PackedByteArray())
