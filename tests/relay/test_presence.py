@@ -331,6 +331,8 @@ def test_who_is_removed_by_the_last_words_of_a_host_cannot_come_back_before_the_
         ({"secret": bytes(16)}, Refusal.CANNOT_RESUME),
         ({"code": "OTHER"}, Refusal.CANNOT_RESUME),
         ({"options": []}, Refusal.BAD_OPTIONS),
+        ({"options": [(Option.RESUME, bytes(28)), (Option.IDENTITY, bytes(15))]}, Refusal.BAD_OPTIONS),
+        ({"revision": 77}, Refusal.VERSION),
         ({"options": [(Option.RESUME, bytes(27))]}, Refusal.BAD_OPTIONS),
         ({"options": [(Option.RESUME, bytes(29))]}, Refusal.BAD_OPTIONS),
         ({"options": [(Option.RESUME, bytes(28))]}, Refusal.CANNOT_RESUME),
