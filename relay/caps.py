@@ -163,6 +163,13 @@ CAPS: list[Cap] = [
         "tests/relay/test_presence.py",
     ),
     Cap(
+        "resumes of one player",
+        f"{_number(round(60 * presence.RESUMES_PER_S))} a minute, {presence.RESUME_BURST} at once",
+        "not answered; the client asks again each second",
+        "COLD_BUDGET",
+        "tests/relay/test_presence.py::test_who_comes_back_again_and_again_does_not_push_the_others_out",
+    ),
+    Cap(
         "fragments to one client",
         f"{delivery.FRAGMENTS_PER_S} a second",
         "the rest waits for the next tick",
