@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import pytest
 
+from relay import presence
+from relay.stages import TOO_SLOW_S
 from tests.sim import faults
 from tests.sim import lasting_faults as lasting
 from tests.sim.habits import Habits, LastingHabits
@@ -129,6 +132,39 @@ def game_of_neighbours(seed: int) -> None:
     world.settle(within_s=30.0)
 
 
+def game_of_slow_disks(seed: int) -> None:
+    """Players load scenes for longer than a slow reader is waited for, and go on in the same session."""
+    config = replace(LASTING_CONFIG, grace_s=20.0)
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=3, config=config, room=LASTING_ROOM)
+    world.join_all()
+    world.autopilot = LastingHabits(leave=0.0, lose_connection=0.0, crash_and_resume=0.0, kick=0.0, ban=0.0)
+    world.freeze(1 + seed % 2, TOO_SLOW_S + 2.0)
+    world.run(TOO_SLOW_S + 4.0)
+    world.settle(within_s=30.0)
+
+
+def game_of_a_lost_welcome(seed: int) -> None:
+    """The line is cut again just when a player was welcomed back, and the room talks on until its log is given up."""
+    config = replace(LASTING_CONFIG, grace_s=20.0)
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=3, config=config, room=LASTING_ROOM)
+    world.join_all()
+    world.settle()
+    lost, counts = world.players[2], world.engine.stats.counters
+    world.lose_connection(2, 3.0)
+    world.run(2.9)
+    assert lost.connection is not None
+    world.run_until(lambda: lost.connection is None or lost.connection._handshake.has_sent_join, 15.0, 0.005)
+    lost.down.blocked = True
+    world.run_until(lambda: counts["resumes"] > 0, within_s=5.0, step_s=0.005)
+    world.lose_connection(2, 6.0)
+    with faults.patched(presence, "AWAY_ENTRIES", lambda original: 20):
+        for _ in range(60):
+            world.send_message(0)
+            world.run(0.1)
+    assert counts["away_logs_given_up"] == 1
+    world.settle(within_s=40.0)
+
+
 def game_of_hosts(seed: int) -> None:
     """The host is lost, kicked out of its role and leaves; what is the host's stays in the table."""
     world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=LASTING_ROOM)
@@ -150,7 +186,14 @@ def game_of_hosts(seed: int) -> None:
 
 
 GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player, game_with_many_entities)
-LASTING_GAMES = (lasting_game, game_of_machines, game_of_neighbours, game_of_hosts)
+LASTING_GAMES = (
+    lasting_game,
+    game_of_machines,
+    game_of_neighbours,
+    game_of_slow_disks,
+    game_of_a_lost_welcome,
+    game_of_hosts,
+)
 OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[int], None]]] = [
     (faults.duplicate_check_off, standard_game),
     (faults.ack_bit_off_by_one, standard_game),
@@ -200,6 +243,8 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.kept_messages_told_twice, lasting_game),
     (lasting.kept_messages_outlive_everybody, lasting_game),
     (lasting.nobody_is_away, lasting_game),
+    (lasting.what_was_not_read_while_away_counts, game_of_slow_disks),
+    (lasting.lost_welcome_comes_again_unchanged, game_of_a_lost_welcome),
 ]
 
 
