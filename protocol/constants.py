@@ -219,6 +219,8 @@ class ByeReason(IntEnum):
     ROOM_CLOSED = 8
     PROTOCOL = 9
     BANNED = 10
+    LOG_GONE = 11
+    """Not the end: the place is kept, but what the client has not read of the log is not. It comes back by a resume."""
 
 
 class Target(IntEnum):

@@ -36,6 +36,7 @@ BYE_TEXTS: dict[ByeReason, str] = {
     ByeReason.ROOM_CLOSED: "The room was closed.",
     ByeReason.PROTOCOL: "The game and the server did not understand each other.",
     ByeReason.BANNED: "You were banned from the room.",
+    ByeReason.LOG_GONE: "The connection was lost for too long to go on with it.",
 }
 """One text per reason, for BYE and for what a client tells its game."""
 

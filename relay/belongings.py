@@ -154,9 +154,9 @@ class Bans:
             self._bans.remove((identity, host))
         self._bans.append((identity, host))
 
-    def hold(self, identity: bytes, address: bytes) -> bool:
-        """Tell whether somebody is banned."""
-        host = host_of(address)
+    def hold(self, identity: bytes, address: bytes | None = None) -> bool:
+        """Tell whether somebody is banned; without an address, by its identity alone."""
+        host = None if address is None else host_of(address)
         return any((identity and identity == one) or host == other for one, other in self._bans)
 
 

@@ -71,7 +71,7 @@ CAPS: list[Cap] = [
         "tests/relay/test_lobby.py",
     ),
     Cap(
-        "RESET sent",
+        "RESET, and BYE (LOG_GONE), sent",
         f"{_number(lobby.RESETS_PER_S)} a second, {engine.MAX_RESETS_PER_PASS} a receive pass",
         "withheld",
         "resets_withheld",
@@ -177,6 +177,13 @@ CAPS: list[Cap] = [
         "the oldest is forgotten",
         "CANNOT_RESUME",
         "tests/relay/test_presence.py",
+    ),
+    Cap(
+        "resumes of one player",
+        f"{_number(round(60 * presence.RESUMES_PER_S))} a minute, {presence.RESUME_BURST} at once",
+        "not answered; the client asks again each second",
+        "COLD_BUDGET",
+        "tests/relay/test_presence.py::test_who_comes_back_again_and_again_does_not_push_the_others_out",
     ),
     Cap(
         "fragments to one client",

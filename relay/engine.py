@@ -13,7 +13,8 @@ import numpy as np
 
 from protocol import dtypes
 from protocol.constants import ByeReason
-from relay import egress, pacing
+from protocol.drops import DropReason
+from relay import egress, ingress, pacing
 from relay.batch import Batch, Outgoing
 from relay.columns import Ints
 from relay.config import RelayConfig
@@ -30,7 +31,7 @@ from relay.stats import Stats
 from relay.world import Event, World, build_world
 
 MAX_RESETS_PER_PASS = 16
-"""Datagrams of unknown sessions that are looked at one by one in a pass."""
+"""Datagrams of unknown sessions, and of such whose log was given up, that are looked at one by one in a pass."""
 SILENT_KEEPALIVES = 3
 """After so many keepalives left out a client is silent, not slow (chosen)."""
 QUICK_S = 1.0
@@ -135,7 +136,10 @@ class Engine:
         Args:
             batch: Rows 0 ... count - 1. It may be used again as soon as this returns.
         """
+        num_bad_acks = self.stats.dropped[DropReason.BAD_ACK]
         taken = self._stages.take_in(batch, now)
+        if self.stats.dropped[DropReason.BAD_ACK] > num_bad_acks:
+            self._answer_behind(batch, now)
         self.stats.count("datagrams_in", batch.count)
         self.stats.count("bytes_in", taken.num_bytes)
         self._answer_unknown(batch, taken.unknown, now)
@@ -145,9 +149,7 @@ class Engine:
         for row in taken.cold.tolist():
             data = batch.data[row, : batch.length[row]].tobytes()
             self.lobby.handle(data, batch.address[row].tobytes(), now)
-        for session in self.lobby.left:
-            self._end(session, ByeReason.LEFT, now)
-        self.lobby.left.clear()
+        self._end_left(now)
         if self.lobby.answers:
             self._quick_until = now + QUICK_S
 
@@ -156,6 +158,12 @@ class Engine:
         for row in rows[:MAX_RESETS_PER_PASS].tolist():
             header = dtypes.DATA_HEADER.decode(batch.data[row].tobytes())
             self.lobby.answer_unknown_session(header.session, header.shard, batch.address[row].tobytes(), now)
+
+    def _answer_behind(self, batch: Batch, now: float) -> None:
+        """Send who is back by itself, but whose log was given up, to come back by a resume; a bounded number a pass."""
+        for row in ingress.find_behind(batch, self.world.sessions)[:MAX_RESETS_PER_PASS].tolist():
+            header = dtypes.DATA_HEADER.decode(batch.data[row].tobytes())
+            self.lobby.answer_behind(header.session, header.shard, batch.address[row].tobytes(), now)
 
     def _take_messages_and_signals(self, taken: TakenIn, now: float) -> None:
         """Append messages to the logs, then queue signals: a signal may wait for a message of the same datagram."""
@@ -235,6 +243,18 @@ class Engine:
         for session in sessions.tolist():
             self._end(session, reason, now)
 
+    def _end_left(self, now: float) -> None:
+        """End the sessions whose clients said BYE, and at once whom a host removed by the last that it had to say.
+
+        A JOIN of the same batch may have resumed one of them: then it plays on.
+        """
+        for session_id in self.lobby.left:
+            session = self.world.sessions.find(session_id)
+            if session is not None:
+                self._end(session, ByeReason.LEFT, now)
+        self.lobby.left.clear()
+        self._end_removed(now)  # not with the tick: whoever is resumed until then has another number
+
     def _end_removed(self, now: float) -> None:
         """End the sessions of players whom their host removed."""
         removed = self._requests.removed
@@ -247,9 +267,12 @@ class Engine:
     def _end_overdue(self, now: float) -> None:
         """Note who is silent or back, end who is away for too long, and such as do not read (SPEC 13).
 
-        Who is silent is not judged by what it does not read: it is on its way to be away.
+        Who is silent or away is not judged by what it does not read. So who is back is noted first: what it could not
+        acknowledge meanwhile must not count, or coming back from any absence longer than TOO_SLOW_S were the end.
         """
         world, table = self.world, self.world.sessions.table
+        for session in review(world, now):
+            self._end(session, ByeReason.TIMEOUT, now)
         overdue = self._stages.find_overdue(now)
         for session in overdue.silent.tolist():
             if session in world.away:
@@ -258,10 +281,9 @@ class Engine:
                 go_away(world, session, now)
             else:
                 self._end(session, ByeReason.TIMEOUT, now)
-        for session in review(world, now):
-            self._end(session, ByeReason.TIMEOUT, now)
         is_heard = now - table.heard_at[overdue.too_slow] < SILENT_KEEPALIVES * world.config.keepalive_s
-        self._end_all(overdue.too_slow[is_heard], ByeReason.TOO_SLOW, now)
+        is_here = ~np.isin(overdue.too_slow, list(world.away))
+        self._end_all(overdue.too_slow[is_heard & is_here], ByeReason.TOO_SLOW, now)
 
     def _present(self) -> Ints:
         """Return the rows of all sessions but those of players who are away."""

@@ -214,20 +214,26 @@ def read_join(data: bytes) -> Join | DropReason:
 def check_resume(value: Join) -> ResumeRequest | Refused:
     """Check what a JOIN of mode RESUME with a good cookie says, whatever sessions there are."""
     fields, options = value
+    refused = _check_revision(fields.revision)
+    if refused is not None:
+        return refused
     try:
         option = schemas.RESUME_OPTION.parse(options.get(Option.RESUME, b""))
     except ConstructError:
         return Refused(Refusal.BAD_OPTIONS)
     code = fields.code.rstrip(b"\0")
     identity = options.get(Option.IDENTITY, b"")
+    if len(identity) not in (0, IDENTITY_BYTES):
+        return Refused(Refusal.BAD_OPTIONS)
     return ResumeRequest(fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof, identity)
 
 
 def check_join(value: Join, config: RelayConfig) -> JoinRequest | Refused:
     """Check what a JOIN with a good cookie asks for, whatever rooms there are."""
     fields, options = value
-    if not REVISION_MIN <= fields.revision <= REVISION_MAX:
-        return Refused(Refusal.VERSION, version_text(fields.revision, fields.revision, REVISION_MIN, REVISION_MAX))
+    refused = _check_revision(fields.revision)
+    if refused is not None:
+        return refused
     if fields.mode not in (JoinMode.CREATE, JoinMode.JOIN, JoinMode.JOIN_OR_CREATE):
         return Refused(Refusal.UNSUPPORTED)
     code, name = fields.code.rstrip(b"\0"), _read_name(fields.name)
@@ -251,6 +257,13 @@ def check_join(value: Join, config: RelayConfig) -> JoinRequest | Refused:
         fields.cookie,
         identity,
     )
+
+
+def _check_revision(revision: int) -> Refused | None:
+    """Refuse a revision that this relay does not speak."""
+    if REVISION_MIN <= revision <= REVISION_MAX:
+        return None
+    return Refused(Refusal.VERSION, version_text(revision, revision, REVISION_MIN, REVISION_MAX))
 
 
 def _read_name(padded: bytes) -> str | None:

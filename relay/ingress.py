@@ -184,6 +184,18 @@ def check_acks(received: Received, sessions: Sessions, rooms: Rooms, stats: Stat
     return received.where(good)
 
 
+def find_behind(batch: Batch, sessions: Sessions) -> Ints:
+    """Find DATA of sessions whose log was given up, rows of the batch: it is acknowledged from before where it begins.
+
+    Only for a batch of which something was dropped as BAD_ACK. What is wrong with a datagram was counted then.
+    """
+    counted = Stats()
+    received = read_headers(batch, split_kinds(batch, counted)[0], counted)
+    rows, known = sessions.find_rows(received.header["session"])
+    behind = known & (received.header["log_cursor"] < sessions.table.log_start[rows])
+    return received.at[behind] // ROW_BYTES
+
+
 def check_sections(received: Received, sessions: Sessions, rooms: Rooms, stats: Stats) -> Received:
     """Walk all sections and drop every datagram that has a malformed one (step 9)."""
     begin = received.at + dtypes.DATA_HEADER.size

@@ -40,7 +40,7 @@ from relay.handshake import (
     read_join,
 )
 from relay.membership import join
-from relay.presence import Back, resume
+from relay.presence import Back, hear_join, resume
 from relay.world import World
 
 GREETINGS_PER_S = 4000
@@ -112,7 +112,8 @@ class Lobby:
         self.load_percent = 0
         self.closing = False
         self.left: list[int] = []
-        """Session rows whose clients said BYE in this pass; the engine ends them."""
+        """Ids of sessions whose clients said BYE in this pass; the engine ends them. Not their rows, which a resume in
+        the same pass keeps."""
 
     @property
     def max_nonces(self) -> int:
@@ -239,7 +240,9 @@ class Lobby:
             self._drop(DropReason.STALE_JOIN)
             return
         if sessions.table.recv_newest[row] == 0:
-            sessions.table.heard_at[row] = now
+            if not hear_join(self._world, row, now):
+                self._drop(DropReason.COLD_BUDGET)
+                return
             sessions.set_address(row, address)
         self._world.stats.count("welcomes_again")
         self._answer(address, self.build_welcome(row))
@@ -285,8 +288,8 @@ class Lobby:
         row = self._world.sessions.find(value.session)
         if row is None:
             self._drop(DropReason.UNKNOWN_SESSION)
-        elif row not in self.left:
-            self.left.append(row)
+        elif value.session not in self.left:
+            self.left.append(value.session)
 
     def _handle_path_response(self, value: Container[Any], address: bytes, now: float) -> None:
         """Move a session to the address that a good response came from."""
@@ -317,11 +320,23 @@ class Lobby:
 
     def answer_unknown_session(self, session_id: int, shard: int, address: bytes, now: float) -> None:
         """Tell the sender of DATA for a session that is not there that it is gone, on a budget for all together."""
-        if not self._resets.spend(now):
-            self._world.stats.count("resets_withheld")
+        if not self._may_reset(now):
             return
         token = self._cookies.reset_token(session_id)
         self._answer(address, codec.encode(Kind.RESET, shard=shard, session=session_id, reset_token=token))
+
+    def answer_behind(self, session_id: int, shard: int, address: bytes, now: float) -> None:
+        """Tell the sender of DATA that its session cannot go on, on the same budget. No text: DATA is as short."""
+        if self._may_reset(now):
+            reason = ByeReason.LOG_GONE
+            self._answer(address, codec.encode(Kind.BYE, shard=shard, session=session_id, reason=reason, text=b""))
+
+    def _may_reset(self, now: float) -> bool:
+        """Spend one answer to DATA that no session can take."""
+        if self._resets.spend(now):
+            return True
+        self._world.stats.count("resets_withheld")
+        return False
 
     def on_session_ended(self, row: int, reason: ByeReason, now: float, text: str = "") -> None:
         """Say BYE to a session that is about to be closed, and remember its nonce a while."""

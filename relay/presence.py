@@ -88,6 +88,7 @@ def come_back(world: World, row: int, now: float, is_afresh: bool = False) -> No
     """Note that a player is there again: from now on it is judged and served like the others."""
     table, room = world.sessions.table, _room_of(world, row)
     del world.away[row]
+    world.lost_log.discard(row)
     table.send_tokens[row], table.send_tokens_at[row] = 0.0, now
     table.tick_interval[row] = 1
     table.sent_at[row] = table.acked_at[row] = table.log_marked_at[row] = now
@@ -107,7 +108,7 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
     sessions, table, room = world.sessions, world.sessions.table, _room_of(world, row)
     if room.code != request.code:
         return Refused(Refusal.CANNOT_RESUME)
-    if room.belongings.bans.hold(sessions.identity[row], address):
+    if room.belongings.bans.hold(sessions.identity[row]):  # not its address, or a ban took neighbours' places
         return Refused(Refusal.BANNED)
     is_continued = _still_has_log(world, row, request.log_index)
     if not is_continued and not welcome_fits(world, room):
@@ -134,6 +135,23 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
     world.resumed[row] = Resumed.CONTINUED if is_continued else Resumed.AFRESH
     world.stats.count("resumes")
     return back
+
+
+def hear_join(world: World, row: int, now: float) -> bool:
+    """Take a JOIN that a player repeats who has not spoken in its session yet, for WELCOME was lost: a sign of life.
+
+    If its log was given up meanwhile, it is told all once more: WELCOME must not say that the log goes on where it does
+    not. Returns: whether it may be answered; if not, there is no memory or budget for that now.
+    """
+    if row in world.lost_log:
+        room = _room_of(world, row)
+        if is_crowded(world, room) or not welcome_fits(world, room) or not _spend_resume(world, row, now):
+            return False
+        _begin_log_afresh(world, room, row, now)
+        if row in world.resumed:
+            world.resumed[row] = Resumed.AFRESH
+    world.sessions.table.heard_at[row] = now
+    return True
 
 
 def _why_gone(world: World, request: ResumeRequest, address: bytes) -> Refusal:

@@ -44,6 +44,8 @@ ENDS_BY_REFUSAL: dict[Refusal | int, ByeReason] = {
     Refusal.SHUTTING_DOWN: ByeReason.SHUTDOWN,
 }
 """What a refusal to come back means to a game; all others: the connection is lost for good."""
+REFUSED_FOR_NOW = (Refusal.SERVER_FULL, Refusal.TOO_MANY_SESSIONS)
+"""Refusals to come back after which the server keeps the place all the same: we go on asking (SPEC 4)."""
 
 
 class ClientConnection(ConnectionActions):
@@ -185,6 +187,10 @@ class ClientConnection(ConnectionActions):
         """Tell whether a JOIN of ours is under way that may have replaced the session by another of ours."""
         return self._is_resuming and self._handshake.has_sent_join
 
+    def _may_come_back(self) -> bool:
+        """Tell whether the server keeps our place, and the game wants it."""
+        return self._request.reconnect and self._live().welcome.grace_s > 0
+
     def _is_own_session(self, session: int) -> bool:
         return self._has_session() and self._live().welcome.session == session
 
@@ -213,7 +219,8 @@ class ClientConnection(ConnectionActions):
             self._plan_bye(welcome, now)
             return None
         room = self._room_for(welcome)
-        if room is None:
+        if room is None:  # the server took us for somebody who has more: so we offer nothing to go on from
+            self._ask_for_place(self._live(), now, 0, self._handshake.deadline_at - now)
             return DropReason.MALFORMED
         self._session = Session(welcome, now, room)
         self._is_resuming = self._awaits_welcome = False
@@ -237,17 +244,25 @@ class ClientConnection(ConnectionActions):
         if not self._is_joining() or not self._handshake.is_own(value.nonce):
             return DropReason.STALE_JOIN
         reason, text = refusal_of(value.reason), printable(value.text)
+        if self._is_resuming and reason in REFUSED_FOR_NOW:
+            return None  # the same JOIN goes out again until the place is kept no longer
         if self._is_resuming:
             self._disconnect(ENDS_BY_REFUSAL.get(reason, ByeReason.TIMEOUT), text)
         else:
             self._end(reason, Refused(reason, text))
         return None
 
-    def _handle_bye(self, value: Any, _now: float) -> DropReason | None:
+    def _handle_bye(self, value: Any, now: float) -> DropReason | None:
         if self._session is None or self._is_closed or self._session.welcome.session != value.session:
             return DropReason.UNKNOWN_SESSION
         if value.reason == ByeReason.REPLACED and self._may_be_replaced():
             return DropReason.UNKNOWN_SESSION  # it is us who replaced it
+        if value.reason == ByeReason.LOG_GONE:
+            if self._is_resuming:
+                return DropReason.UNKNOWN_SESSION  # we do already what it asks for
+            if self._may_come_back():
+                self._begin_resume(self._session, now)
+                return None
         self._disconnect(reason_of(value.reason), printable(value.text))
         return None
 
@@ -281,7 +296,7 @@ class ClientConnection(ConnectionActions):
 
     def _poll_session(self, session: Session, now: float) -> list[bytes]:
         if now >= session.timeout_at():
-            if self._request.reconnect and session.welcome.grace_s:
+            if self._may_come_back():
                 self._begin_resume(session, now)
                 return self._handshake.poll(now)
             self._disconnect(ByeReason.TIMEOUT)
@@ -297,19 +312,23 @@ class ClientConnection(ConnectionActions):
 
     def _begin_resume(self, session: Session, now: float) -> None:
         """Try to come back, as long as the server keeps our place (SPEC 4)."""
+        self._ask_for_place(session, now, session.room.inbox.cursor, session.welcome.grace_s)
+        self._is_resuming = self._awaits_welcome = True
+        self._path_response = None
+        self._events.append(ConnectionLost())
+
+    def _ask_for_place(self, session: Session, now: float, log_index: int, within_s: float) -> None:
+        """Begin an attempt to come back to where a session was, behind `log_index` if the server still has the rest."""
         self._num_resumes += 1
         fingerprint = self._handshake.server_fingerprint
         self._handshake = Handshake(
             replace(self._request, mode=JoinMode.RESUME, code="", resume=self.resume_token()),
             resume_nonce(session.welcome.secret, self._num_resumes),
             now,
-            log_index=session.room.inbox.cursor,
-            deadline_s=session.welcome.grace_s,
+            log_index=log_index,
+            deadline_s=within_s,
         )
         self._handshake.server_fingerprint = fingerprint
-        self._is_resuming = self._awaits_welcome = True
-        self._path_response = None
-        self._events.append(ConnectionLost())
 
     def _plan_bye(self, welcome: Welcome, now: float) -> None:
         self._bye = build_bye(welcome, ByeReason.LEFT)

@@ -7,6 +7,8 @@ import pytest
 
 from protocol.client import StateChanged
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind, Kind, Refusal, Target
+from protocol.drops import DropReason
+from relay import handshake, lobby, presence
 from tests.sim.network import PERFECT, Conditions
 from tests.sim.players import LASTING_ROOM, RoomShape
 from tests.sim.world import LASTING_CONFIG, World
@@ -82,6 +84,20 @@ def test_a_player_whose_line_is_cut_comes_back_by_itself_and_misses_nothing() ->
     assert all(message.uid in life.handed_at for message in others)
 
 
+@pytest.mark.parametrize("refusal", [Refusal.SERVER_FULL, Refusal.TOO_MANY_SESSIONS])
+def test_a_player_who_is_refused_for_now_comes_back_later(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
+    """Its client gave up although its place was kept: where memory was short, and behind an address of many players."""
+    world = new_world(f"for now {refusal}", num_players=3)
+    world.lose_connection(2, TIMEOUT_S + 1.0)
+    play(world, TIMEOUT_S + 0.5)
+    with monkeypatch.context() as short:
+        short.setattr(lobby, "resume", lambda *args: handshake.Refused(refusal))
+        play(world, 2.0)
+    assert world.engine.stats.counters[f"refused_{refusal.name.lower()}"] > 0
+    world.settle()
+    assert world.endings == [] and world.engine.stats.counters["resumes"] == 1
+
+
 def test_a_player_who_loads_for_longer_than_the_timeout_is_away_and_back_without_a_new_session() -> None:
     world = new_world("loads", conditions=PERFECT, num_players=3)
     world.freeze(2, TIMEOUT_S + 1.0)
@@ -89,6 +105,20 @@ def test_a_player_who_loads_for_longer_than_the_timeout_is_away_and_back_without
     world.settle()
     assert world.engine.stats.counters["resumes"] == 0
     assert told(world, 0, EntryKind.PLAYER_AWAY) == told(world, 0, EntryKind.PLAYER_BACK) == [2]
+
+
+def test_a_player_who_loads_for_longer_than_the_log_is_kept_comes_back_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its DATA was dropped and answered by nothing, until its own timeout told it to resume."""
+    monkeypatch.setattr(presence, "AWAY_ENTRIES", 20)
+    world = new_world("loads long", conditions=PERFECT, num_players=3)
+    world.freeze(2, TIMEOUT_S + 3.0)
+    play(world, TIMEOUT_S + 3.0)
+    counts = world.engine.stats.counters
+    assert counts["away_logs_given_up"] == 1
+    world.run(3 * ROUND_TRIP_S)
+    assert counts["resumes"] == 1 and world.engine.stats.dropped[DropReason.BAD_ACK] > 0
+    world.settle()
+    assert world.endings == [] and told(world, 0, EntryKind.PLAYER_BACK) == [2]
 
 
 def test_a_message_whose_fragments_arrive_before_and_after_a_resume_is_whole() -> None:

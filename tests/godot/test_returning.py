@@ -287,9 +287,13 @@ def test_who_missed_too_much_is_told_the_room_anew(
                 ada.order("send_message", {"hex": b"noise".hex()})
             await ada.hear("message", 40)
             await asyncio.sleep(0.5)
-            assert scene.server.engine.stats.counters["away_logs_given_up"] == 1
+            counters = scene.server.engine.stats.counters
+            assert counters["away_logs_given_up"] == 1
+            has_memory = iter((False, False))  # who is refused for now goes on asking
+            monkeypatch.setattr(presence, "welcome_fits", lambda world, room: next(has_memory, True))
             proxy.set_path(LagPath())
             assert (await bob.hear("resumed"))["afresh"] is True
+            assert counters["refused_server_full"] == 2
             told = bob.events()[bob.events().index("connection_lost") + 1 : bob.events().index("resumed")]
             assert sorted(told) == ["entities_removed", "player_left", "property_changed", "property_changed"]
             assert bob.told("player_left")[0]["player_id"] == 1
@@ -297,6 +301,27 @@ def test_who_missed_too_much_is_told_the_room_anew(
             before = await seen(ada, 2)
             while await seen(ada, 2) == before:
                 await asyncio.sleep(0.02)
+
+    run(main)
+
+
+def test_a_game_that_stood_still_for_longer_than_its_log_is_kept_comes_back_at_once(
+    godot: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "AWAY_ENTRIES", 20)
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path, timeout_s=TIMEOUT_S, keepalive_s=0.3) as scene:
+            ada, bob = await scene.add_all(2)
+            bob.order("sleep", int((TIMEOUT_S + 2.0) * 1000))
+            await ada.hear("player_away", player_id=1)
+            for _ in range(40):  # more than is kept for one who is away
+                ada.order("send_message", {"hex": b"noise".hex()})
+            await ada.hear("message", 40)
+            assert (await bob.hear("resumed"))["afresh"] is True
+            await ada.hear("player_back", player_id=1)
+            assert scene.server.engine.stats.counters["resumes"] == 1
+            assert "disconnected" not in bob.events() and "player_left" not in ada.events()
 
     run(main)
 

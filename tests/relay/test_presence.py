@@ -9,6 +9,7 @@ from protocol import codec, schemas
 from protocol.constants import (
     LOG_WINDOW,
     NO_PLAYER,
+    BanFlag,
     ByeReason,
     EntryKind,
     JoinMode,
@@ -20,9 +21,13 @@ from protocol.constants import (
     Resumed,
 )
 from protocol.proofs import resume_proof
+from relay.engine import MAX_RESETS_PER_PASS
+from relay.lobby import MAX_BURST
+from relay.log import OwnEntry
 from relay.presence import AWAY_ENTRIES, RESUME_BURST
 from relay.sessions import KEPT_COLUMNS, MAX_FORMER
-from tests.relay.bench import TICK, Bench, Client, states_section
+from relay.stages import TOO_SLOW_S
+from tests.relay.bench import TICK, Bench, Client, Datagram, states_section
 
 TIMEOUT_S, GRACE_S = 2.0, 8.0
 
@@ -75,6 +80,24 @@ def test_nothing_is_sent_to_who_is_away_and_everything_when_it_is_back_by_itself
     assert silent.messages == [(0, b"hello")] and silent.table == {here.entity(): b"news"}
     play(bench, TIMEOUT_S + GRACE_S, here, silent)
     assert bench.engine.num_sessions == 2
+
+
+@pytest.mark.parametrize("timeout_s", [TIMEOUT_S, 10.0])
+@pytest.mark.parametrize("by_a_join", [False, True])
+def test_who_is_back_after_longer_than_a_slow_reader_has_is_not_too_slow(timeout_s: float, by_a_join: bool) -> None:
+    """It was ended as TOO_SLOW in the tick in which it was back: what it had not acknowledged while away counted."""
+    bench = new_bench(timeout_s=timeout_s, grace_s=60.0)
+    here, silent = bench.join_all(2)
+    if by_a_join:
+        silent = silent.come_back()
+    play(bench, timeout_s + 2 * TOO_SLOW_S, here)
+    assert players(here, EntryKind.PLAYER_AWAY)[-1] == 1
+    here.say(here.message(b"missed"))
+    if by_a_join:
+        silent.ask()  # with the nonce of the resume whose WELCOME it never saw
+    play(bench, 2.0, here, silent)
+    assert players(here, EntryKind.PLAYER_LEFT) == [] and players(here, EntryKind.PLAYER_BACK)[-1] == 1
+    assert silent.messages == [(0, b"missed")]
 
 
 def test_seat_and_entities_of_who_is_away_are_kept() -> None:
@@ -259,12 +282,57 @@ def test_a_repeated_join_of_a_resume_is_welcomed_again_and_never_makes_a_second_
     assert bench.counted("resumes") == 1
 
 
+def resume_join(client: Client, log_index: int = 0) -> tuple[Client, Datagram]:
+    """Build the JOIN by which another process comes back in a client's place. Returns: that process, and the JOIN."""
+    other = Client(client.bench)
+    cookie, session = other.get_cookie(), client.welcome.session
+    proof = resume_proof(client.welcome.secret, cookie, other.nonce, session)
+    option = schemas.RESUME_OPTION.build({"session": session, "log_index": log_index, "proof": proof})
+    return other, (other.join_datagram(cookie, mode=JoinMode.RESUME, options=[(Option.RESUME, option)]), other.address)
+
+
+def test_a_bye_of_the_old_session_does_not_end_the_one_that_was_resumed_in_the_same_batch() -> None:
+    """The engine noted the row of who said BYE, and a resume keeps the row."""
+    bench = new_bench()
+    here, old = bench.join_all(2)
+    other, join = resume_join(old)
+    bench.receive(old.bye(), old.bye(), join)
+    bench.flush()
+    answer = other.answer(Kind.WELCOME, Kind.REFUSE)
+    assert answer.fields.player_id == 1 and bench.engine.num_sessions == 2
+    play(bench, 0.3, here)
+    assert players(here, EntryKind.PLAYER_LEFT) == []
+
+
+@pytest.mark.parametrize("kind", [RequestKind.KICK, RequestKind.BAN])
+def test_who_is_removed_by_the_last_words_of_a_host_cannot_come_back_before_the_tick(kind: RequestKind) -> None:
+    """It was ended by its number with the next tick; who came back in between had another."""
+    bench = new_bench()
+    host, bad, slow = bench.join_all(3)
+    for part in range(20):  # the request waits behind a large message that one of them does not read
+        host.say(host.message(bytes(900), more=1))
+        if part % 5 == 4:
+            bench.tick()
+            bench.receive(host.listen(), bad.listen())
+    flags = {"flags": 0} if kind == RequestKind.BAN else {}
+    host.say(host.message(b"last"), host.request(kind, player_id=bad.welcome.player_id, text=b"", **flags))
+    other, join = resume_join(bad)
+    bench.receive(host.bye())
+    bench.receive(join)
+    bench.flush()
+    assert "reason" in other.answer(Kind.WELCOME, Kind.REFUSE)
+    play(bench, 0.5, slow)
+    assert bench.engine.room_members("ROOM") == {slow.welcome.player_id: slow.name}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"secret": bytes(16)}, Refusal.CANNOT_RESUME),
         ({"code": "OTHER"}, Refusal.CANNOT_RESUME),
         ({"options": []}, Refusal.BAD_OPTIONS),
+        ({"options": [(Option.RESUME, bytes(28)), (Option.IDENTITY, bytes(15))]}, Refusal.BAD_OPTIONS),
+        ({"revision": 77}, Refusal.VERSION),
         ({"options": [(Option.RESUME, bytes(27))]}, Refusal.BAD_OPTIONS),
         ({"options": [(Option.RESUME, bytes(29))]}, Refusal.BAD_OPTIONS),
         ({"options": [(Option.RESUME, bytes(28))]}, Refusal.CANNOT_RESUME),
@@ -386,6 +454,23 @@ def test_who_is_banned_while_it_is_away_is_told_so_when_it_comes_back() -> None:
     assert bad.come_back(options=[(Option.RESUME, option), me]).outcome.reason == Refusal.BANNED
 
 
+@pytest.mark.parametrize(("identity", "flags"), [(b"i" * 16, BanFlag.ADDRESS), (b"", BanFlag(0))])
+def test_a_ban_by_address_does_not_take_the_place_of_a_neighbour(identity: bytes, flags: BanFlag) -> None:
+    """All behind one address lost their places: also without the host's asking, if the banned one gave no identity."""
+    bench = new_bench()
+    [host] = bench.join_all(1)
+    bad = Client(bench, "10.9.9.9").join(options=[(Option.IDENTITY, identity)] if identity else [])
+    neighbour = Client(bench, "10.9.9.9").join()
+    twin = Client(bench).join(options=[(Option.IDENTITY, identity)] if identity else [])
+    host.say(host.request(RequestKind.BAN, player_id=bad.welcome.player_id, flags=flags, text=b""))
+    bench.flush()
+    assert Client(bench, "10.9.9.9").ask().reason == Refusal.BANNED
+    back = neighbour.come_back(host="10.9.9.9")
+    assert back.welcome.player_id == neighbour.welcome.player_id
+    outcome = twin.come_back().outcome
+    assert ("reason" in outcome) == bool(identity), "the same installation is banned wherever it is"
+
+
 def test_players_are_counted_under_the_host_that_they_come_back_from() -> None:
     bench = new_bench(max_sessions_per_host=1)
     one = Client(bench, "10.1.1.1").join()
@@ -456,3 +541,102 @@ def test_nobody_is_silenced_for_one_who_is_away() -> None:
     assert table.message_accepted[here.row] == 150
     assert bench.dropped() == {} and np.all(table.unread_bytes[here.row] < 40_000)
     assert lost.come_back(lost.cursor).welcome.resumed == Resumed.CONTINUED
+
+
+def give_up_log_of(bench: Bench, here: Client, lost: Client) -> None:
+    """Let a player be silent until nothing is kept for it any more; what it was sent before is lost."""
+    play(bench, TIMEOUT_S + 0.2, here)
+    world, some = bench.engine.world, [OwnEntry(EntryKind.ROOM_LOCKED, b"\0")] * 8
+    for _ in range(AWAY_ENTRIES // 8 + 1):
+        world.log.append_own(world.rooms, here.room_row, some)
+        play(bench, TICK, here)
+    assert world.lost_log == {lost.row}
+    bench.take(lost.address)
+
+
+@pytest.mark.parametrize("from_its_cursor", [True, False])
+def test_a_repeated_join_of_a_resume_whose_log_was_given_up_meanwhile_begins_afresh(from_its_cursor: bool) -> None:
+    """WELCOME said again that the log goes on, from an index that the client did not have: it could not take that."""
+    bench = new_bench(grace_s=600)
+    here, lost = bench.join_all(2)
+    play(bench, 0.3, here, lost)
+    back = lost.come_back(lost.cursor if from_its_cursor else 0)
+    give_up_log_of(bench, here, back)
+    answer = back.ask()
+    assert answer.fields.resumed == Resumed.AFRESH
+    play(bench, 0.5, here, back)
+    assert [kind for kind, _ in back.told] == [EntryKind.ROSTER, EntryKind.PLAYER_BACK, EntryKind.ROOM_READY]
+    assert back.told_of(EntryKind.PLAYER_BACK) == [{"player_id": 1, "is_afresh": 1}]
+    assert bench.engine.world.lost_log == set()
+    here.say(here.message(b"still here?"))
+    play(bench, TIMEOUT_S + 1.0, here, back)
+    assert back.messages == [(0, b"still here?")]
+
+
+def test_a_repeated_join_of_a_joiner_whose_log_was_given_up_meanwhile_tells_it_all_once_more() -> None:
+    bench = new_bench(grace_s=600)
+    [here] = bench.join_all(1)
+    new = bench.join()
+    give_up_log_of(bench, here, new)
+    assert new.ask().fields.resumed == Resumed.NO
+    play(bench, 0.5, here, new)
+    kinds = [kind for kind, _ in new.told]
+    assert kinds == [EntryKind.ROSTER, EntryKind.PLAYER_BACK, EntryKind.ROOM_READY]
+
+
+def test_a_repeated_join_whose_log_was_given_up_waits_while_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = new_bench(grace_s=600)
+    here, lost = bench.join_all(2)
+    back = lost.come_back()
+    give_up_log_of(bench, here, back)
+    join = back.join_datagram(back.get_cookie())
+    with monkeypatch.context() as full:
+        full.setattr(bench.engine.world.log.arena, "free_bytes_for_names", lambda: 0)
+        bench.receive((join, back.address))
+        bench.flush()
+        assert bench.take(back.address) == [] and bench.dropped()["COLD_BUDGET"] == 1
+    assert back.row in bench.engine.world.away
+    assert "fields" in back.ask()
+
+
+def test_data_of_a_session_whose_log_was_given_up_is_told_to_resume() -> None:
+    """It was dropped without an answer: a client that read only of being back by itself waited for nothing."""
+    bench = new_bench(grace_s=600)
+    here, silent = bench.join_all(2)
+    play(bench, 0.3, here, silent)
+    give_up_log_of(bench, here, silent)
+    stranger = Client(bench)
+    payload, _ = silent.data()
+    bench.receive((payload, stranger.address), silent.data())
+    bench.flush()
+    for address in (stranger.address, silent.address):
+        (bye,) = bench.take(address)
+        assert len(bye) <= len(payload), "no larger than its cause"
+        value = codec.decode(bye)
+        assert (value.session, value.reason, value.text) == (silent.welcome.session, ByeReason.LOG_GONE, b"")
+    assert silent.row in bench.engine.world.away and bench.dropped() == {"BAD_ACK": 2}
+    back = silent.come_back(silent.cursor)
+    assert back.welcome.resumed == Resumed.AFRESH
+    play(bench, 0.5, here, back)
+    assert players(here, EntryKind.PLAYER_BACK) == [1] and players(here, EntryKind.PLAYER_LEFT) == []
+
+
+def test_what_is_not_of_the_log_is_no_reason_to_resume() -> None:
+    bench = new_bench()
+    [here] = bench.join_all(1)
+    here.say(log_cursor=1000)
+    bench.flush()
+    assert bench.dropped() == {"BAD_ACK": 1} and bench.take(here.address) == []
+
+
+def test_of_those_who_must_resume_so_many_are_told_a_second() -> None:
+    bench = new_bench(grace_s=600)
+    here, silent = bench.join_all(2)
+    play(bench, 0.3, here, silent)
+    give_up_log_of(bench, here, silent)
+    bench.receive(*[silent.data() for _ in range(MAX_RESETS_PER_PASS + 2)])
+    assert len(bench.engine.lobby.answers) == MAX_RESETS_PER_PASS
+    for _ in range(8):
+        bench.receive(*[silent.data() for _ in range(MAX_RESETS_PER_PASS)])
+    assert len(bench.engine.lobby.answers) == MAX_BURST
+    assert bench.counted("resets_withheld") == 9 * MAX_RESETS_PER_PASS - MAX_BURST

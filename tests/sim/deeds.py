@@ -154,6 +154,12 @@ class Deeds:
         if player.life is not None:
             self.witness.on_attempt(player.life, player.address)
 
+    def move_beside(self, number: int, other: int) -> None:
+        """Give a player, who has not joined yet, another port of the address that another player has at first."""
+        player = self.players[number]
+        player.address = pack_address(f"10.0.{other}.1", 41_000 + number)
+        self.player_at[player.address] = player
+
     def freeze(self, number: int, seconds: float) -> None:
         """Let a player neither read nor send for a while, as a game that loads a scene."""
         player = self.players[number]
@@ -353,13 +359,13 @@ class Deeds:
             self._expect_removal(other)
             connection.kick(player_id)
 
-    def ban(self, number: int, other: int) -> None:
-        """Let a player ask to ban another's identity, as the host may: all who have it go, but who asks."""
+    def ban(self, number: int, other: int, address: bool = False) -> None:
+        """Let a player ask to ban another's identity, and its address: all who have it go, but who asks."""
         connection, player_id = self._connection(number), self._player_id(other)
         asking, banned = self.players[number].playing, self.players[other].playing
         if connection is not None and player_id is not None and asking is not None and banned is not None:
             self.witness.on_ban_asked(asking, banned)
-            connection.ban(player_id, address=False)
+            connection.ban(player_id, address=address)
 
     def _expect_removal(self, number: int) -> None:
         life = self.players[number].life

@@ -41,6 +41,11 @@ class LastingHabits(Habits):
     lose_connection: float = 0.002
     lost_s: tuple[float, float] = (0.5, 6.0)
     """How long nothing passes then. Longer than the timeout, shorter than timeout and grace together."""
+    load: float = 0.0
+    """Stand still, as a game that loads a scene, and go on in the same session."""
+    load_s: tuple[float, float] = (0.5, 12.0)
+    """How long then: also longer than TOO_SLOW_S. Together with `lost_s` shorter than timeout and grace together, for
+    one may follow at once upon the other."""
     crash_and_resume: float = 0.002
     down_s: tuple[float, float] = (0.0, 5.0)
     """How long its process is down then."""
@@ -62,7 +67,7 @@ class LastingHabits(Habits):
     locked_s: float = 1.0
 
 
-LASTING = LastingHabits(leave=0.001, move=0.002)
+LASTING = LastingHabits(leave=0.001, move=0.002, load=0.001)
 """A little of everything."""
 KEYS = ("map", "score", "turn")
 
@@ -111,6 +116,8 @@ def act_in_a_lasting_room(world: "World", player: Player, habits: LastingHabits)
         intrude(world, player)
     if rng.random() < habits.lose_connection and connection is not None and connection.is_whole:
         world.lose_connection(number, rng.uniform(*habits.lost_s))
+    if rng.random() < habits.load and connection is not None and connection.is_whole:
+        world.freeze(number, rng.uniform(*habits.load_s))
     if rng.random() < habits.crash_and_resume:
         world.crash_and_resume(number, rng.uniform(*habits.down_s))
         if rng.random() < 0.5:

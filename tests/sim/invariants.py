@@ -130,7 +130,12 @@ class Witness:
         return life
 
     def _on_new_session(self, session: TappedSession) -> None:
-        """Find whose a session is: of who asked for it; else a client resumed by itself, and may have to forget all."""
+        """Find whose a session is: of who asked for it; else a client resumed by itself, and may have to forget all.
+
+        Once more for a session that begins afresh before it has spoken.
+        """
+        if session.session in self.life_of:
+            self.life_of[session.session].sessions.discard(session.session)
         life = next((life for life in self.lives if life.nonce == session.nonce), None)
         if life is None and session.former is not None:
             life = self.life_of[session.former.session]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from protocol.client import ClientConnection
 from protocol.client.outbox import Outbox
 from protocol.constants import EntryKind, JoinMode, PropertyType
 from relay import lobby, membership, presence, sessions
@@ -173,6 +174,19 @@ def ban_spares_the_others_of_its_machine() -> Any:
     return patched(Requests, "_others_with", lambda original: lambda self, *args: [])
 
 
+def neighbours_of_who_is_banned_lose_their_places() -> Any:
+    """Who comes back from a banned address is refused, although it was another who was banned. The relay did so."""
+
+    def build(original: Any) -> Any:
+        def resume(world: Any, request: Any, address: bytes, now: float) -> Any:
+            with patched(Bans, "hold", lambda hold: lambda self, identity, _=None: hold(self, identity, address)):
+                return original(world, request, address, now)
+
+        return resume
+
+    return patched(lobby, "resume", build)
+
+
 def condition_ignored() -> Any:
     """A property is set whatever its version is."""
 
@@ -328,6 +342,44 @@ def keeping_is_decided_too_late() -> Any:
 def kept_messages_outlive_everybody() -> Any:
     """What a player said stays when it leaves, whether it was to or not."""
     return patched(KeptMessages, "on_left", lambda original: lambda self, player_id: None)
+
+
+def what_was_not_read_while_away_counts() -> Any:
+    """Who is back is judged by what it has not acknowledged while it was away. The relay did so."""
+
+    def build(original: Any) -> Any:
+        def come_back(world: Any, row: int, *rest: Any) -> None:
+            table = world.sessions.table
+            before = table.acked_at[row], table.log_marked_at[row], table.log_mark[row]
+            original(world, row, *rest)
+            table.acked_at[row], table.log_marked_at[row], table.log_mark[row] = before
+
+        return come_back
+
+    return patched(presence, "come_back", build)
+
+
+def lost_welcome_comes_again_unchanged() -> Any:
+    """A repeated JOIN is told that the log goes on, although it was given up, and the client just drops that.
+
+    Either alone is made good by the other side. Relay and client were both like that.
+    """
+
+    def build(original: Any) -> Any:
+        def hear_join(world: Any, row: int, now: float) -> bool:
+            world.sessions.table.heard_at[row] = now
+            return True
+
+        return hear_join
+
+    def build_client(original: Any) -> Any:
+        def ask_for_place(self: Any, session: Any, now: float, log_index: int, within_s: float) -> None:
+            if log_index:
+                original(self, session, now, log_index, within_s)
+
+        return ask_for_place
+
+    return both(patched(lobby, "hear_join", build), patched(ClientConnection, "_ask_for_place", build_client))
 
 
 def nobody_is_away() -> Any:

@@ -132,7 +132,7 @@ class SeatBook:
     def on_bye_of_server(self, session_id: int, reason: int) -> None:
         """The server said BYE."""
         session = self.sessions.get(session_id)
-        if session is None or reason in (ByeReason.REPLACED, ByeReason.SHUTDOWN):
+        if session is None or reason in (ByeReason.REPLACED, ByeReason.SHUTDOWN, ByeReason.LOG_GONE):
             return
         seat = session.seat
         if session is not seat.newest:
@@ -144,9 +144,11 @@ class SeatBook:
     def on_refuse(self, nonce: int, reason: int) -> None:
         """The server refused a JOIN. Raises: WiretapError if it had to let somebody back in."""
         attempt = self.attempts.get(nonce)
-        if reason == Refusal.CANNOT_RESUME and attempt is not None and attempt.is_proven:
+        if reason in (Refusal.CANNOT_RESUME, Refusal.BANNED) and attempt is not None and attempt.is_proven:
             former = attempt.former
             assert former is not None
+            if reason == Refusal.BANNED and (former.seat.room, former.seat.identity) in self.banned:
+                return
             if former.seat.is_live and is_good_for_resume(former):
                 raise WiretapError(f"player id {former.player_id} was refused the place that is kept for it")
 

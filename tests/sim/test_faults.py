@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import pytest
 
+from relay import presence
+from relay.stages import TOO_SLOW_S
 from tests.sim import faults
 from tests.sim import lasting_faults as lasting
 from tests.sim.habits import Habits, LastingHabits
@@ -116,6 +119,53 @@ def game_of_machines(seed: int) -> None:
     world.settle(within_s=30.0)
 
 
+def game_of_neighbours(seed: int) -> None:
+    """Two players at one address, one of whom is banned together with the address while the other comes back."""
+    room = RoomShape(num_identities=4, max_players=4)
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=room)
+    world.move_beside(2, 1)
+    world.join_all()
+    world.ban(0, 1, address=True)
+    world.run(1.5)
+    world.crash_and_resume(2)
+    world.lose_connection(3, 3.0)
+    world.run(1.5)
+    world.settle(within_s=30.0)
+
+
+def game_of_slow_disks(seed: int) -> None:
+    """Players load scenes for longer than a slow reader is waited for, and go on in the same session."""
+    config = replace(LASTING_CONFIG, grace_s=20.0)
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=3, config=config, room=LASTING_ROOM)
+    world.join_all()
+    world.autopilot = LastingHabits(leave=0.0, lose_connection=0.0, crash_and_resume=0.0, kick=0.0, ban=0.0)
+    world.freeze(1 + seed % 2, TOO_SLOW_S + 2.0)
+    world.run(TOO_SLOW_S + 4.0)
+    world.settle(within_s=30.0)
+
+
+def game_of_a_lost_welcome(seed: int) -> None:
+    """The line is cut again just when a player was welcomed back, and the room talks on until its log is given up."""
+    config = replace(LASTING_CONFIG, grace_s=20.0)
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=3, config=config, room=LASTING_ROOM)
+    world.join_all()
+    world.settle()
+    lost, counts = world.players[2], world.engine.stats.counters
+    world.lose_connection(2, 3.0)
+    world.run(2.9)
+    assert lost.connection is not None
+    world.run_until(lambda: lost.connection is None or lost.connection._handshake.has_sent_join, 15.0, 0.005)
+    lost.down.blocked = True
+    world.run_until(lambda: counts["resumes"] > 0, within_s=5.0, step_s=0.005)
+    world.lose_connection(2, 6.0)
+    with faults.patched(presence, "AWAY_ENTRIES", lambda original: 20):
+        for _ in range(60):
+            world.send_message(0)
+            world.run(0.1)
+    assert counts["away_logs_given_up"] == 1
+    world.settle(within_s=40.0)
+
+
 def game_of_hosts(seed: int) -> None:
     """The host is lost, kicked out of its role and leaves; what is the host's stays in the table."""
     world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=LASTING_ROOM)
@@ -158,7 +208,15 @@ def game_of_keepers(seed: int) -> None:
 
 
 GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player, game_with_many_entities)
-LASTING_GAMES = (lasting_game, game_of_machines, game_of_hosts, game_of_keepers)
+LASTING_GAMES = (
+    lasting_game,
+    game_of_machines,
+    game_of_neighbours,
+    game_of_slow_disks,
+    game_of_a_lost_welcome,
+    game_of_hosts,
+    game_of_keepers,
+)
 OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[int], None]]] = [
     (faults.duplicate_check_off, standard_game),
     (faults.ack_bit_off_by_one, standard_game),
@@ -196,6 +254,7 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.ban_ignored, game_of_machines),
     (lasting.ban_ignored_on_resume, game_of_machines),
     (lasting.ban_spares_the_others_of_its_machine, game_of_machines),
+    (lasting.neighbours_of_who_is_banned_lose_their_places, game_of_neighbours),
     (lasting.condition_ignored, lasting_game),
     (lasting.version_not_updated, lasting_game),
     (lasting.property_of_who_left_stays, lasting_game),
@@ -211,6 +270,8 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.clearing_is_not_told, game_of_keepers),
     (lasting.keeping_is_decided_too_late, game_of_keepers),
     (lasting.nobody_is_away, lasting_game),
+    (lasting.what_was_not_read_while_away_counts, game_of_slow_disks),
+    (lasting.lost_welcome_comes_again_unchanged, game_of_a_lost_welcome),
 ]
 
 

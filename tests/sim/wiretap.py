@@ -173,6 +173,8 @@ class Wiretap:
             self.book.on_refuse(value.nonce, value.reason)
         elif value.fields.session not in self.sessions:
             self._on_new_session(address, value.fields)
+        else:
+            self._on_welcome_again(value.fields)
 
     def _on_new_session(self, address: bytes, fields: Any) -> None:
         if fields.nonce in self.book.by_nonce:
@@ -182,6 +184,14 @@ class Wiretap:
             raise WiretapError("a WELCOME went to an address from which nobody asked")
         self.new_sessions.append(self.book.on_welcome(fields, addresses))
         self.logs += [{} for _ in range(self.book.num_rooms - len(self.logs))]
+
+    def _on_welcome_again(self, fields: Any) -> None:
+        """A session that has not spoken is told where its log begins now, if that was given up meanwhile."""
+        session = self.sessions[fields.session]
+        if not session.has_spoken and (fields.resumed, fields.log_index) != (session.resumed, session.log_start):
+            session.resumed, session.log_start = fields.resumed, fields.log_index
+            session.indexes.clear()  # the client, which had no WELCOME, dropped all that it was sent
+            self.new_sessions.append(session)
 
     def _on_update(self, address: bytes, payload: bytes) -> None:
         session = self.sessions.get(int.from_bytes(payload[4:12], "little"))

@@ -118,6 +118,7 @@ local names = {
 		[8] = "ROOM_CLOSED",
 		[9] = "PROTOCOL",
 		[10] = "BANNED",
+		[11] = "LOG_GONE",
 	},
 	DataSection = {
 		[1] = "STATE",

@@ -286,7 +286,7 @@ class TestResume:
 
     def welcome(self, server: Any, connection: ClientConnection, resumed: Resumption, **changes: Any) -> bytes:
         fields = {"session": self.NEW, "secret": b"t" * 16, "log_index": 7, "resumed": resumed, "grace_s": 60}
-        data: bytes = server.welcome(nonce=self.nonce(connection), **(fields | changes))
+        data: bytes = server.welcome(**({"nonce": self.nonce(connection)} | fields | changes))
         return data
 
     def update(self, server: Any, *sections: Any, **changes: Any) -> bytes:
@@ -378,17 +378,33 @@ class TestResume:
             connection.receive(self.update(server, server.log(6, 6, server.ready(6))), 20.3)
             assert connection.take_events() == [Joined(1, "ROOM-1")]
 
-    @pytest.mark.parametrize(
-        "changes", [{"player_id": 2}, {"page_ids": 8}, {"log_index": 8}, {"message_id": 1}, {"resumed": 0}]
-    )
-    def test_a_welcome_that_does_not_continue_what_we_have_is_malformed(
-        self, server: Any, changes: dict[str, Any]
-    ) -> None:
+    def test_a_welcome_of_a_new_player_is_none_for_who_comes_back(self, server: Any) -> None:
         connection = self.lost(server)
         self.joining(server, connection)
-        connection.receive(self.welcome(server, connection, **({"resumed": Resumption.CONTINUED} | changes)), 20.2)
+        connection.receive(self.welcome(server, connection, Resumption.NO), 20.2)
         assert connection.dropped == {DropReason.MALFORMED: 1}
         assert connection.state is ClientState.RESUMING and connection.take_events() == []
+
+    @pytest.mark.parametrize("changes", [{"player_id": 2}, {"page_ids": 8}, {"log_index": 8}, {"message_id": 1}])
+    def test_after_a_welcome_that_does_not_continue_what_we_have_we_offer_nothing_to_go_on_from(
+        self, server: Any, changes: dict[str, Any]
+    ) -> None:
+        """It was dropped each time that it came, until the place was lost."""
+        connection = self.lost(server)
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED, **changes), 20.2)
+        assert connection.dropped == {DropReason.MALFORMED: 1}
+        assert connection.state is ClientState.RESUMING and connection.take_events() == []
+        (hello,) = connection.poll(20.2)
+        nonce = self.nonce(connection, 2)
+        assert server.read(hello).nonce == nonce
+        connection.receive(server.challenge(nonce=nonce), 20.3)
+        (join,) = connection.poll(20.3)
+        assert RESUME_OPTION.parse(codec.options_of(server.read(join))[Option.RESUME]).log_index == 0
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED, nonce=nonce), 20.4)
+        assert connection.state is ClientState.RESUMING, "to nothing it cannot go on, and asks no third time"
+        assert connection.poll(79.9) != [] and connection.poll(80.0) == []
+        assert connection.take_events() == [Disconnected(ByeReason.TIMEOUT, "The connection was lost.")]
 
     def test_a_second_loss_has_a_nonce_of_its_own(self, server: Any) -> None:
         connection = self.lost(server)
@@ -455,6 +471,35 @@ class TestResume:
         connection.receive(server.refuse(nonce=self.nonce(connection), reason=refusal, text=b"No."), 20.1)
         assert connection.take_events() == [Disconnected(reason, "No.")]
         assert connection.state is ClientState.CLOSED and connection.next_poll_at() == math.inf
+
+    @pytest.mark.parametrize("refusal", [Refusal.SERVER_FULL, Refusal.TOO_MANY_SESSIONS])
+    def test_a_refusal_for_now_is_no_end(self, server: Any, refusal: Refusal) -> None:
+        """The server kept the place, and the client gave it up."""
+        connection = self.lost(server)
+        join = self.joining(server, connection)
+        connection.receive(server.refuse(nonce=self.nonce(connection), reason=refusal), 20.2)
+        assert connection.state is ClientState.RESUMING and connection.take_events() == []
+        assert connection.poll(20.3) == [] and connection.poll(20.4) == [join], "no sooner than without an answer"
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.5)
+        assert connection.state is ClientState.JOINED
+
+    def test_a_bye_that_asks_for_a_resume_begins_one(self, server: Any) -> None:
+        connection = server.connect(10.0, grace_s=60, log_index=5)
+        connection.receive(server.bye(reason=ByeReason.LOG_GONE), 11.0)
+        assert connection.state is ClientState.RESUMING and connection.take_events() == [ConnectionLost()]
+        connection.receive(server.bye(reason=ByeReason.LOG_GONE), 11.0)
+        assert connection.dropped == {DropReason.UNKNOWN_SESSION: 1} and connection.take_events() == []
+        (hello,) = connection.poll(11.0)
+        assert server.read(hello).nonce == self.nonce(connection)
+        assert connection.poll(70.9) != [] and connection.poll(71.0) == []
+        assert connection.take_events() == [Disconnected(ByeReason.TIMEOUT, "The connection was lost.")]
+
+    def test_a_bye_that_asks_for_a_resume_ends_who_may_not_come_back(self, server: Any) -> None:
+        request = JoinRequest(mode=JoinMode.JOIN, code="ROOM-1", name="ann", reconnect=False)
+        for connection in (server.connect(10.0, grace_s=0), server.connect(10.0, request=request, grace_s=60)):
+            connection.receive(server.bye(reason=ByeReason.LOG_GONE, text=b""), 11.0)
+            (event,) = connection.take_events()
+            assert event.reason is ByeReason.LOG_GONE and "too long" in event.text
 
     def test_when_the_place_is_kept_no_longer_it_is_over(self, server: Any) -> None:
         connection = self.lost(server)

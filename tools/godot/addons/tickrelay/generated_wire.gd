@@ -33,6 +33,8 @@ enum ByeReason {
 	PROTOCOL = 9,
 	## You were banned from the room.
 	BANNED = 10,
+	## The connection was lost for too long to go on with it.
+	LOG_GONE = 11,
 }
 enum DataSection {
 	STATE = 1,
@@ -283,7 +285,7 @@ const NO_PLAYER := 65535
 const MAX_PLAYER_KIND := 127
 const FIRST_REQUEST_KIND := 112
 ## CRC-32 of all layouts: differs between builds whose wire differs (SPEC 3).
-const FINGERPRINT := 2699692846
+const FINGERPRINT := 318053703
 const REFUSAL_TEXTS := {
 	1: "This game and the server speak different versions. Update the older one.",
 	2: "There is no room with this code. Check the code, or create the room.",
@@ -312,6 +314,7 @@ const BYE_TEXTS := {
 	8: "The room was closed.",
 	9: "The game and the server did not understand each other.",
 	10: "You were banned from the room.",
+	11: "The connection was lost for too long to go on with it.",
 }
 const REQUEST_TEXTS := {
 	1: "The server does not know this request. It may be older than the game.",

@@ -38,6 +38,13 @@ const NO_REASON := 0
 ## Reason of RelayEvents.RelayRefused when the deadline passed. Reasons of the wire are below 256.
 const NO_ANSWER := 256
 
+## Refusals to come back after which the server keeps the place all the same: we go on asking, and
+## a process that was started anew may ask once more (SPEC 4).
+const REFUSED_FOR_NOW: Array[int] = [
+	RelayWire.Refusal.SERVER_FULL,
+	RelayWire.Refusal.TOO_MANY_SESSIONS,
+]
+
 ## What a refusal to come back means to a game; all others: the connection is lost for good.
 const _ENDS_BY_REFUSAL := {
 	RelayWire.Refusal.BANNED: RelayWire.ByeReason.BANNED,
@@ -355,6 +362,8 @@ func _disconnect(reason: int, text: PackedByteArray) -> void:
 
 ## The server does not let us in. Who had a place there has lost it.
 func _refuse(reason: int, text: String) -> void:
+	if session != null and reason in REFUSED_FOR_NOW:
+		return  # the same JOIN goes out again until the place is kept no longer
 	if session != null:
 		var why: int = _ENDS_BY_REFUSAL.get(reason, RelayWire.ByeReason.TIMEOUT)
 		_disconnect(why, text.to_utf8_buffer())
@@ -434,6 +443,8 @@ func _handle_welcome(
 		return reason
 	var is_continued := fields.resumed == RelayWire.Resumed.CONTINUED
 	if is_continued and not _is_closed and not session.continues(fields):
+		# The server took us for somebody who has more: so we offer nothing to go on from.
+		_ask_for_place(now, 0, _handshake.deadline_at)
 		return RelayWire.DropReason.MALFORMED
 	var former := session
 	session = RelaySession.new(fields, now, dropped, _events, _request.silence_s)
@@ -461,38 +472,47 @@ func _begin_afresh(former: RelaySession) -> void:
 ## Nothing came for too long: from now on we try to come back, as long as the server keeps our
 ## place.
 func _lose(now: float) -> void:
-	_num_returns += 1
-	var welcome := session.welcome
-	var code := RelayHandshake.code_of(welcome)
-	var request: RelayRequest = _request.to_resume(
-		welcome.session, welcome.secret, code, session.inbox.cursor
-	)
-	var fingerprint := _handshake.server_fingerprint
-	var nonce := RelayProofs.resume_nonce(welcome.secret, _num_returns)
-	_handshake = RelayHandshake.new(request, nonce, now)
-	_handshake.deadline_at = now + welcome.grace_s
-	_handshake.server_fingerprint = fingerprint
+	_ask_for_place(now, session.inbox.cursor, now + session.welcome.grace_s)
 	_is_lost = true
 	_is_asking = true
 	_path_response_at = INF
 	_events.append(RelayEvents.RelayConnectionLost.new())
 
 
+## Begins an attempt to come back, behind [param log_index] if the server still has the rest.
+func _ask_for_place(now: float, log_index: int, until: float) -> void:
+	_num_returns += 1
+	var welcome := session.welcome
+	var code := RelayHandshake.code_of(welcome)
+	var request: RelayRequest = _request.to_resume(welcome.session, welcome.secret, code, log_index)
+	var fingerprint := _handshake.server_fingerprint
+	var nonce := RelayProofs.resume_nonce(welcome.secret, _num_returns)
+	_handshake = RelayHandshake.new(request, nonce, now)
+	_handshake.deadline_at = until
+	_handshake.server_fingerprint = fingerprint
+
+
 func _handle_cold(data: PackedByteArray, now: float) -> int:
 	match data[0]:
 		RelayWire.Kind.BYE:
-			return _handle_bye(RelayWire.RelayBye.decode(data))
+			return _handle_bye(RelayWire.RelayBye.decode(data), now)
 		RelayWire.Kind.RESET:
 			return _handle_reset(RelayWire.RelayReset.decode(data))
 	return _handle_path_challenge(RelayWire.RelayPathChallenge.decode(data), now)
 
 
-func _handle_bye(bye: RelayWire.RelayBye) -> int:
+func _handle_bye(bye: RelayWire.RelayBye, now: float) -> int:
 	if bye == null:
 		return RelayWire.DropReason.MALFORMED
 	var is_own := is_in_room() and session.welcome.session == bye.session
 	if not is_own or (bye.reason == RelayWire.ByeReason.REPLACED and _may_be_replaced()):
 		return RelayWire.DropReason.UNKNOWN_SESSION  # or it is us who replaced it
+	if bye.reason == RelayWire.ByeReason.LOG_GONE:
+		if _is_lost:
+			return RelayWire.DropReason.UNKNOWN_SESSION  # we do already what it asks for
+		if _may_come_back():
+			_lose(now)
+			return OK
 	_disconnect(bye.reason, bye.text)
 	return OK
 
@@ -529,6 +549,11 @@ static func are_options(data: PackedByteArray, at: int) -> bool:
 	return at == data.size()
 
 
+## Whether the server keeps our place, and the game wants it.
+func _may_come_back() -> bool:
+	return _request.reconnect and session.welcome.grace_s > 0
+
+
 func _is_own_session(number: int) -> bool:
 	return is_in_room() and not _may_be_replaced() and session.welcome.session == number
 
@@ -547,7 +572,7 @@ func _poll_handshake(now: float) -> Array[PackedByteArray]:
 func _poll_session(now: float) -> Array[PackedByteArray]:
 	var datagrams: Array[PackedByteArray] = []
 	if now >= session.timeout_at():
-		if _request.reconnect and session.welcome.grace_s > 0:
+		if _may_come_back():
 			_lose(now)
 			return _handshake.poll(now)
 		_disconnect(RelayWire.ByeReason.TIMEOUT, PackedByteArray())
