@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from protocol.client import ClientConnection
 from protocol.client.outbox import Outbox
 from protocol.constants import EntryKind, JoinMode, PropertyType
 from relay import lobby, membership, presence, sessions
@@ -360,10 +359,7 @@ def what_was_not_read_while_away_counts() -> Any:
 
 
 def lost_welcome_comes_again_unchanged() -> Any:
-    """A repeated JOIN is told that the log goes on, although it was given up, and the client just drops that.
-
-    Either alone is made good by the other side. Relay and client were both like that.
-    """
+    """A repeated JOIN is told that the log goes on, although it was given up. The relay did so."""
 
     def build(original: Any) -> Any:
         def hear_join(world: Any, row: int, now: float) -> bool:
@@ -372,14 +368,7 @@ def lost_welcome_comes_again_unchanged() -> Any:
 
         return hear_join
 
-    def build_client(original: Any) -> Any:
-        def ask_for_place(self: Any, session: Any, now: float, log_index: int, within_s: float) -> None:
-            if log_index:
-                original(self, session, now, log_index, within_s)
-
-        return ask_for_place
-
-    return both(patched(lobby, "hear_join", build), patched(ClientConnection, "_ask_for_place", build_client))
+    return patched(lobby, "hear_join", build)
 
 
 def nobody_is_away() -> Any:

@@ -20,6 +20,7 @@ from typing import Any
 
 from protocol.client import ClientConnection, Disconnected, Joined, Refused, Resumed, RoomReset
 from protocol.constants import Kind, Refusal
+from protocol.drops import DropReason
 from relay.addresses import pack_address
 from relay.batch import Batch, Outgoing
 from relay.config import RelayConfig
@@ -354,6 +355,9 @@ class World(Deeds):
         clients = self._clients()
         views = [(life, view_of_client(life, connection)) for life, connection in clients]
         self.witness.check_end(view_of_engine(self.engine, code), versions_of_engine(self.engine, code), views)
+        for life, connection in clients:
+            if self.judging and connection.dropped[DropReason.MALFORMED]:
+                self.witness.broken(f"{life} was sent what it cannot take for an answer or entry")
         names = {life.player_id: life.name for life, _ in clients}
         if self.engine.room_members(code) != names:
             self.witness.broken(f"the server has members {self.engine.room_members(code)}, alive are {names}")
