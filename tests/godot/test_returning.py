@@ -1,6 +1,7 @@
 """Games that crash, lose the connection, or get another address, and are the same players afterwards."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,8 +12,8 @@ import pytest
 
 from protocol.constants import ByeReason, Refusal
 from relay import presence
-from tests.godot.engine import FULL
-from tests.godot.puppets import Puppet, stage
+from tests.godot.engine import FULL, PROJECT, Godot, complaints
+from tests.godot.puppets import PATIENCE_S, Puppet, stage, until
 from tests.loopback.relays import run, running_relay
 from tools.lag.conditions import Conditions
 from tools.lag.conditions import Path as LagPath
@@ -337,6 +338,88 @@ def test_joining_may_mean_coming_back(godot: str, project: Path, tmp_path: Path)
             anew = await scene.add("--resume_when_joining", "--name=P1")
             await anew.enter()
             assert "resumed" not in anew.events()
+
+    run(main)
+
+
+def test_a_way_back_is_none_once_the_relay_cannot_keep_the_place(godot: str, project: Path, tmp_path: Path) -> None:
+    """A relay that was gone never said so: its token stood in the way at every start, for ever."""
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path, timeout_s=TIMEOUT_S, grace_s=10.0) as scene:
+            (ada,) = await scene.add_all(1)
+            (path,) = (tmp_path / "data").rglob("0.token")
+            first = json.loads(path.read_text())["at"]
+            await until(lambda: json.loads(path.read_text())["at"] > first, PATIENCE_S, ada.log)  # she plays on
+            ada.kill()
+            await scene.server.stop()
+            soon = await scene.add()
+            assert soon.told("started")[0]["can_resume"] is True
+            soon.order("resume")
+            assert (await soon.hear("join_refused"))["text"].startswith("Nothing listens at")
+            assert await soon.ask("can_resume") is True  # it may have been the network
+            soon.kill()
+            token = json.loads(path.read_text())
+            for seconds in (-3600, 3600):  # later, or with a clock that was set back
+                path.write_text(json.dumps({**token, "at": token["at"] + seconds}))
+                late = await scene.add()
+                assert late.told("started")[0]["can_resume"] is False
+                late.order("resume")
+                assert (await late.hear("join_refused"))["reason"] == Refusal.CANNOT_RESUME
+                late.kill()
+
+    run(main)
+
+
+GAME = """extends SceneTree
+
+func _initialize() -> void:
+	root.add_child.call_deferred(Game.new())
+
+
+class Game:
+	extends Node
+
+	const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
+
+	var client := RelayClient.new()
+
+	func _init() -> void:
+		Engine.max_fps = 60
+		client.port = int(OS.get_cmdline_user_args()[0])
+		client.join_timeout_s = 1.0
+		add_child(client)
+		client.joined.connect(func() -> void: print('@{"event": "joined"}'))
+
+	func go_on_from(state: PackedByteArray) -> void:
+		print('@{"event": "went_on", "from": "%s"}' % state.hex_encode())
+
+"""
+"""A game around the lines of the README."""
+
+
+def test_what_the_readme_says_of_coming_back_works_as_written(godot: str, project: Path, tmp_path: Path) -> None:
+    blocks = (PROJECT / "addons/tickrelay/README.md").read_text(encoding="utf-8").split("```gdscript\n")[1:]
+    (code,) = (block.partition("```")[0] for block in blocks if "client.resume()" in block)
+    (project / "tests/readme.gd").write_text(
+        GAME + "".join(f"\t{line}\n" if line else "\n" for line in code.split("\n"))
+    )
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene, running_relay() as another:
+            for turn, (port, is_back) in enumerate(
+                [(scene.port, False), (scene.port, True), (another.address[1], False)]
+            ):
+                if turn == 2:
+                    await scene.server.stop()  # the game has another relay's address by now
+                game = Godot.start(godot, project, "readme.gd", str(port), data=tmp_path / "data")
+                last = "went_on" if is_back else "joined"
+                try:
+                    await until(lambda told=game.told, of=last: told(of) != [], PATIENCE_S, lambda of=game: of.log)
+                finally:
+                    game.kill()
+                assert complaints(game.log) == []
+            assert another.engine.num_sessions == 1
 
     run(main)
 

@@ -291,7 +291,8 @@ func join_or_create_room(code: String, password: String = "") -> void:
 
 
 ## Whether a game of ours was in a room when it crashed, so that [method resume] may bring it back.
-## The relay keeps the place for a while only (60 s unless it is configured otherwise).
+## The relay keeps the place for a while only (60 s unless it is configured otherwise); a little
+## later this is false.
 func can_resume() -> bool:
 	return status == Status.OFFLINE and _visitor.place.has_token()
 

@@ -194,7 +194,7 @@ func _fail(reason: int, text: String) -> void:
 func _keep_place() -> void:
 	if not is_in_room():
 		return
-	place.keep(welcome())
+	place.keep(welcome(), visit.connection.state() == RelayConnection.RelayPhase.RESUMING)
 	if visit.connection.fingerprint_differs:
 		_warnings.give("the relay is of another build", "use game and relay of one release")
 
