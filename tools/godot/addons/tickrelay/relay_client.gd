@@ -37,11 +37,11 @@ extends Node
 ## us), [signal host_changed], properties, kept messages and states were told before. Now we may
 ## publish and send.
 signal joined
-## Joining failed. [param text] is for the player; [param reason] is a Refusal of the relay or a
-## [enum Problem].
+## Joining failed: it comes instead of [signal joined]. [param text] is for the player;
+## [param reason] is a Refusal of the relay or a [enum Problem].
 signal join_refused(reason: int, text: String)
-## The session ended, and does not come back. [param text] is for the player; [param reason] is a
-## ByeReason.
+## The session ended after [signal joined], and does not come back. [param text] is for the player;
+## [param reason] is a ByeReason.
 signal disconnected(reason: int, text: String)
 ## Nothing came from the relay for [member silence_timeout_s]: we try to come back. Either
 ## [signal resumed] or [signal disconnected] follows.
@@ -111,6 +111,8 @@ enum Problem {
 	NO_UDP = 257,
 	## Answer to [method connect_to_relay]: relay and game speak different versions.
 	VERSION = 258,
+	## We were let in, and removed before we knew all of the room: the host did not want us, say.
+	ENDED = 262,
 }
 
 const _RelayClientScript := preload("relay_client.gd")
@@ -163,6 +165,7 @@ const NO_REQUEST := _RelayVisitor.NO_REQUEST
 ## Joining fails after this many seconds.
 @export_range(0.1, 60.0) var join_timeout_s := 5.0
 ## Silence of the relay after which the connection is lost, seconds. 0 = what the relay says (10).
+## At least two and a half times what the relay keeps silent while there is nothing to say (1 s).
 @export_range(0.0, 60.0) var silence_timeout_s := 5.0
 ## Come back by itself when the connection is lost. Otherwise the session ends then.
 @export var reconnect := true
@@ -298,8 +301,9 @@ func can_resume() -> bool:
 
 
 ## Comes back as the same player into the room in which this game was when it crashed, with the
-## relay's address of then: [signal joined], then [signal resumed]; or [signal join_refused]. Our
-## entities are told like others' ([signal state_received]), until we publish them: there we go on.
+## relay's address of then: [signal joined], then [signal resumed]; or [signal join_refused], after
+## which [method can_resume] tells whether another attempt may succeed. Our entities are told like
+## others' ([signal state_received]), until we publish them: there we go on.
 ## [br][br]
 ## Of several games on one machine each comes back to its own place, if they are started with
 ## [code]-- --tickrelay-profile=0[/code], [code]=1[/code] and so on; without that, in any order.
