@@ -76,8 +76,8 @@ signal property_changed(owner: int, key: String, value: Variant, by: int)
 ## The host locked the room, or opened it again.
 signal room_locked(is_locked: bool)
 ## The relay did not do what [param request_id] asked for, see [RelayRoom] and
-## [method give_entity]; or it did not keep a message of ours. [param text] is for a human;
-## [param reason] is a RequestRefusal.
+## [method give_entity]; or it did not keep the message of ours that had this
+## [member last_message_id]. [param text] is for a human; [param reason] is a RequestRefusal.
 signal request_refused(request_id: int, reason: int, text: String)
 ## [param owner] publishes an entity from now on; HOST = whoever is host. Its state stays.
 signal entity_owner_changed(entity_id: int, owner: int)
@@ -207,6 +207,11 @@ var message_is_kept := false
 ## While [signal message_received] is told: the message's place in the room's log, for
 ## [method RelayRoom.clear_kept].
 var message_index := 0
+## Number of the message or request that we sent last: right behind [method send_message] that of
+## the message, for [signal request_refused]. 0 while in no room.
+var last_message_id: int:
+	get:
+		return _visitor.session().outbox.last_id if _visitor.is_in_room() else 0
 ## The relay's newest tick that we know of; 0 while not joined.
 var tick: int:
 	get:
@@ -379,7 +384,8 @@ func remove_entity(entity_id: int) -> Error:
 ## for the game to use. Returns ERR_OUT_OF_MEMORY while more than 4 MiB wait.
 ## [br][br]
 ## [param keep]: who joins later gets it too (at most 1,024 bytes, to ALL), until it is cleared
-## ([method RelayRoom.clear_kept]) or we leave; with [param outlives_sender] also after that.
+## ([method RelayRoom.clear_kept]) or we leave; with [param outlives_sender] also after that. A room
+## that is full of them does not keep it: [signal request_refused] with [member last_message_id].
 func send_message(
 	payload: PackedByteArray,
 	target: int = Target.ALL,
@@ -467,6 +473,17 @@ func is_published(entity_id: int) -> bool:
 ## Permitted to its owner and the host. All get [signal entity_owner_changed]; see [RelayRoom] for
 ## what this returns.
 func give_entity(entity_id: int, to_player: int) -> int:
+	if _visitor.is_in_room():
+		var slots := _visitor.welcome().player_slots
+		var is_player := to_player >= 0 and to_player < slots
+		var num_ids := slots * _visitor.welcome().entities_per_player
+		if entity_id < 0 or entity_id >= num_ids or not (is_player or to_player == HOST):
+			_warnings.give(
+				"give_entity of %d to %d: nothing is sent" % [entity_id, to_player],
+				"there are entities 0 to %d, players 0 to %d, and HOST" % [num_ids - 1, slots - 1],
+				"give_entity"
+			)
+			return NO_REQUEST
 	var payload := _RelayWire.RelayGiveEntityPayload.new()
 	payload.entity_id = entity_id
 	payload.owner = to_player
