@@ -344,19 +344,22 @@ class RelayClient:
         return self._asked(self.connection.give_entity(entity_id, player))
 
     def clear_kept(self, index: int | None = None) -> int:
-        """Keep a message no longer; None: all that we may clear. Returns: the request's id."""
+        """Keep a message no longer; None: all that we may clear. Returns: the request's id. As `ClientConnection`'s."""
         return self._asked(self.connection.clear_kept(index))
 
     def hand_over_host(self, player: int) -> int:
-        """Make another player host, as the host. Returns: the request's id."""
+        """Make another player host, as the host; nothing comes if it is already. Returns: the request's id."""
         return self._asked(self.connection.hand_over_host(player))
 
     def kick(self, player: int, text: str = "") -> int:
         """Remove a player, as the host; `text` is what it reads. Returns: the request's id."""
         return self._asked(self.connection.kick(player, text))
 
-    def ban(self, player: int, text: str = "", *, address: bool = True) -> int:
-        """Remove a player for as long as the room lives, as the host. Returns: the request's id."""
+    def ban(self, player: int, text: str = "", *, address: bool = False) -> int:
+        """Remove a player for as long as the room lives, as the host. Returns: the request's id.
+
+        `address`: keep out everybody with its network address, not only its identity; as `ClientConnection.ban`.
+        """
         return self._asked(self.connection.ban(player, text, address=address))
 
     def lock(self, is_locked: bool = True) -> int:
