@@ -87,6 +87,7 @@ class RelayClient:
     """
 
     _connection: ClientConnection | None = None
+    _told_token: ResumeToken | None = None
     _last_event: Refused | Disconnected | None = None
     _reopening: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -113,6 +114,7 @@ class RelayClient:
         identity: bytes = b"",
         resume: ResumeToken | None = None,
         reconnect: bool = True,
+        on_token: Callable[[ResumeToken], None] | None = None,
         deadline_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -132,6 +134,10 @@ class RelayClient:
             resume: What `connection.resume_token()` of an earlier client returned, in this process or another: come
                 back to its place, if the relay still keeps it.
             reconnect: Try to come back when the connection is lost.
+            on_token: Called with the token of each new session, also of those by which a lost connection came back,
+                before the relay hears of the session: from then on older tokens are worth nothing. So whoever writes
+                it down here always has the one that leads back after a crash. What it raises goes to the loop's
+                exception handler; it is not called again for this session.
             deadline_s: `connect` gives up if the relay has not let us in after this many seconds.
             clock: Monotonic seconds.
         Raises: ValueError naming the argument and what is permitted.
@@ -152,6 +158,7 @@ class RelayClient:
         )
         self._address = (host, port)
         self._clock = clock
+        self._on_token = on_token
         self._links: list[Link] = []
         self._events = EventQueue()
         self._waiters: list[asyncio.Future[None]] = []
@@ -412,9 +419,21 @@ class RelayClient:
         if self._connection is None:
             return
         self._connection.receive(data, self._clock())
+        if self._on_token is not None:
+            self._tell_token(self._on_token)
         if len(self._links) > 1 and self._connection.state is not ClientState.GREETING:
             self._keep_only(link)  # the address that answered; the cookie is good for no other
         self._run()
+
+    def _tell_token(self, on_token: Callable[[ResumeToken], None]) -> None:
+        """Tell the token of a session that has just begun. Before anything is sent: its first DATA ends the former."""
+        if self.is_joined and (token := self.connection.resume_token()) != self._told_token:
+            self._told_token = token
+            try:
+                on_token(token)
+            except Exception as error:
+                context = {"message": "on_token of a RelayClient raised", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     def _count_socket_error(self) -> None:
         self._num_socket_errors += 1
