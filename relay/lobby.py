@@ -50,6 +50,9 @@ PINGS_PER_S = 500
 JOINS_PER_S = 4000
 """JOIN with a good cookie, and BYE and PATH_RESPONSE of a session that is there, looked at per second. Nobody can use
 this up who has not proved an address or does not know a session."""
+REPEATS_PER_S = 1000
+"""JOINs of an attempt that has its session, answered per second: 3 % of a core. Separate, so that one who repeats its
+own keeps nobody else from joining, coming back or moving."""
 ATTEMPTS_PER_SEAT = 4
 """Join attempts of one host that are remembered, times `max_sessions_per_host`: joining and leaving over and over must
 not fill the memory of attempts for everybody."""
@@ -94,6 +97,7 @@ class Lobby:
         self._greetings = Allowance(GREETINGS_PER_S)
         self._pings = Allowance(PINGS_PER_S)
         self._joins = Allowance(JOINS_PER_S)
+        self._repeats = Allowance(REPEATS_PER_S)
         self._resets = Allowance(RESETS_PER_S)
         self._nonces: dict[int, int] = {}
         """Nonce -> session id that it made, also after that session ended."""
@@ -152,12 +156,13 @@ class Lobby:
         """Choose the budget that a datagram is paid from, by what its first bytes prove. Costs a hash at most."""
         if kind == Kind.PING:
             return self._pings
+        number = int.from_bytes(data[2:10], "little")  # nonce or session
         if kind == Kind.JOIN:
-            proven = self._cookies.check(
-                data[10 : 10 + COOKIE_BYTES], address, int.from_bytes(data[2:10], "little"), now
-            )
+            proven = self._cookies.check(data[10 : 10 + COOKIE_BYTES], address, number, now)
+            if proven and number in self._nonces:
+                return self._repeats
         else:
-            proven = kind != Kind.HELLO and self._world.sessions.find(int.from_bytes(data[2:10], "little")) is not None
+            proven = kind != Kind.HELLO and self._world.sessions.find(number) is not None
         return self._joins if proven else self._greetings
 
     def _drop(self, reason: DropReason) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 
 from protocol import dtypes
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal
+from protocol.drops import DropReason
 from relay.addresses import host_of, is_loopback
 from relay.entities import NO_OWNER
 from relay.handshake import JoinRequest, Refused, proof_is_right
 from relay.log import OwnEntry
 from relay.messages import grant_credit
 from relay.rooms import Room, RoomOptions, make_up_code
-from relay.welcome import known_of_room, room_ready, welcome_fits
+from relay.welcome import is_crowded, known_of_room, room_ready, welcome_fits
 from relay.world import Event, World
 
 ORPHANS_SHARE = 2
@@ -27,8 +28,11 @@ REST_S = 20.0
 or only claims not to have, and must not keep a room from filling up."""
 
 
-def join(world: World, request: JoinRequest, address: bytes, now: float) -> int | Refused:
-    """Seat a player in the room it asked for. Returns its session row, or why not."""
+def join(world: World, request: JoinRequest, address: bytes, now: float) -> int | Refused | DropReason:
+    """Seat a player in the room it asked for. Returns its session row, or why not.
+
+    Into a room whose members have much to read nobody is let in yet: its JOIN is dropped, and comes again.
+    """
     config = world.config
     if len(world.sessions) >= config.max_players:
         return Refused(Refusal.SERVER_FULL)
@@ -38,6 +42,8 @@ def join(world: World, request: JoinRequest, address: bytes, now: float) -> int 
     found = _find_room(world, request, address)
     if isinstance(found, Refused):
         return found
+    if is_crowded(world, found):
+        return DropReason.CROWDED
     player_id = _free_player_id(world, found)
     if player_id is None:
         return Refused(Refusal.ROOM_FULL)

@@ -138,7 +138,7 @@ def test_who_asks_for_nothing_hears_nothing(godot: str, project: Path, tmp_path:
             await ada.ask("send_message", {"hex": ""})
             await ada.hear("message")
             assert len(ada.told("host_changed")) == num_told
-            assert ada.told("request_refused") == []
+            assert ada.told("request_refused") == ada.told("kept_cleared") == []
 
     run(main)
 
@@ -185,10 +185,19 @@ def test_who_joins_late_is_told_all_before_it_has_joined(godot: str, project: Pa
             assert (second["sender"], second["text"]) == (NOBODY, "Bob was here")
             assert first["is_kept"] and second["is_kept"]
             assert set(late.told("joined")[0]["states"]) == {"0"}  # Ada's state, too
+            assert [first["index"], second["index"]] == [line["index"] for line in ada.told("message")[:2]]
             await late.ask("room.clear_kept", first["index"])  # not hers, and she is not the host
             refused = await late.hear("request_refused")
             assert refused["reason"] == RequestRefusal.NOT_KEPT
+            number = await late.ask("player_id")
+            await ada.ask("room.hand_over_host", number)
+            await late.hear("host_changed", player_id=number)
+            await late.ask("room.clear_kept", second["index"])  # she is, and knows it by the number that all have
+            for puppet in (ada, late):
+                cleared = await puppet.hear("kept_cleared")
+                assert (cleared["indexes"], cleared["by"]) == ([second["index"]], number)
             await ada.ask("room.clear_kept")
+            assert (await late.hear("kept_cleared", 2))["indexes"] == [first["index"]]
             await ada.ask("send_message", {"hex": b"cleared".hex()})
             await ada.hear("message", text="cleared")
             later = await add_late(scene, "Later")

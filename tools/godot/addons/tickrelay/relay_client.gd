@@ -47,8 +47,8 @@ signal disconnected(reason: int, text: String)
 ## [signal resumed] or [signal disconnected] follows.
 signal connection_lost
 ## We are back in our place. [param afresh]: more was missed than the relay keeps. Then messages of
-## ours that were under way are lost, and kept messages were told again; what else changed was told
-## as always. After [method resume] it comes right behind [signal joined].
+## ours that were under way are lost, and all messages that are kept were told again; what else
+## changed was told as always. After [method resume] it comes right behind [signal joined].
 signal resumed(afresh: bool)
 ## Answer to [method connect_to_relay]: [code]release, tick_rate, load_percent, players,
 ## max_players, rooms, round_trip_s[/code].
@@ -75,6 +75,10 @@ signal host_changed(player_id: int)
 signal property_changed(owner: int, key: String, value: Variant, by: int)
 ## The host locked the room, or opened it again.
 signal room_locked(is_locked: bool)
+## Messages are no longer kept for those who join later: [param by] asked for that with [method
+## RelayRoom.clear_kept]. [param indexes]: the [member message_index] of each. What goes with a
+## player who leaves is not told so.
+signal kept_cleared(indexes: PackedInt64Array, by: int)
 ## The relay did not do what [param request_id] asked for, see [RelayRoom] and
 ## [method give_entity]; or it did not keep the message of ours that had this
 ## [member last_message_id]. [param text] is for a human; [param reason] is a RequestRefusal.
@@ -204,8 +208,8 @@ var away_players: PackedInt32Array:
 ## While [signal message_received] is told: whether the message was sent before we came, and kept
 ## for us. Who sent it may have left: then its sender is -1.
 var message_is_kept := false
-## While [signal message_received] is told: the message's place in the room's log, for
-## [method RelayRoom.clear_kept].
+## While [signal message_received] is told: the message's place in the room's log when it was sent,
+## the same for all, for [method RelayRoom.clear_kept].
 var message_index := 0
 ## Number of the message or request that we sent last: right behind [method send_message] that of
 ## the message, for [signal request_refused]. 0 while in no room.
@@ -383,7 +387,7 @@ func remove_entity(entity_id: int) -> Error:
 ## [param to_players], LIST with up to 255. [param channel] 0 to 255 and [param kind] 1 to 111 are
 ## for the game to use. Returns ERR_OUT_OF_MEMORY while more than 4 MiB wait.
 ## [br][br]
-## [param keep]: who joins later gets it too (at most 1,024 bytes, to ALL), until it is cleared
+## [param keep]: who joins later gets it too (at most 1,020 bytes, to ALL), until it is cleared
 ## ([method RelayRoom.clear_kept]) or we leave; with [param outlives_sender] also after that. A room
 ## that is full of them does not keep it: [signal request_refused] with [member last_message_id].
 func send_message(

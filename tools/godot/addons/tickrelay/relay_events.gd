@@ -103,6 +103,15 @@ class RelayRoomLocked:
 	var is_locked := false
 
 
+## Messages are kept no longer, for somebody asked for that.
+class RelayKeptCleared:
+	extends RefCounted
+	## The index of each, as in RelayMessageReceived.
+	var indexes := PackedInt64Array()
+	## Player id of who asked.
+	var by := 0
+
+
 ## The server did not do what we asked for, or did not keep a message.
 class RelayRequestRefused:
 	extends RefCounted
@@ -129,7 +138,8 @@ class RelayMessageReceived:
 	var payload := PackedByteArray()
 	## RelayWire.MessageFlag: whether it is kept for those who join later, and was for us.
 	var flags := 0
-	## Whole log index; that of the last fragment.
+	## Whole log index; that of the last fragment. Of one that was kept for us: where it stood when it
+	## was sent, so that all know it by one number.
 	var index := 0
 
 

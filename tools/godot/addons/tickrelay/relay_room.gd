@@ -122,8 +122,8 @@ func compare_and_set_player_property(
 
 
 ## Keeps a message no longer: that with this [member RelayClient.message_index], 0 = all that we may
-## clear. Permitted to its sender and the host. Nobody is told when it is done; that there was
-## nothing to clear is no refusal with 0.
+## clear. Permitted to its sender and the host. All get [signal RelayClient.kept_cleared]; with 0
+## nothing comes if there was nothing to clear.
 func clear_kept(index: int = 0) -> int:
 	if index < 0 or index > _MAX_INDEX:
 		_warnings.give("clear_kept of %d" % index, "use message_index, or 0 for all", "clear_kept")

@@ -9,6 +9,9 @@ const RelayRoster := preload("relay_roster.gd")
 const RelaySequence := preload("relay_sequence.gd")
 const RelayWire := preload("generated_wire.gd")
 
+const _U16 := 2
+const _U32 := 4
+
 var roster: RelayRoster
 var properties := RelayProperties.new()
 var owners: RelayOwners
@@ -41,14 +44,13 @@ func apply(entry: RelayRecords.RelayEntry, newest_message: int, events: Array) -
 			return properties.apply(entry, _player_slots, events)
 		RelayWire.EntryKind.ENTITY_OWNER, RelayWire.EntryKind.OWNERS:
 			return owners.apply(entry, events)
-		RelayWire.EntryKind.ROOM_LOCKED:
-			var value := RelayWire.RelayRoomLockedPayload.decode(entry.payload)
-			return value != null and _set_locked(value.is_locked, events)
 		RelayWire.EntryKind.REQUEST_REFUSED:
 			var value := RelayWire.RelayRequestRefusedPayload.decode(entry.payload)
 			return value != null and _tell_refused(value, newest_message, events)
-		RelayWire.EntryKind.ROOM_READY:
-			return _apply_ready(RelayWire.RelayRoomReadyPayload.decode(entry.payload), events)
+		RelayWire.EntryKind.KEPT_CLEARED:
+			return _tell_cleared(entry.payload, events)
+		RelayWire.EntryKind.ROOM_LOCKED, RelayWire.EntryKind.ROOM_READY:
+			return _apply_state(entry, events)
 	return roster.apply(entry, events)
 
 
@@ -62,6 +64,14 @@ func owns(player_id: int, entity_id: int) -> bool:
 func is_owner_known(entity_id: int) -> bool:
 	var owner := owners.owner_of(entity_id)
 	return owner == RelayOwners.HOST or roster.members.has(owner)
+
+
+## Takes what tells whether the room is locked.
+func _apply_state(entry: RelayRecords.RelayEntry, events: Array) -> bool:
+	if entry.kind == RelayWire.EntryKind.ROOM_READY:
+		return _apply_ready(RelayWire.RelayRoomReadyPayload.decode(entry.payload), events)
+	var value := RelayWire.RelayRoomLockedPayload.decode(entry.payload)
+	return value != null and _set_locked(value.is_locked, events)
 
 
 func _set_locked(locked: int, events: Array) -> bool:
@@ -80,6 +90,19 @@ func _tell_refused(
 	event.message_id = RelaySequence.extend(value.message_id, newest_message)
 	event.request = value.request
 	event.reason = value.reason
+	events.append(event)
+	return true
+
+
+func _tell_cleared(payload: PackedByteArray, events: Array) -> bool:
+	if payload.size() < _U16 or (payload.size() - _U16) % _U32 != 0:
+		return false
+	var event := RelayEvents.RelayKeptCleared.new()
+	event.by = payload.decode_u16(0)
+	if event.by >= _player_slots and event.by != RelayWire.NO_PLAYER:
+		return false
+	for at in range(_U16, payload.size(), _U32):
+		event.indexes.append(payload.decode_u32(at))
 	events.append(event)
 	return true
 
