@@ -90,6 +90,7 @@ class RelayClient:
     """
 
     _connection: ClientConnection | None = None
+    _told_token: ResumeToken | None = None
     _last_event: Refused | Disconnected | None = None
     _reopening: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -116,6 +117,7 @@ class RelayClient:
         identity: bytes = b"",
         resume: ResumeToken | None = None,
         reconnect: bool = True,
+        on_token: Callable[[ResumeToken], None] | None = None,
         deadline_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -135,6 +137,10 @@ class RelayClient:
             resume: What `connection.resume_token()` of an earlier client returned, in this process or another: come
                 back to its place, if the relay still keeps it.
             reconnect: Try to come back when the connection is lost.
+            on_token: Called with the token of each new session, also of those by which a lost connection came back,
+                before the relay hears of the session: from then on older tokens are worth nothing. So whoever writes
+                it down here always has the one that leads back after a crash. What it raises goes to the loop's
+                exception handler; it is not called again for this session.
             deadline_s: `connect` gives up if the relay has not let us in after this many seconds, or has not told us
                 all of the room so many seconds after that.
             clock: Monotonic seconds.
@@ -156,6 +162,7 @@ class RelayClient:
         )
         self._address = (host, port)
         self._clock = clock
+        self._on_token = on_token
         self._links: list[Link] = []
         self._events = EventQueue()
         self._waiters: list[asyncio.Future[None]] = []
@@ -363,15 +370,18 @@ class RelayClient:
         return self._asked(self.connection.clear_kept(index))
 
     def hand_over_host(self, player: int) -> int:
-        """Make another player host, as the host. Returns: the request's id."""
+        """Make another player host, as the host; nothing comes if it is already. Returns: the request's id."""
         return self._asked(self.connection.hand_over_host(player))
 
     def kick(self, player: int, text: str = "") -> int:
         """Remove a player, as the host; `text` is what it reads. Returns: the request's id."""
         return self._asked(self.connection.kick(player, text))
 
-    def ban(self, player: int, text: str = "", *, address: bool = True) -> int:
-        """Remove a player for as long as the room lives, as the host. Returns: the request's id."""
+    def ban(self, player: int, text: str = "", *, address: bool = False) -> int:
+        """Remove a player for as long as the room lives, as the host. Returns: the request's id.
+
+        `address`: keep out everybody with its network address, not only its identity; as `ClientConnection.ban`.
+        """
         return self._asked(self.connection.ban(player, text, address=address))
 
     def lock(self, is_locked: bool = True) -> int:
@@ -424,9 +434,21 @@ class RelayClient:
         if self._connection is None:
             return
         self._connection.receive(data, self._clock())
+        if self._on_token is not None:
+            self._tell_token(self._on_token)
         if len(self._links) > 1 and self._connection.state is not ClientState.GREETING:
             self._keep_only(link)  # the address that answered; the cookie is good for no other
         self._run()
+
+    def _tell_token(self, on_token: Callable[[ResumeToken], None]) -> None:
+        """Tell the token of a session that has just begun. Before anything is sent: its first DATA ends the former."""
+        if self.is_joined and (token := self.connection.resume_token()) != self._told_token:
+            self._told_token = token
+            try:
+                on_token(token)
+            except Exception as error:
+                context = {"message": "on_token of a RelayClient raised", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     def _count_socket_error(self) -> None:
         self._num_socket_errors += 1

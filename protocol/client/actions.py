@@ -193,15 +193,21 @@ class ConnectionActions(ConnectionView):
     def clear_kept(self, index: int | None = None) -> int:
         """Ask to keep a message no longer: ours, or any if we are host.
 
+        KeptCleared tells everybody, us too, when it is done; nothing comes if there was nothing to clear, unless an
+        index was given: then RequestRefused (NOT_KEPT).
+
         Args:
-            index: `Message.index`; None: all that we may clear. KeptCleared tells everybody, us too, when it is done.
+            index: `Message.index`; None: all that we may clear.
         Returns: the request's id; 0 once CLOSED.
         Raises: ValueError, NotJoined, OutboxFull.
         """
         return self._ask(RequestKind.CLEAR_KEPT, room_requests.encode_clear_kept(index))
 
     def hand_over_host(self, player: int) -> int:
-        """Ask to make another player host, permitted to the host. Returns and raises as `give_entity`."""
+        """Ask to make another player host, permitted to the host. Returns and raises as `give_entity`.
+
+        HostChanged tells everybody; nothing comes if the player is host already.
+        """
         return self._ask_about(player, RequestKind.HAND_OVER_HOST, room_requests.encode_hand_over_host)
 
     def kick(self, player: int, text: str = "") -> int:
@@ -211,10 +217,11 @@ class ConnectionActions(ConnectionView):
         """
         return self._ask_about(player, RequestKind.KICK, lambda known: room_requests.encode_kick(known, text))
 
-    def ban(self, player: int, text: str = "", *, address: bool = True) -> int:
+    def ban(self, player: int, text: str = "", *, address: bool = False) -> int:
         """Ask to remove a player for as long as the room lives, permitted to the host. As `kick`.
 
-        `address`: ban its network address (IPv4, IPv6 /64) too, not only its identity.
+        `address`: ban its network address (IPv4, IPv6 /64) too, and so everybody behind it; else only its identity. A
+        player who gave none is banned by its address in any case.
         """
         return self._ask_about(player, RequestKind.BAN, lambda known: room_requests.encode_ban(known, text, address))
 

@@ -208,7 +208,9 @@ class ConnectionView:
     def resume_token(self) -> ResumeToken:
         """Return what brings us back to our place, also from another process, while the server keeps it.
 
-        It changes with each Resumed.
+        It changes with each WELCOME, and the one before is worth nothing once the server has heard of the new session.
+        So whoever keeps it for a crash writes it down when `session` has changed after a `receive`, and only then
+        sends what `poll` and `tick` return.
         """
         welcome = self._live().welcome
         return ResumeToken(welcome.session, welcome.secret, welcome.code)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from protocol.constants import ByeReason, Refusal, RequestRefusal
+from protocol.constants import MAX_KEPT_MESSAGES, ByeReason, Refusal, RequestRefusal
 from tests.godot.puppets import NOBODY, Puppet, Stage, stage
 from tests.loopback.relays import run
 
@@ -71,6 +71,94 @@ def test_of_several_who_change_a_property_at_once_one_succeeds(godot: str, proje
             request = await puppets[0].ask("room.compare_and_set_property", "flag", "nobody", 1)
             refused = await puppets[0].hear("request_refused", num_lost[puppets[0]] + 1)
             assert (refused["request_id"], refused["reason"]) == (request, RequestRefusal.CHANGED)
+
+    run(main)
+
+
+def test_of_several_who_change_a_players_property_at_once_one_succeeds(
+    godot: str, project: Path, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene:
+            ada, bob = await scene.add_all(2)
+            await bob.ask("room.compare_and_set_player_property", "gold", None, 10)
+            await ada.hear("property_changed", owner=1, key="gold", value=10)
+            for puppet, value in ((ada, 9), (bob, 11)):  # the host takes, and the player earns
+                puppet.order("room.compare_and_set_player_property", "gold", 10, value, 1)
+            change = await ada.hear("property_changed", 2, owner=1)
+            loser = ada if change["value"] == 11 else bob
+            assert (await loser.hear("request_refused"))["reason"] == RequestRefusal.CHANGED
+            # Who expects what it knows to be wrong is told the same.
+            request = await bob.ask("room.compare_and_set_player_property", "gold", "nobody", 1)
+            assert (await bob.hear("request_refused", request_id=request))["reason"] == RequestRefusal.CHANGED
+
+    run(main)
+
+
+def test_numbers_that_are_no_players_are_not_taken_for_the_host_or_the_room(
+    godot: str, project: Path, tmp_path: Path
+) -> None:
+    """On the wire -1 is 65535: nobody was the host, and a property of HOST was one of the room."""
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene:
+            ada, bob = await scene.add_all(2)
+            entity = await ada.ask("entity_id_of", 0)
+            await ada.ask("room.set_property", "ready", 1)
+            await bob.hear("property_changed", key="ready")
+            for number in (NOBODY, 1000, HOST, 65536):
+                if number != HOST:
+                    assert await ada.ask("give_entity", entity, number) == 0
+                assert await ada.ask("room.set_player_property", "ready", 2, number) == 0
+                assert await ada.ask("room.compare_and_set_player_property", "ready", 1, 2, number) == 0
+                for deed in ("hand_over_host", "kick", "ban"):
+                    assert await ada.ask(f"room.{deed}", number) == 0
+                assert await ada.ask("room.get_player_property", number, "ready", 7) == 7
+                assert await ada.ask("room.player_properties", number) == {}
+            assert await ada.ask("give_entity", -1, 1) == await ada.ask("give_entity", 9999, 1) == 0
+            assert await ada.ask("room.clear_kept", -1) == await ada.ask("room.clear_kept", 2**32) == 0
+            assert "clear_kept of -1: use message_index" in ada.log()  # and a warning for each of the others
+            # A text that is too long is cut, and no letter of it in two.
+            assert await ada.ask("room.kick", 1, "x" + "ü" * 600) > 0
+            assert (await bob.hear("disconnected"))["text"] == "x" + "ü" * 99
+            for event in ("request_refused", "entity_owner_changed"):
+                assert ada.told(event) == []
+            assert [change["value"] for change in ada.told("property_changed")] == [1]
+
+    run(main)
+
+
+def test_who_asks_for_nothing_hears_nothing(godot: str, project: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene:
+            (ada,) = await scene.add_all(1)
+            num_told = len(ada.told("host_changed"))
+            assert await ada.ask("room.hand_over_host", 0) > 0
+            assert await ada.ask("room.clear_kept") > 0
+            await ada.ask("send_message", {"hex": ""})
+            await ada.hear("message")
+            assert len(ada.told("host_changed")) == num_told
+            assert ada.told("request_refused") == ada.told("kept_cleared") == []
+
+    run(main)
+
+
+def test_a_message_that_a_full_room_does_not_keep_is_told_by_its_number(
+    godot: str, project: Path, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene:
+            (ada,) = await scene.add_all(1)
+            assert await ada.ask("last_message_id") == 0
+            for _ in range(MAX_KEPT_MESSAGES + 2):
+                ada.order("send_message", {"hex": b"kept".hex()}, 0, [], 0, 1, True)
+                ada.order("last_message_id")
+            await ada.hear("message", MAX_KEPT_MESSAGES + 2)  # they arrive anyway
+            await ada.hear("request_refused", 2)
+            numbers = [line["value"] for line in ada.told("result", of="last_message_id")]
+            refused = [line["request_id"] for line in ada.told("request_refused")]
+            assert refused == numbers[-len(refused) :]
+            assert {line["reason"] for line in ada.told("request_refused")} == {RequestRefusal.TOO_MANY}
 
     run(main)
 

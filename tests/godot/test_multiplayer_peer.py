@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from protocol.client import ByeReason
+from protocol.client import ByeReason, PlayerJoined
 from protocol.constants import Refusal
 from relay.server import RelayServer
 from tests.godot.engine import FULL, Godot, complaints
 from tests.godot.test_rooms import LOSSY
-from tests.loopback.relays import player, run, running_relay
+from tests.loopback.relays import hear, player, run, running_relay
 from tools.lag.conditions import Conditions
 from tools.lag.conditions import Path as LagPath
 from tools.lag.proxy import LagProxy
@@ -29,7 +29,7 @@ DELAY_S = 0.3
 ALL_IN_ORDER = list(range(1, CALLS + 1))
 EVERY_TENTH = list(range(10, CALLS + 1, 10))
 HIT_POINTS, MONSTER_HIT_POINTS = 100, 1000
-HOST_LEFT, NO_HOST, NOT_ADMITTED = 259, 260, 261
+HOST_LEFT, NO_HOST, NOT_ADMITTED, ENDED = 259, 260, 261, 262
 """RelayMultiplayerPeer.Problem."""
 
 State = dict[str, Any]
@@ -408,6 +408,21 @@ def test_a_room_whose_host_plays_something_else_is_given_up(godot: str, project:
             told = await asyncio.to_thread(bot.finish, 20.0)
             assert [line["event"] for line in told] == ["connection_failed", "join_refused"]
             assert told[1]["reason"] == NO_HOST
+
+    run(main)
+
+
+def test_who_is_removed_while_it_waits_for_the_host_reads_why(godot: str, project: Path, tmp_path: Path) -> None:
+    """The reason was KICKED, 5: among those of a refusal that is SERVER_FULL."""
+
+    async def main() -> None:
+        async with running_relay() as server, player(server, "Ada", code="ARENA") as ada:
+            playing = Game(godot, project, server, tmp_path)
+            bot = playing.add("join")
+            ada.kick((await hear(ada, PlayerJoined, lambda event: event.player_id == 1, PATIENCE_S)).player_id, "No.")
+            told = await asyncio.to_thread(bot.finish, 20.0)
+            assert [line["event"] for line in told] == ["connection_failed", "join_refused"]
+            assert (told[1]["reason"], told[1]["text"]) == (ENDED, "No.")
 
     run(main)
 

@@ -1,18 +1,21 @@
 """Games that crash, lose the connection, or get another address, and are the same players afterwards."""
 
 import asyncio
+import json
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from protocol.constants import ByeReason, Refusal
+from protocol import codec
+from protocol.constants import ByeReason, Kind, Refusal
 from relay import presence
-from tests.godot.engine import FULL
-from tests.godot.puppets import Puppet, stage
+from relay.handshake import Refused, build_refuse
+from tests.godot.engine import FULL, PROJECT, Godot, complaints
+from tests.godot.puppets import PATIENCE_S, Puppet, stage, until
 from tests.loopback.relays import run, running_relay
 from tools.lag.conditions import Conditions
 from tools.lag.conditions import Path as LagPath
@@ -22,6 +25,8 @@ TIMEOUT_S = 2.0
 """The shortest that a relay can have."""
 SLACK_S = 3.0
 """How much later than promised something may come on a busy machine, where a frame may take long."""
+ENDED = 262
+"""RelayClient.Problem.ENDED"""
 CUT = Conditions(loss_percent=100.0)
 LATENCY_MS = 40
 REBINDS = 20 if FULL else 3
@@ -366,32 +371,207 @@ def test_joining_may_mean_coming_back(godot: str, project: Path, tmp_path: Path)
     run(main)
 
 
+def test_a_way_back_is_none_once_the_relay_cannot_keep_the_place(godot: str, project: Path, tmp_path: Path) -> None:
+    """A relay that was gone never said so: its token stood in the way at every start, for ever."""
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path, timeout_s=TIMEOUT_S, grace_s=10.0) as scene:
+            (ada,) = await scene.add_all(1)
+            (path,) = (tmp_path / "data").rglob("0.token")
+            first = json.loads(path.read_text())["at"]
+            await until(lambda: json.loads(path.read_text())["at"] > first, PATIENCE_S, ada.log)  # she plays on
+            ada.kill()
+            await scene.server.stop()
+            soon = await scene.add()
+            assert soon.told("started")[0]["can_resume"] is True
+            soon.order("resume")
+            assert (await soon.hear("join_refused"))["text"].startswith("Nothing listens at")
+            assert await soon.ask("can_resume") is True  # it may have been the network
+            soon.kill()
+            token = json.loads(path.read_text())
+            for seconds in (-3600, 3600):  # later, or with a clock that was set back
+                path.write_text(json.dumps({**token, "at": token["at"] + seconds}))
+                late = await scene.add()
+                assert late.told("started")[0]["can_resume"] is False
+                late.order("resume")
+                assert (await late.hear("join_refused"))["reason"] == Refusal.CANNOT_RESUME
+                late.kill()
+
+    run(main)
+
+
+GAME = """extends SceneTree
+
+func _initialize() -> void:
+	root.add_child.call_deferred(Game.new())
+
+
+class Game:
+	extends Node
+
+	const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
+
+	var client := RelayClient.new()
+
+	func _init() -> void:
+		Engine.max_fps = 60
+		client.port = int(OS.get_cmdline_user_args()[0])
+		client.join_timeout_s = 1.0
+		add_child(client)
+		client.joined.connect(func() -> void: print('@{"event": "joined"}'))
+
+	func go_on_from(state: PackedByteArray) -> void:
+		print('@{"event": "went_on", "from": "%s"}' % state.hex_encode())
+
+"""
+"""A game around the lines of the README."""
+
+
+def test_what_the_readme_says_of_coming_back_works_as_written(godot: str, project: Path, tmp_path: Path) -> None:
+    blocks = (PROJECT / "addons/tickrelay/README.md").read_text(encoding="utf-8").split("```gdscript\n")[1:]
+    (code,) = (block.partition("```")[0] for block in blocks if "client.resume()" in block)
+    (project / "tests/readme.gd").write_text(
+        GAME + "".join(f"\t{line}\n" if line else "\n" for line in code.split("\n"))
+    )
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene, running_relay() as another:
+            for turn, (port, is_back) in enumerate(
+                [(scene.port, False), (scene.port, True), (another.address[1], False)]
+            ):
+                if turn == 2:
+                    await scene.server.stop()  # the game has another relay's address by now
+                game = Godot.start(godot, project, "readme.gd", str(port), data=tmp_path / "data")
+                last = "went_on" if is_back else "joined"
+                try:
+                    await until(lambda told=game.told, of=last: told(of) != [], PATIENCE_S, lambda of=game: of.log)
+                finally:
+                    game.kill()
+                assert complaints(game.log) == []
+            assert another.engine.num_sessions == 1
+
+    run(main)
+
+
+def test_a_relay_that_seldom_speaks_is_not_lost(godot: str, project: Path, tmp_path: Path) -> None:
+    """A client that waits for 5 s lost one with a keepalive of 8 s over and over, and came back."""
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path, timeout_s=6.0, keepalive_s=3.0) as scene:
+            (ada,) = await scene.add_all(1, "--silence=1")
+            await asyncio.sleep(4.0)
+            assert "connection_lost" not in ada.events()
+            await scene.server.stop()  # which says so: that is no silence
+            assert (await ada.hear("disconnected"))["reason"] == ByeReason.SHUTDOWN
+
+    run(main)
+
+
+@pytest.mark.parametrize("may_join", [False, True])
+def test_a_refusal_for_now_leaves_the_way_back(godot: str, project: Path, tmp_path: Path, may_join: bool) -> None:
+    """A relay that had no room for one more session took a crashed game's place away for good."""
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene, switched(scene.port) as switch:
+            bob = await scene.add(f"--port={switch.port}")
+            await bob.enter()
+            bob.kill()
+            switch.change = refused_as(Refusal.SERVER_FULL)
+            again = await scene.add(f"--port={switch.port}", *(["--resume_when_joining"] if may_join else []))
+            again.order(*(["join_or_create_room", "LOBBY"] if may_join else ["resume"]))
+            await again.hear("join_refused")
+            assert await again.ask("can_resume") is True
+            switch.change = bytes
+            again.order("resume")
+            assert (await again.hear("joined"))["player_id"] == 0
+
+    run(main)
+
+
+def refused_as(reason: Refusal) -> Callable[[bytes], bytes]:
+    """Make a change that turns a WELCOME into a REFUSE."""
+
+    def change(data: bytes) -> bytes:
+        if data[0] != Kind.WELCOME:
+            return data
+        return build_refuse(codec.decode(data).fields.nonce, Refused(reason))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason"), [("kick", ENDED), ("ban", Refusal.BANNED), ("stop", Refusal.SHUTTING_DOWN)]
+)
+def test_who_is_removed_before_it_has_joined_hears_that_joining_failed(
+    godot: str, project: Path, tmp_path: Path, deed: str, reason: int
+) -> None:
+    """It heard `disconnected`, and never `joined`: a game that waited for one of those promised waited on."""
+
+    async def main() -> None:
+        async with stage(godot, project, tmp_path) as scene, switched(scene.port) as switch:
+            (ada,) = await scene.add_all(1)
+            switch.change = lambda data: b"" if data[0] == Kind.UPDATE else data
+            bob = await scene.add(f"--port={switch.port}")
+            bob.order("join_or_create_room", "LOBBY")
+            await ada.hear("player_joined", player_id=1)
+            await asyncio.sleep(0.2)  # WELCOME is there
+            if deed == "stop":
+                await scene.server.stop()
+            else:
+                await ada.ask(f"room.{deed}", 1, "No.")
+            refused = await bob.hear("join_refused")
+            assert (refused["reason"], refused["text"] != "") == (reason, True)
+            assert bob.events() == ["join_refused"]
+            assert (await bob.ask("status"), await bob.ask("can_resume")) == (0, False)
+
+    run(main)
+
+
 class Switch(asyncio.DatagramProtocol):
-    """Passes the datagrams of one client on to one relay, or to another."""
+    """Passes the datagrams of one client on to one relay, or to another, and changes what comes down."""
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
+        self.change: Callable[[bytes], bytes] = bytes
         self._client: tuple[str, int] | None = None
+
+    @property
+    def port(self) -> int:
+        """Where a client finds it."""
+        return int(self._transport.get_extra_info("sockname")[1])
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         if address == self.upstream:
-            self._transport.sendto(data, self._client)
+            if changed := self.change(data):
+                self._transport.sendto(changed, self._client)
         elif address[1] != self.upstream[1]:
             self._client = address
             self._transport.sendto(data, self.upstream)
 
 
+@asynccontextmanager
+async def switched(port: int) -> AsyncIterator[Switch]:
+    """Run a switch before a relay of this machine."""
+    switch = Switch(("127.0.0.1", port))
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: switch, local_addr=("127.0.0.1", 0))
+    try:
+        yield switch
+    finally:
+        transport.close()
+
+
 def test_a_relay_that_was_restarted_ends_the_session_at_once(godot: str, project: Path, tmp_path: Path) -> None:
     async def main() -> None:
-        async with stage(godot, project, tmp_path) as scene, running_relay() as restarted:
-            switch = Switch(("127.0.0.1", scene.port))
-            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: switch, local_addr=("127.0.0.1", 0)
-            )
-            ada = await scene.add(f"--port={transport.get_extra_info('sockname')[1]}")
+        async with (
+            stage(godot, project, tmp_path) as scene,
+            running_relay() as restarted,
+            switched(scene.port) as switch,
+        ):
+            ada = await scene.add(f"--port={switch.port}")
             await ada.enter()
             await ada.ask("play", 0)
             switch.upstream = ("127.0.0.1", restarted.address[1])  # it has the same secret, and knows nobody
@@ -399,6 +579,5 @@ def test_a_relay_that_was_restarted_ends_the_session_at_once(godot: str, project
             assert (told["reason"], "restarted" in told["text"]) == (ByeReason.RESET, True)
             assert "connection_lost" not in ada.events()
             assert await ada.ask("can_resume") is False
-            transport.close()
 
     run(main)

@@ -1,9 +1,12 @@
 """The asyncio client: joining, leaving, waiting, and what happens when nobody answers."""
 
 import asyncio
+import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +30,7 @@ from protocol.client import (
     RoomLocked,
     StateChanged,
 )
+from protocol.constants import Kind
 from relay import client as client_module
 from relay import eventqueue
 from relay.client import ConnectTimeout, JoinMode, JoinRefused, RelayClient
@@ -34,6 +38,10 @@ from relay.server import RelayServer
 from relay.transport.link import Link
 from tests.loopback.relays import hear, player, run, running_relay, until
 from tests.relay.transport.doubles import client_socket
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 20.0
+"""How long another process may take to say something: far longer than it ever takes."""
 
 
 def with_two_players(body: Callable[[RelayServer, RelayClient, RelayClient], Coroutine[Any, Any, None]]) -> None:
@@ -402,6 +410,101 @@ def test_another_process_takes_the_place_with_the_token() -> None:
             assert (await hear(bo, Disconnected)).reason is ByeReason.REPLACED
 
     with_two_players(body)
+
+
+def test_the_newest_token_is_told_before_the_relay_forgets_the_one_before() -> None:
+    """Who kept the token of the beginning could not come back after a crash once the connection had been lost."""
+    told: list[tuple[ResumeToken, int]] = []
+
+    async def main() -> None:
+        async with running_relay(timeout_s=2.0, keepalive_s=0.5) as server:
+
+            def keep(token: ResumeToken) -> None:
+                told.append((token, server.engine.stats.counters["resumes"]))
+
+            async with player(server, "Ada", on_token=keep) as ada:
+                assert [token for token, _ in told] == [ada.connection.resume_token()]
+                make_deaf(ada)
+                await hear(ada, Resumed)
+                assert [token for token, _ in told[1:]] == [ada.connection.resume_token()] != [told[0][0]]
+                async with RelayClient("127.0.0.1", server.address[1], resume=told[1][0], on_token=keep) as again:
+                    assert again.connection.player_id == 0
+                assert len(told) == 3
+
+    run(main)
+
+
+def test_a_token_comes_before_the_first_data_of_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    send = Link.send
+
+    def note(link: Link, data: bytes) -> None:
+        if data[0] == Kind.DATA:
+            order.append("DATA")
+        send(link, data)
+
+    async def main() -> None:
+        async with (
+            running_relay() as server,
+            player(server, "Ada", on_token=lambda token: order.append("token")) as ada,
+        ):
+            ada.publish(0, b"here")
+            assert await ada.flush()
+            assert order[0] == "token" and set(order[1:]) == {"DATA"}
+
+    monkeypatch.setattr(Link, "send", note)
+    run(main)
+
+
+def test_a_token_that_cannot_be_kept_is_reported_and_the_game_goes_on() -> None:
+    reported: list[dict[str, Any]] = []
+
+    def fail(token: ResumeToken) -> None:
+        raise OSError("disk full")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: reported.append(context))
+        async with running_relay() as server, player(server, "Ada", on_token=fail) as ada:
+            ada.send_message(b"hello")
+            await hear(ada, Message)
+
+    run(main)
+    assert [str(context["exception"]) for context in reported] == ["disk full"]
+
+
+def test_what_the_readme_says_of_coming_back_works_as_written(tmp_path: Path) -> None:
+    (code,) = (
+        block.partition("```")[0]
+        for block in (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+        if "TOKEN" in block
+    )
+
+    async def until_it_says(process: asyncio.subprocess.Process, words: bytes) -> None:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while words not in (line := await process.stdout.readline()):
+                assert line
+
+    async def main() -> None:
+        async with running_relay() as server:
+            script = code.replace('"127.0.0.1"', f'"127.0.0.1", {server.address[1]}')
+            (tmp_path / "readme.py").write_text(script)
+            for words in (b"Joined(", b"Resumed("):
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-u", "readme.py"),
+                    cwd=tmp_path,
+                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    stdout=asyncio.subprocess.PIPE,
+                )
+                try:
+                    await until_it_says(process, words)
+                finally:
+                    process.kill()
+                    await process.wait()
+            assert server.engine.num_sessions == 1
+
+    run(main)
 
 
 def test_a_token_that_is_good_no_longer_is_refused() -> None:

@@ -195,7 +195,7 @@ def test_requests_go_up_in_order_with_messages(server: Any, connection: ClientCo
         connection.hand_over_host(3),
         connection.kick(3, "Bye"),
         connection.ban(3),
-        connection.ban(3, "No", address=False),
+        connection.ban(3, "No", address=True),
         connection.lock(),
         connection.lock(False),
     ]
@@ -206,8 +206,8 @@ def test_requests_go_up_in_order_with_messages(server: Any, connection: ClientCo
     assert [value.log_index for value in values[2:4]] == [70000, 0]
     assert values[4].player_id == 3
     assert (values[5].player_id, values[5].text) == (3, b"Bye")
-    assert (values[6].player_id, values[6].flags, values[6].text) == (3, BanFlag.ADDRESS, b"")
-    assert (values[7].flags, values[7].text) == (0, b"No")
+    assert (values[6].player_id, values[6].flags, values[6].text) == (3, 0, b"")  # a household is not one player
+    assert (values[7].flags, values[7].text) == (BanFlag.ADDRESS, b"No")
     assert [value.is_locked for value in values[8:]] == [1, 0]
     assert [kind for _, kind, _ in sent] == [113, 113, 114, 114, 115, 116, 117, 117, 118, 118]
 

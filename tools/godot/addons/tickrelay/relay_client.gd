@@ -37,11 +37,11 @@ extends Node
 ## us), [signal host_changed], properties, kept messages and states were told before. Now we may
 ## publish and send.
 signal joined
-## Joining failed. [param text] is for the player; [param reason] is a Refusal of the relay or a
-## [enum Problem].
+## Joining failed: it comes instead of [signal joined]. [param text] is for the player;
+## [param reason] is a Refusal of the relay or a [enum Problem].
 signal join_refused(reason: int, text: String)
-## The session ended, and does not come back. [param text] is for the player; [param reason] is a
-## ByeReason.
+## The session ended after [signal joined], and does not come back. [param text] is for the player;
+## [param reason] is a ByeReason.
 signal disconnected(reason: int, text: String)
 ## Nothing came from the relay for [member silence_timeout_s]: we try to come back. Either
 ## [signal resumed] or [signal disconnected] follows.
@@ -80,8 +80,8 @@ signal room_locked(is_locked: bool)
 ## player who leaves is not told so.
 signal kept_cleared(indexes: PackedInt64Array, by: int)
 ## The relay did not do what [param request_id] asked for, see [RelayRoom] and
-## [method give_entity]; or it did not keep a message of ours. [param text] is for a human;
-## [param reason] is a RequestRefusal.
+## [method give_entity]; or it did not keep the message of ours that had this
+## [member last_message_id]. [param text] is for a human; [param reason] is a RequestRefusal.
 signal request_refused(request_id: int, reason: int, text: String)
 ## [param owner] publishes an entity from now on; HOST = whoever is host. Its state stays.
 signal entity_owner_changed(entity_id: int, owner: int)
@@ -115,6 +115,8 @@ enum Problem {
 	NO_UDP = 257,
 	## Answer to [method connect_to_relay]: relay and game speak different versions.
 	VERSION = 258,
+	## We were let in, and removed before we knew all of the room: the host did not want us, say.
+	ENDED = 262,
 }
 
 const _RelayClientScript := preload("relay_client.gd")
@@ -167,6 +169,7 @@ const NO_REQUEST := _RelayVisitor.NO_REQUEST
 ## Joining fails after this many seconds.
 @export_range(0.1, 60.0) var join_timeout_s := 5.0
 ## Silence of the relay after which the connection is lost, seconds. 0 = what the relay says (10).
+## At least two and a half times what the relay keeps silent while there is nothing to say (1 s).
 @export_range(0.0, 60.0) var silence_timeout_s := 5.0
 ## Come back by itself when the connection is lost. Otherwise the session ends then.
 @export var reconnect := true
@@ -208,6 +211,11 @@ var message_is_kept := false
 ## While [signal message_received] is told: the message's place in the room's log when it was sent,
 ## the same for all, for [method RelayRoom.clear_kept].
 var message_index := 0
+## Number of the message or request that we sent last: right behind [method send_message] that of
+## the message, for [signal request_refused]. 0 while in no room.
+var last_message_id: int:
+	get:
+		return _visitor.session().outbox.last_id if _visitor.is_in_room() else 0
 ## The relay's newest tick that we know of; 0 while not joined.
 var tick: int:
 	get:
@@ -295,14 +303,16 @@ func join_or_create_room(code: String, password: String = "") -> void:
 
 
 ## Whether a game of ours was in a room when it crashed, so that [method resume] may bring it back.
-## The relay keeps the place for a while only (60 s unless it is configured otherwise).
+## The relay keeps the place for a while only (60 s unless it is configured otherwise); a little
+## later this is false.
 func can_resume() -> bool:
 	return status == Status.OFFLINE and _visitor.place.has_token()
 
 
 ## Comes back as the same player into the room in which this game was when it crashed, with the
-## relay's address of then: [signal joined], then [signal resumed]; or [signal join_refused]. Our
-## entities are told like others' ([signal state_received]), until we publish them: there we go on.
+## relay's address of then: [signal joined], then [signal resumed]; or [signal join_refused], after
+## which [method can_resume] tells whether another attempt may succeed. Our entities are told like
+## others' ([signal state_received]), until we publish them: there we go on.
 ## [br][br]
 ## Of several games on one machine each comes back to its own place, if they are started with
 ## [code]-- --tickrelay-profile=0[/code], [code]=1[/code] and so on; without that, in any order.
@@ -378,7 +388,8 @@ func remove_entity(entity_id: int) -> Error:
 ## for the game to use. Returns ERR_OUT_OF_MEMORY while more than 4 MiB wait.
 ## [br][br]
 ## [param keep]: who joins later gets it too (at most 1,020 bytes, to ALL), until it is cleared
-## ([method RelayRoom.clear_kept]) or we leave; with [param outlives_sender] also after that.
+## ([method RelayRoom.clear_kept]) or we leave; with [param outlives_sender] also after that. A room
+## that is full of them does not keep it: [signal request_refused] with [member last_message_id].
 func send_message(
 	payload: PackedByteArray,
 	target: int = Target.ALL,
@@ -466,6 +477,17 @@ func is_published(entity_id: int) -> bool:
 ## Permitted to its owner and the host. All get [signal entity_owner_changed]; see [RelayRoom] for
 ## what this returns.
 func give_entity(entity_id: int, to_player: int) -> int:
+	if _visitor.is_in_room():
+		var slots := _visitor.welcome().player_slots
+		var is_player := to_player >= 0 and to_player < slots
+		var num_ids := slots * _visitor.welcome().entities_per_player
+		if entity_id < 0 or entity_id >= num_ids or not (is_player or to_player == HOST):
+			_warnings.give(
+				"give_entity of %d to %d: nothing is sent" % [entity_id, to_player],
+				"there are entities 0 to %d, players 0 to %d, and HOST" % [num_ids - 1, slots - 1],
+				"give_entity"
+			)
+			return NO_REQUEST
 	var payload := _RelayWire.RelayGiveEntityPayload.new()
 	payload.entity_id = entity_id
 	payload.owner = to_player

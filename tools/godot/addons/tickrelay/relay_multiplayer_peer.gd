@@ -45,6 +45,8 @@ enum Problem {
 	NO_HOST = 260,
 	## The host lets nobody in: [member MultiplayerPeer.refuse_new_connections].
 	NOT_ADMITTED = 261,
+	## The relay let us in, and ended the session before the host had answered.
+	ENDED = 262,
 }
 
 const _RelayAddress := preload("relay_address.gd")
@@ -494,6 +496,8 @@ func _finish(reason: int, text: String) -> void:
 		return
 	problem_text = text
 	var visit := _visit
+	if not was_connected and visit != null:
+		reason = visit.as_refusal(reason)
 	if was_connected and _connected.has(_RelayMesh.HOST_ID):
 		peer_disconnected.emit(_RelayMesh.HOST_ID)  # as ENet does
 	if _visit == visit:  # else a handler closed it, and may have joined again

@@ -3,17 +3,27 @@ extends RefCounted
 ##
 ## Written with each WELCOME, removed when the session ends in any other way than by a crash. The
 ## profile is taken with the first use: a game that never joins writes nothing.
+## [br][br]
+## Once the relay cannot keep the place any more the way back is none: of a relay that is gone
+## nobody would ever hear so. So it is written anew from time to time while the connection lives.
 
 const RelayHandshake := preload("relay_handshake.gd")
 const RelayProfile := preload("relay_profile.gd")
 const RelayRequest := preload("relay_request.gd")
 const RelayWire := preload("generated_wire.gd")
 
+const _MS := 0.001
+## A way back is written anew after this share of the time for which the relay keeps a place
+## (chosen: a crash is taken for up to so much later than it was), and not more often than this.
+const _REFRESH_SHARE := 0.25
+const _REFRESH_LEAST_S := 1.0
+
 var _profile: RelayProfile
 var _is_profile_sought := false
 var _address := ""
 var _port := 0
 var _kept_session := 0
+var _kept_at := 0.0
 
 
 ## 16 bytes that tell this profile from others; of a game that cannot keep files others each time.
@@ -30,11 +40,17 @@ func use(relay_address: String, relay_port: int) -> void:
 	_kept_session = 0
 
 
-## Keeps the way back into a session, once.
-func keep(welcome: RelayWire.RelayWelcomeFields) -> void:
-	if welcome.session == _kept_session or _taken() == null:
+## Keeps the way back into a session. [param is_lost]: the connection is, so the time that the relay
+## keeps the place runs.
+func keep(welcome: RelayWire.RelayWelcomeFields, is_lost: bool) -> void:
+	var now := Time.get_unix_time_from_system()
+	var refresh_s := maxf(_REFRESH_LEAST_S, welcome.grace_s * _REFRESH_SHARE)
+	if welcome.session == _kept_session and (is_lost or absf(now - _kept_at) < refresh_s):
+		return
+	if _taken() == null:
 		return
 	_kept_session = welcome.session
+	_kept_at = now
 	var session := PackedByteArray()
 	session.resize(8)
 	session.encode_u64(0, welcome.session)
@@ -47,6 +63,8 @@ func keep(welcome: RelayWire.RelayWelcomeFields) -> void:
 				"code": RelayHandshake.code_of(welcome),
 				"session": session.hex_encode(),
 				"secret": welcome.secret.hex_encode(),
+				"at": floori(now),
+				"good_for_s": ceili(refresh_s + welcome.timeout_ms * _MS + welcome.grace_s) + 1,
 			}
 		)
 	)
@@ -59,7 +77,7 @@ func forget() -> void:
 		_profile.forget()
 
 
-## Whether there is a way back.
+## Whether there is a way back, and the relay may still keep the place.
 func has_token() -> bool:
 	var token := _token()
 	return (
@@ -68,6 +86,7 @@ func has_token() -> bool:
 		and token.get("code") is String
 		and _bytes(token, "session").size() == 8
 		and _bytes(token, "secret").size() == RelayWire.SECRET_BYTES
+		and _is_fresh(token)
 	)
 
 
@@ -104,6 +123,15 @@ func request(wishes: RelayRequest) -> RelayRequest:
 
 func _token() -> Dictionary:
 	return {} if _taken() == null else _profile.kept()
+
+
+## A clock that was set back since makes a token none, too: when it is from nobody knows then.
+func _is_fresh(token: Dictionary) -> bool:
+	var at: Variant = token.get("at")
+	var good_for_s: Variant = token.get("good_for_s")
+	if not at is float or not good_for_s is float:
+		return false
+	return absf(Time.get_unix_time_from_system() - at) <= good_for_s
 
 
 func _bytes(token: Dictionary, key: String) -> PackedByteArray:

@@ -17,13 +17,19 @@ extends RefCounted
 ## its number; RelayClient.NO_REQUEST: it was not sent. Either all, us too, are told of the change
 ## by a signal of the client; or we get [signal RelayClient.request_refused] with this number.
 
+## Stands for our own number in [method set_player_property] and
+## [method compare_and_set_player_property].
+const ME := -2
+
 const _RelayProperties := preload("relay_properties.gd")
+const _RelayText := preload("relay_text.gd")
 const _RelayValues := preload("relay_values.gd")
 const _RelayVisitor := preload("relay_visitor.gd")
 const _RelayWarnings := preload("relay_warnings.gd")
 const _RelayWire := preload("generated_wire.gd")
 
-const _ME := -1
+## `log_index` is a u32.
+const _MAX_INDEX := 0xFFFFFFFF
 
 ## Whether nobody can join the room.
 var is_locked: bool:
@@ -64,7 +70,7 @@ func get_property(key: String, default: Variant = null) -> Variant:
 
 ## A property of a player; [param default] if there is none.
 func get_player_property(of_player: int, key: String, default: Variant = null) -> Variant:
-	return _value(of_player, key, default)
+	return _value(of_player, key, default) if of_player != _RelayProperties.ROOM else default
 
 
 ## Key -> value of all properties of the room.
@@ -74,7 +80,7 @@ func properties() -> Dictionary:
 
 ## Key -> value of all properties of a player.
 func player_properties(of_player: int) -> Dictionary:
-	return _all_of(of_player)
+	return _all_of(of_player) if of_player != _RelayProperties.ROOM else {}
 
 
 ## Sets a property of the room: null (remove it), bool, int, float, String or PackedByteArray, the
@@ -89,55 +95,76 @@ func set_property(key: String, value: Variant) -> int:
 ## changes it before us: of several who try, exactly one succeeds. The others get
 ## [signal RelayClient.request_refused] with RequestRefusal.CHANGED.
 func compare_and_set_property(key: String, expected: Variant, value: Variant) -> int:
-	var version := _RelayProperties.NEVER
-	if _visitor.is_in_room() and _RelayValues.is_same(get_property(key), expected):
-		version = _visitor.room().properties.version(_RelayProperties.ROOM, key)
-	return _ask_to_set("compare_and_set_property", _RelayProperties.ROOM, key, value, version)
+	var owner := _RelayProperties.ROOM
+	var version := _version_if(owner, key, expected)
+	return _ask_to_set("compare_and_set_property", owner, key, value, version)
 
 
 ## Sets a property of ours, or, as the host, of another player. A player has up to 16. The rest as
 ## for [method set_property].
-func set_player_property(key: String, value: Variant, of_player: int = _ME) -> int:
-	var owner := of_player
-	if of_player == _ME and _visitor.is_in_room():
-		owner = _visitor.welcome().player_id
+func set_player_property(key: String, value: Variant, of_player: int = ME) -> int:
+	var owner := _numbered(of_player)
+	if not _is_player("set_player_property", owner):
+		return _RelayVisitor.NO_REQUEST
 	return _ask_to_set("set_player_property", owner, key, value)
 
 
+## As [method compare_and_set_property], for a property of ours, or, as the host, of another player:
+## what both change, as a score, loses no change.
+func compare_and_set_player_property(
+	key: String, expected: Variant, value: Variant, of_player: int = ME
+) -> int:
+	var owner := _numbered(of_player)
+	if not _is_player("compare_and_set_player_property", owner):
+		return _RelayVisitor.NO_REQUEST
+	var version := _version_if(owner, key, expected)
+	return _ask_to_set("compare_and_set_player_property", owner, key, value, version)
+
+
 ## Keeps a message no longer: that with this [member RelayClient.message_index], 0 = all that we may
-## clear. Permitted to its sender and the host.
+## clear. Permitted to its sender and the host. All get [signal RelayClient.kept_cleared]; with 0
+## nothing comes if there was nothing to clear.
 func clear_kept(index: int = 0) -> int:
+	if index < 0 or index > _MAX_INDEX:
+		_warnings.give("clear_kept of %d" % index, "use message_index, or 0 for all", "clear_kept")
+		return _RelayVisitor.NO_REQUEST
 	var payload := _RelayWire.RelayClearKeptPayload.new()
 	payload.log_index = index
 	return _visitor.ask(_RelayWire.RequestKind.CLEAR_KEPT, payload.encode())
 
 
 ## Host: makes another player the host, who must not be away. All get
-## [signal RelayClient.host_changed].
+## [signal RelayClient.host_changed]; nothing comes if it is the host already.
 func hand_over_host(to_player: int) -> int:
+	if not _is_player("hand_over_host", to_player):
+		return _RelayVisitor.NO_REQUEST
 	var payload := _RelayWire.RelayHandOverHostPayload.new()
 	payload.player_id = to_player
 	return _visitor.ask(_RelayWire.RequestKind.HAND_OVER_HOST, payload.encode())
 
 
 ## Host: removes a player from the room, who gets [signal RelayClient.disconnected] with
-## [param text] (at most 200 bytes). It may join again.
+## [param text], cut at 200 bytes. It may join again.
 func kick(of_player: int, text: String = "") -> int:
+	if not _is_player("kick", of_player):
+		return _RelayVisitor.NO_REQUEST
 	var payload := _RelayWire.RelayKickPayload.new()
 	payload.player_id = of_player
-	payload.text = text.to_utf8_buffer()
+	payload.text = _RelayText.cut(text, _RelayWire.MAX_TEXT_BYTES)
 	return _visitor.ask(_RelayWire.RequestKind.KICK, payload.encode())
 
 
 ## Host: removes a player, who cannot join this room again with the same profile of the game: what
 ## it keeps in [code]user://tickrelay/[/code]. Whoever plays with another profile, as with
 ## [code]-- --tickrelay-profile=1[/code], is another player. With [param by_address] nobody can join
-## from the same internet address.
+## from the same internet address. [param text] as for [method kick].
 func ban(of_player: int, text: String = "", by_address: bool = false) -> int:
+	if not _is_player("ban", of_player):
+		return _RelayVisitor.NO_REQUEST
 	var payload := _RelayWire.RelayBanPayload.new()
 	payload.player_id = of_player
 	payload.flags = _RelayWire.BanFlag.ADDRESS if by_address else 0
-	payload.text = text.to_utf8_buffer()
+	payload.text = _RelayText.cut(text, _RelayWire.MAX_TEXT_BYTES)
 	return _visitor.ask(_RelayWire.RequestKind.BAN, payload.encode())
 
 
@@ -147,6 +174,30 @@ func lock(closed: bool = true) -> int:
 	var payload := _RelayWire.RelayLockPayload.new()
 	payload.is_locked = int(closed)
 	return _visitor.ask(_RelayWire.RequestKind.LOCK, payload.encode())
+
+
+func _numbered(of_player: int) -> int:
+	var is_me := of_player == ME and _visitor.is_in_room()
+	return _visitor.welcome().player_id if is_me else of_player
+
+
+## Whether a number may be a player's. On the wire it has 16 bits: -1 would be 65535, and that the
+## room, or the host. While in no room nothing is sent, whatever the number.
+func _is_player(what: String, number: int) -> bool:
+	if not _visitor.is_in_room() or (number >= 0 and number < _visitor.welcome().player_slots):
+		return true
+	_warnings.give(
+		"%s: %d is no player, nothing is sent" % [what, number], "use a key of players", what
+	)
+	return false
+
+
+func _version_if(owner: int, key: String, expected: Variant) -> int:
+	if not _visitor.is_in_room():
+		return _RelayProperties.NEVER
+	var properties_known := _visitor.room().properties
+	var is_expected := _RelayValues.is_same(properties_known.value(owner, key, null), expected)
+	return properties_known.version(owner, key) if is_expected else _RelayProperties.NEVER
 
 
 func _value(owner: int, key: String, default: Variant) -> Variant:

@@ -30,6 +30,9 @@ const RelayWire := preload("generated_wire.gd")
 ## unacknowledged, so that the server keeps what they held.
 const MAX_EVENTS := 16384
 
+## Keepalives of the server that silence takes at least: two, and what is left for their delay.
+const LEAST_KEEPALIVES := 2.5
+
 const _MS := 0.001
 const _MAY_CHANGE_OWNERS: Array[int] = [
 	RelayWire.EntryKind.PLAYER_JOINED,
@@ -69,7 +72,8 @@ var _sent_at: float
 var _when_whole: RefCounted  # what is told when the room is whole; null when it was
 
 
-## [param silence_s]: silence after which the connection is lost; 0 = what the WELCOME says.
+## [param silence_s]: silence after which the connection is lost; 0 = what the WELCOME says. It is
+## no less than that of a server that speaks as seldom as it said, and of which a datagram is lost.
 func _init(
 	fields: RelayWire.RelayWelcomeFields,
 	now: float,
@@ -97,7 +101,7 @@ func _init(
 	_keepalive_s = maxf(fields.keepalive_ms * _MS, RelayWire.ACK_WITHIN_S)
 	_timeout_s = fields.timeout_ms * _MS
 	if silence_s > 0.0:
-		_timeout_s = minf(_timeout_s, silence_s)
+		_timeout_s = minf(_timeout_s, maxf(silence_s, LEAST_KEEPALIVES * _keepalive_s))
 	clock = RelayClock.new(fields.tick_rate, now)
 	clock.add(fields.tick, now)
 	room = RelayRoomFacts.new(_shape)

@@ -33,6 +33,15 @@ static func printable(text: String) -> String:
 	return kept
 
 
+## Encodes a text into at most so many bytes, and cuts no letter in two.
+static func cut(text: String, most_bytes: int) -> PackedByteArray:
+	var bytes := text.to_utf8_buffer()
+	var size := mini(bytes.size(), most_bytes)
+	while size > 0 and size < bytes.size() and bytes[size] & 0xC0 == 0x80:
+		size -= 1
+	return bytes.slice(0, size)
+
+
 ## Decodes bytes from the network; what is not UTF-8 becomes "?". The engine would log an error.
 static func decode(bytes: PackedByteArray) -> String:
 	var text := ""

@@ -25,6 +25,16 @@ const REFRESH_AFTER_S := 3.0
 ## A frame may come this much before the tick's time, seconds.
 const EARLY_S := 0.002
 
+## Reason of a refusal: the session ended before the game was told that it joined.
+const ENDED := 262
+
+## Ends of a session that a refusal can name.
+const _REFUSALS := {
+	RelayWire.ByeReason.SHUTDOWN: RelayWire.Refusal.SHUTTING_DOWN,
+	RelayWire.ByeReason.BANNED: RelayWire.Refusal.BANNED,
+	RelayWire.ByeReason.TIMEOUT: RelayConnection.NO_ANSWER,
+}
+
 var connection: RelayConnection
 var line: RelayLine
 ## Whether it began with coming back to a place, not with joining.
@@ -114,6 +124,12 @@ func is_over() -> bool:
 	return (
 		connection.state() == RelayConnection.RelayPhase.CLOSED and connection.next_poll_at() == INF
 	)
+
+
+## The reason of the end, told as a refusal: to a game that was never told that it joined.
+func as_refusal(reason: int) -> int:
+	var is_bye := connection.session != null and reason < RelayConnection.NO_ANSWER
+	return _REFUSALS.get(reason, ENDED) if is_bye else reason
 
 
 ## Sends what waits, then the goodbye once; the copies go with later calls of [method send].

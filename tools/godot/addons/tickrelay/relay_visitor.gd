@@ -24,6 +24,19 @@ const NO_UDP_TEXT := "Browser games cannot send UDP; not supported yet"
 ## Request id of a request that was not sent.
 const NO_REQUEST := 0
 
+## Refusals to come back that say that the place is no longer kept. Others are only for now, as that
+## of a relay that is full: the way back stays.
+const PLACE_IS_GONE: Array[RelayWire.Refusal] = [
+	RelayWire.Refusal.VERSION,
+	RelayWire.Refusal.NO_SUCH_ROOM,
+	RelayWire.Refusal.ROOM_EXISTS,
+	RelayWire.Refusal.ROOM_FULL,
+	RelayWire.Refusal.SHUTTING_DOWN,
+	RelayWire.Refusal.CANNOT_RESUME,
+	RelayWire.Refusal.BANNED,
+	RelayWire.Refusal.ROOM_LOCKED,
+]
+
 const _BAD_PORT_TEXT := "%s is no address with a port from 1 to 65535."
 const _NO_PLACE_TEXT := "There is no place in a room to come back to. Join again."
 
@@ -194,7 +207,7 @@ func _fail(reason: int, text: String) -> void:
 func _keep_place() -> void:
 	if not is_in_room():
 		return
-	place.keep(welcome())
+	place.keep(welcome(), visit.connection.state() == RelayConnection.RelayPhase.RESUMING)
 	if visit.connection.fingerprint_differs:
 		_warnings.give("the relay is of another build", "use game and relay of one release")
 
@@ -205,13 +218,17 @@ func _tell(of_visit: RelayVisit, events: Array) -> void:
 	if end == null:
 		return
 	var otherwise := _otherwise
+	var was_joined := _teller.has_joined
 	_forget()
 	_leaving.append(of_visit)
 	if end is RelayConnection.RelayEvents.RelayDisconnected:
 		place.forget()
-		_client.disconnected.emit(end.reason, end.text)
+		if was_joined:
+			_client.disconnected.emit(end.reason, end.text)
+		else:
+			_client.join_refused.emit(of_visit.as_refusal(end.reason), end.text)
 		return
-	if of_visit.was_resuming and end.reason != RelayConnection.NO_ANSWER:
+	if of_visit.was_resuming and end.reason in PLACE_IS_GONE:
 		place.forget()
 		if otherwise.is_valid() and end.reason != RelayWire.Refusal.BANNED:
 			otherwise.call()
