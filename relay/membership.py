@@ -159,33 +159,38 @@ def _seat(world: World, room: Room, session: int, player_id: int) -> None:
     rooms.add_member(room, session, player_id)
     grant_credit(table, np.array([session]))
     joined = dtypes.PLAYER_JOINED_PAYLOAD.encode(player_id, world.sessions.name[session].encode())
-    entries = [
-        *known_of_room(world, room, session, members),
-        OwnEntry(EntryKind.PLAYER_JOINED, joined),
-        *choose_host(world, room),
-        room_ready(world, room, session),
-    ]
+    entries = [*known_of_room(world, room, session, members), OwnEntry(EntryKind.PLAYER_JOINED, joined)]
+    entries += [*choose_host(world, room, len(entries)), room_ready(world, room, session)]
     world.log.append_own(rooms, room.row, entries)
 
 
-def choose_host(world: World, room: Room) -> list[OwnEntry]:
+def choose_host(world: World, room: Room, num_before: int) -> list[OwnEntry]:
     """See to it that the host is somebody who is here: the longest present who is not away.
 
-    If nobody is here, the first who is back will be. Returns: what the room is to be told.
+    If nobody is here, the first who is back will be.
+
+    Args:
+        num_before: Entries that will be appended before those returned.
+    Returns: what the room is to be told, now.
     """
     if room.host is not None and room.host not in world.away:
         return []
     here = [session for session in room.joined if session not in world.away]
-    return [make_host(world, room, here[0])] if here else []
+    return [make_host(world, room, here[0], num_before)] if here else []
 
 
-def make_host(world: World, room: Room, session: int) -> OwnEntry:
-    """Make a player the host, and give it what is the host's. Returns: what the room is to be told."""
+def make_host(world: World, room: Room, session: int, num_before: int) -> OwnEntry:
+    """Make a player the host, and give it what is the host's.
+
+    Args:
+        num_before: Entries that will be appended before the one returned.
+    Returns: what the room is to be told, now.
+    """
     room.host = session
-    newest_seq = int(world.sessions.table.recv_newest[session])
+    index = int(world.rooms.table.log_head[room.row]) + num_before + 1
     for entity_id, owner in room.belongings.owners.items():
         if owner == NO_PLAYER:
-            world.entities.give(world.rooms, room, entity_id, session, newest_seq)
+            world.entities.give(world.rooms, room, entity_id, session, index)
     player_id = int(world.sessions.table.player_id[session])
     return OwnEntry(EntryKind.HOST_CHANGED, dtypes.HOST_CHANGED_PAYLOAD.encode(player_id))
 
@@ -196,8 +201,6 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     room = rooms.by_row[int(table.room[session])]
     player_id = int(table.player_id[session])
     rooms.remove_member(room, session, player_id)
-    _give_back_entities(world, room, session, player_id)
-    _keep_few_orphans(world, room, player_id)
     world.away.pop(session, None)
     world.lost_log.discard(session)
     world.resumed.pop(session, None)
@@ -206,6 +209,8 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     world.intake.forget(session)
     left = OwnEntry(EntryKind.PLAYER_LEFT, dtypes.PLAYER_LEFT_PAYLOAD.encode(player_id, reason))
     index = world.log.append_own(rooms, room.row, [left])
+    _give_back_entities(world, room, session, player_id, index)
+    _keep_few_orphans(world, room, player_id)
     room.slots[player_id].left_index, room.slots[player_id].left_tick = index, world.tick
     room.belongings.properties.forget(player_id)
     room.belongings.kept.on_left(player_id)
@@ -218,11 +223,14 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     else:
         if room.host == session:
             room.host = None
-        world.log.append_own(rooms, room.row, choose_host(world, room))
+        world.log.append_own(rooms, room.row, choose_host(world, room, 0))
 
 
-def _give_back_entities(world: World, room: Room, session: int, player_id: int) -> None:
-    """Remove what a leaving player owns; but what is the host's stays, and what was handed over to it falls back."""
+def _give_back_entities(world: World, room: Room, session: int, player_id: int, left_index: int) -> None:
+    """Remove what a player owns who left, as entry `left_index` tells.
+
+    But what is the host's stays, and what was handed over to it falls back.
+    """
     owners, rooms, entities = room.belongings.owners, world.rooms, world.entities
     for entity_id, owner in owners.items():
         if owner == NO_PLAYER and room.host == session:
@@ -232,7 +240,7 @@ def _give_back_entities(world: World, room: Room, session: int, player_id: int) 
             del owners[entity_id]
             creator = room.slots[entity_id % room.options.slots].session
             if creator is not None:
-                entities.give(rooms, room, entity_id, creator, int(world.sessions.table.recv_newest[creator]))
+                entities.give(rooms, room, entity_id, creator, left_index)
 
 
 def count_host(world: World, session: int, host: bytes) -> None:

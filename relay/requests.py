@@ -131,17 +131,16 @@ class Requests:
         receiver = room.host if to_host else self._member(room, value.owner)
         if receiver is None:
             return RequestRefusal.NO_SUCH_PLAYER
-        newest_seq = int(world.sessions.table.recv_newest[receiver])
         owners = room.belongings.owners
         falls_back = not to_host and value.owner == value.entity_id % room.options.slots
         if not falls_back and value.entity_id not in owners and len(owners) >= MAX_HANDED_OVER:
             return RequestRefusal.TOO_MANY
-        world.entities.give(world.rooms, room, value.entity_id, receiver, newest_seq)
         if falls_back:
             owners.pop(value.entity_id, None)
         else:
             owners[value.entity_id] = value.owner
-        self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
+        index = self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
+        world.entities.give(world.rooms, room, value.entity_id, receiver, index)
         return None
 
     def _clear_kept(self, room: Room, session: int, value: Any) -> Outcome:
@@ -162,7 +161,7 @@ class Requests:
         if heir is None or heir in self._world.away:
             return RequestRefusal.NO_SUCH_PLAYER
         if heir != session:
-            self._world.log.append_own(self._world.rooms, room.row, [make_host(self._world, room, heir)])
+            self._world.log.append_own(self._world.rooms, room.row, [make_host(self._world, room, heir, 0)])
         return None
 
     def _kick(self, room: Room, session: int, value: Any) -> Outcome:

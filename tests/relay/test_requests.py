@@ -308,6 +308,7 @@ def test_an_entity_that_was_handed_over_is_the_new_owners_to_publish() -> None:
     one.say(one.state(b"mine", 1))
     one.say(give(one, entity_id, 1))
     one.say(one.state(b"late", 1))
+    read_on(bench, one, two)
     two.say(states_section([(entity_id, b"yours")]))
     bench.tick()
     assert bench.engine.room_table("ROOM") == {entity_id: b"yours"}
@@ -325,16 +326,93 @@ def test_an_entity_that_was_handed_over_is_the_new_owners_to_publish() -> None:
     assert bench.engine.world.rooms.by_row[one.room_row].belongings.owners == {}
 
 
-def test_what_a_new_owner_sent_before_the_hand_over_does_not_count() -> None:
+def test_what_a_new_owner_sent_before_it_read_of_the_hand_over_does_not_count() -> None:
     bench = Bench()
     one, two = bench.join_all(2, entities_per_player=2)
     entity_id = one.entity(1)
     one.say(one.state(b"mine", 1))
     early = two.data(states_section([(entity_id, b"early")]))
-    two.say()
     one.say(give(one, entity_id, 1))
     bench.receive(early)
-    assert bench.engine.room_table("ROOM") == {entity_id: b"mine"}
+    two.say(states_section([(entity_id, b"not read")]))
+    assert bench.engine.room_table("ROOM") == {entity_id: b"mine"} and bench.dropped() == {"NOT_OWNER": 2}
+    bench.tick()
+    late = two.data(states_section([(entity_id, b"late")]))
+    bench.receive(two.listen())
+    two.say(states_section([(entity_id, b"read")]))
+    bench.receive(late)
+    assert bench.engine.room_table("ROOM") == {entity_id: b"read"} and bench.dropped() == {"NOT_OWNER": 3}
+
+
+def test_who_gets_an_entity_back_does_not_bring_back_what_it_sent_while_it_had_it_before() -> None:
+    bench = Bench()
+    one, two = bench.join_all(2)
+    entity_id = one.entity()
+    late = one.data(one.state(b"before"))
+    one.say(give(one, entity_id, 1))
+    read_on(bench, one, two)
+    two.say(states_section([(entity_id, b"newer")]), give(two, entity_id, 0))
+    bench.receive(late)
+    assert bench.engine.room_table("ROOM") == {entity_id: b"newer"}
+    read_on(bench, one, two)
+    one.say(one.state(b"newest"))
+    assert bench.engine.room_table("ROOM") == {entity_id: b"newest"}
+
+
+def test_what_falls_back_is_its_creators_again_when_it_has_read_that() -> None:
+    bench = Bench()
+    host, one, two = bench.join_all(3)
+    one.say(one.state(b"mine"), give(one, one.entity(), 2))
+    read_on(bench, host, one, two)
+    bench.receive(two.bye())
+    one.say(one.state(b"too early"))
+    assert bench.engine.room_table("ROOM") == {} and bench.dropped() == {"NOT_OWNER": 1}
+    read_on(bench, host, one)
+    one.say(one.state(b"mine again"))
+    assert bench.engine.room_table("ROOM") == {one.entity(): b"mine again"}
+
+
+@pytest.mark.parametrize("knows_log", [True, False])
+def test_who_comes_back_and_is_made_host_at_once_does_not_undo_what_others_did(knows_log: bool) -> None:
+    """It had sent nothing in its new session, so any of its DATA counted: also its first, with states from long ago."""
+    bench = Bench(timeout_s=2.0, grace_s=30.0)
+    host, heir = bench.join_all(2)
+    boss = host.entity()
+    host.say(host.state(b"old"), give(host, boss, ROOM))
+    read_on(bench, host, heir)
+    for _ in range(75):
+        bench.tick()
+        bench.receive(heir.listen())
+    heir.say(states_section([(boss, b"new")]))
+    back = host.come_back(host.cursor if knows_log else 0)
+    if not knows_log:
+        back.cursor = back.welcome.log_index
+    heir.say(heir.request(RequestKind.HAND_OVER_HOST, player_id=0))
+    back.say(states_section([(boss, b"old")]))
+    assert bench.engine.room_table("ROOM") == {boss: b"new"}
+    read_on(bench, heir, back)
+    assert back.told_of(EntryKind.HOST_CHANGED)[-1] == {"player_id": 0}
+    back.say(states_section([(boss, b"newest")]))
+    assert bench.engine.room_table("ROOM") == {boss: b"newest"}
+
+
+def test_who_comes_back_afresh_hears_what_was_anothers_meanwhile() -> None:
+    """It would publish its own state of long ago again: nothing else tells that the entity was given away and back."""
+    bench = Bench(timeout_s=2.0, grace_s=30.0)
+    host, one, two = bench.join_all(3)
+    one.say(one.state(b"old"))
+    read_on(bench, host, one, two)
+    host.say(give(host, one.entity(), 2))
+    read_on(bench, host, two)
+    two.say(states_section([(one.entity(), b"new")]), give(two, one.entity(), 1))
+    back = one.come_back()
+    back.say(states_section([(one.entity(), b"old")]))
+    assert bench.engine.room_table("ROOM") == {one.entity(): b"new"}
+    read_on(bench, host, two, back)
+    [told] = back.told_of(EntryKind.OWNERS)
+    assert [(each.entity_id, each.owner) for each in told["owners"]] == [(one.entity(), 1)]
+    back.say(states_section([(one.entity(), b"newest")]))
+    assert bench.engine.room_table("ROOM") == {one.entity(): b"newest"}
 
 
 def test_nobody_gives_away_what_is_anothers() -> None:
@@ -357,6 +435,7 @@ def test_entities_of_the_hosts_stay_when_it_leaves_and_are_the_next_hosts() -> N
     bench.receive(host.bye())
     bench.tick()
     assert bench.engine.room_table("ROOM") == {world: b"boss"}, "what was the host's own is gone"
+    read_on(bench, heir, other)
     other.say(states_section([(world, b"fake")]))
     heir.say(states_section([(world, b"next")]))
     assert bench.engine.room_table("ROOM") == {world: b"next"}
@@ -368,10 +447,12 @@ def test_what_was_handed_over_to_who_leaves_is_removed_and_falls_back() -> None:
     bench = Bench()
     one, two = bench.join_all(2)
     one.say(one.state(b"mine"), give(one, one.entity(), 1))
+    read_on(bench, one, two)
     two.say(states_section([(one.entity(), b"yours")]))
     bench.receive(two.bye())
     bench.tick()
     assert bench.engine.room_table("ROOM") == {}
+    read_on(bench, one)
     one.say(one.state(b"mine again"))
     assert bench.engine.room_table("ROOM") == {one.entity(): b"mine again"}
 

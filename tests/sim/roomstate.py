@@ -45,6 +45,8 @@ class RoomState:
         """(owner, key) -> newest value."""
         self.owners: dict[int, int] = {}
         """Entity id -> owner, of those that were handed over."""
+        self.owned: dict[int, list[tuple[int, int]]] = {}
+        """Entity id -> (log index, player id or NO_PLAYER) of each change of who publishes it; of those handed over."""
         self.kept: dict[int, tuple[SentMessage, int]] = {}
         """Log index -> message and sender of those that are kept."""
         self.is_locked = False
@@ -67,7 +69,9 @@ class RoomState:
         self._check_host_due(index, kind)
         value = schemas.ENTRY_PAYLOADS[kind].parse(entry.payload)
         if kind in (EntryKind.ENTITY_OWNER, EntryKind.ROOM_LOCKED, EntryKind.PROPERTY_CHANGED):
-            return self._apply_belonging(index, kind, value)
+            what = self._apply_belonging(index, kind, value)
+            self._note_owners(index)
+            return what
         if kind == EntryKind.HOST_CHANGED:
             self._set_host(index, entry.about)
         elif kind == EntryKind.PLAYER_JOINED:
@@ -78,7 +82,24 @@ class RoomState:
             self._come_and_go(index, entry, arriving)
         if self.here and kind != EntryKind.HOST_CHANGED and self.host not in self.here:
             self._host_due_at = index + 1
+        self._note_owners(index)
         return kind, entry.about
+
+    def _note_owners(self, index: int) -> None:
+        """Note who publishes what was handed over, from this entry on."""
+        slots = next(iter(self.members.values())).player_slots if self.members else 1
+        for entity_id in self._witness.handed_over:
+            owner = self.owners.get(entity_id, entity_id % slots)
+            publisher = self.host if owner == NO_PLAYER else owner
+            publisher = publisher if publisher in self.members else NO_PLAYER
+            changes = self.owned.setdefault(entity_id, [(0, NO_PLAYER)])
+            if changes[-1][1] != publisher:
+                changes.append((index, publisher))
+
+    def owned_from(self, entity_id: int, player_id: int, read_up_to: int) -> int:
+        """Tell since which index a player who has read so far publishes an entity; 0: it never did."""
+        changes = self.owned.get(entity_id, ())
+        return max((index for index, owner in changes if owner == player_id and index <= read_up_to), default=0)
 
     def keep(self, index: int, message: SentMessage) -> None:
         """A message to be kept was written."""
