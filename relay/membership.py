@@ -6,7 +6,7 @@ everything else.
 
 import numpy as np
 
-from protocol import dtypes
+from protocol import dtypes, schemas
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal
 from relay.addresses import host_of, is_loopback
 from relay.entities import NO_OWNER
@@ -113,16 +113,27 @@ def _orphaned(world: World, room: Room) -> set[int]:
 
 
 def _keep_few_orphans(world: World, room: Room, player_id: int) -> None:
-    """Remove what a leaving player has handed over, if too many ids would be kept from others for such (SPEC 9)."""
-    if len(_orphaned(world, room)) <= max(1, room.options.max_players // ORPHANS_SHARE):
+    """Remove what a player who left had handed over, if too many ids would be kept from others for such (SPEC 9).
+
+    What does not live counts, too: its owner may publish it at any time.
+    """
+    owners, slots = room.belongings.owners, room.options.slots
+    left = {entity_id % slots for entity_id in owners if room.slots[entity_id % slots].session is None}
+    if len(left) <= max(1, room.options.max_players // ORPHANS_SHARE):
         return
-    owners, first = room.belongings.owners, int(world.rooms.table.entities_first[room.row])
-    mine = [entity_id for entity_id in owners if entity_id % room.options.slots == player_id]
-    rows = first + np.array(mine, np.int64)
+    mine = [entity_id for entity_id in owners if entity_id % slots == player_id]
+    payloads = [schemas.ENTITY_OWNER_PAYLOAD.build({"entity_id": id_, "owner": player_id}) for id_ in mine]
+    world.log.append_own(world.rooms, room.row, [OwnEntry(EntryKind.ENTITY_OWNER, payload) for payload in payloads])
+    remove_orphans(world, room, mine)
+
+
+def remove_orphans(world: World, room: Room, entity_ids: list[int]) -> None:
+    """Remove entities that were handed over by players who left; the room is told that they have their number again."""
+    rows = int(world.rooms.table.entities_first[room.row]) + np.array(entity_ids, np.int64)
     alive = rows[world.entities.table.length[rows] > 0]
     world.entities.remove_rows(world.rooms, np.full(len(alive), room.row), alive, world.stamp)
-    for entity_id in mine:
-        del owners[entity_id]
+    for entity_id in entity_ids:
+        del room.belongings.owners[entity_id]
         world.entities.give(world.rooms, room, entity_id, NO_OWNER, 0)
 
 
@@ -210,7 +221,6 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     left = OwnEntry(EntryKind.PLAYER_LEFT, dtypes.PLAYER_LEFT_PAYLOAD.encode(player_id, reason))
     index = world.log.append_own(rooms, room.row, [left])
     _give_back_entities(world, room, session, player_id, index)
-    _keep_few_orphans(world, room, player_id)
     room.slots[player_id].left_index, room.slots[player_id].left_tick = index, world.tick
     room.belongings.properties.forget(player_id)
     room.belongings.kept.on_left(player_id)
@@ -224,6 +234,7 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
         if room.host == session:
             room.host = None
         world.log.append_own(rooms, room.row, choose_host(world, room, 0))
+        _keep_few_orphans(world, room, player_id)
 
 
 def _give_back_entities(world: World, room: Room, session: int, player_id: int, left_index: int) -> None:

@@ -24,7 +24,7 @@ from protocol.properties import is_control, is_key, is_value
 from relay.audience import EVERYBODY, Audience, only
 from relay.belongings import Kept, Property
 from relay.log import OwnEntry
-from relay.membership import make_host
+from relay.membership import make_host, remove_orphans
 from relay.rooms import Room
 from relay.world import World
 
@@ -127,19 +127,23 @@ class Requests:
             return RequestRefusal.MALFORMED
         if room.host != session and world.entities.owner_of(world.rooms, room, value.entity_id) != session:
             return RequestRefusal.NOT_OWNER
-        to_host = value.owner == NO_PLAYER
+        to_host, creator = value.owner == NO_PLAYER, value.entity_id % room.options.slots
         receiver = room.host if to_host else self._member(room, value.owner)
-        if receiver is None:
-            return RequestRefusal.NO_SUCH_PLAYER
         owners = room.belongings.owners
-        falls_back = not to_host and value.owner == value.entity_id % room.options.slots
-        if not falls_back and value.entity_id not in owners and len(owners) >= MAX_HANDED_OVER:
+        is_new, is_orphan = value.entity_id not in owners, self._member(room, creator) is None
+        falls_back = not to_host and value.owner == creator
+        if (receiver is None and (is_new or not falls_back)) or (is_orphan and is_new):
+            return RequestRefusal.NO_SUCH_PLAYER  # else numbers that nobody has could be kept from those who join
+        if not falls_back and is_new and len(owners) >= MAX_HANDED_OVER:
             return RequestRefusal.TOO_MANY
+        index = self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
+        if receiver is None:
+            remove_orphans(world, room, [value.entity_id])
+            return None
         if falls_back:
             owners.pop(value.entity_id, None)
         else:
             owners[value.entity_id] = value.owner
-        index = self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
         world.entities.give(world.rooms, room, value.entity_id, receiver, index)
         return None
 

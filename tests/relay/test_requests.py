@@ -461,7 +461,8 @@ def test_so_many_entities_may_be_handed_over_and_no_more() -> None:
     bench = Bench(messages_per_s=10_000, datagrams_per_s=10_000)
     host, other = bench.join_all(2, max_players=2, entities_per_player=200)
     for number in range(MAX_HANDED_OVER + 2):
-        host.say(give(host, number, 1 - number % 2 if number % 4 < 2 else ROOM))
+        entity_id = number // 2 * host.welcome.player_slots + number % 2
+        host.say(give(host, entity_id, 1 - number % 2 if number % 4 < 2 else ROOM))
         read_on(bench, host, other)
     owners = bench.engine.world.rooms.by_row[host.room_row].belongings.owners
     assert len(owners) == MAX_HANDED_OVER and refusals(host) == [RequestRefusal.TOO_MANY] * 2
@@ -484,6 +485,54 @@ def test_players_who_leave_entities_behind_keep_nobody_out_for_good(max_players:
     kept = bench.engine.room_table("ROOM")
     assert len(kept) == max(1, max_players // 2) and set(kept.values()) == {b"gift"}
     assert host.table == kept
+    owners = bench.engine.world.rooms.by_row[host.room_row].belongings.owners
+    told: dict[int, int] = {fields["entity_id"]: fields["owner"] for fields in host.told_of(EntryKind.ENTITY_OWNER)}
+    assert owners == {entity_id: owner for entity_id, owner in told.items() if owner == ROOM}, "what is removed is told"
+
+
+def test_what_was_never_published_is_left_behind_as_well() -> None:
+    """Its owners could publish it when the players had left, and keep all numbers from those who join."""
+    bench = Bench()
+    host = Client(bench).join(max_players=4)
+    for _ in range(4):
+        giver = Client(bench).join()
+        giver.say(give(giver, giver.entity(), ROOM))
+        read_on(bench, host, giver)
+        bench.receive(giver.bye())
+        bench.wait(0.2)
+        read_on(bench, host)
+    host.say(states_section([(entity_id, b"x") for entity_id in range(1, 8)]))
+    assert len(bench.engine.room_table("ROOM")) == 2
+
+
+def test_numbers_that_nobody_has_are_not_given_away() -> None:
+    bench = Bench()
+    host, other = bench.join_all(2, max_players=2)
+    host.say(give(host, 2, 1), give(host, 3, ROOM))
+    read_on(bench, host, other)
+    assert refusals(host) == [RequestRefusal.NO_SUCH_PLAYER] * 2
+    bench.receive(other.bye())
+    read_on(bench, host)
+    assert Client(bench).join().welcome is not None
+
+
+def test_what_somebody_left_behind_is_passed_on_and_removed_by_giving_it_back() -> None:
+    bench = Bench()
+    host, giver, other = bench.join_all(3)
+    giver.say(giver.state(b"gift"), give(giver, giver.entity(), 2))
+    read_on(bench, host, giver, other)
+    bench.receive(giver.bye())
+    read_on(bench, host, other)
+    host.say(give(host, giver.entity(), ROOM))
+    read_on(bench, host, other)
+    assert bench.engine.room_table("ROOM") == {giver.entity(): b"gift"}
+    other.say(give(other, giver.entity(), 1))
+    host.say(give(host, giver.entity(), 1), give(host, giver.entity(), 1))
+    read_on(bench, host, other)
+    assert bench.engine.room_table("ROOM") == {} == host.table
+    assert refusals(other) == [RequestRefusal.NOT_OWNER] and refusals(host) == [RequestRefusal.NO_SUCH_PLAYER]
+    assert host.told_of(EntryKind.ENTITY_OWNER)[-1] == {"entity_id": giver.entity(), "owner": 1}
+    assert bench.engine.world.rooms.by_row[host.room_row].belongings.owners == {}
 
 
 # --- kept messages
