@@ -16,6 +16,8 @@ from protocol.constants import (
     MAX_ROOM_PROPERTIES,
     MAX_ROOM_PROPERTY_BYTES,
     NO_PLAYER,
+    OTHERS_SHARE,
+    PLAYERS_SHARE,
     MessageFlag,
     PropertyType,
 )
@@ -97,6 +99,13 @@ def chunks(records: list[bytes]) -> list[bytes]:
     return joined
 
 
+def has_room(num_all: int, num_own: int, num_more: int, cap: int, is_hosts: bool) -> bool:
+    """Tell whether a player may have more of what a room shares: one who passes by must not use up all (SPEC 9)."""
+    if is_hosts:
+        return num_all + num_more <= cap
+    return num_all + num_more <= cap // OTHERS_SHARE and num_own + num_more <= cap // PLAYERS_SHARE
+
+
 @dataclass(frozen=True)
 class Kept:
     """A message that a room keeps for those who join later."""
@@ -116,9 +125,14 @@ class KeptMessages:
         self.by_index: dict[int, Kept] = {}
         self._num_bytes = 0
 
-    def keep(self, index: int, message: Kept) -> bool:
-        """Keep a message. Returns: whether there was room."""
-        if len(self.by_index) >= MAX_KEPT_MESSAGES or self._num_bytes + len(message.payload) > MAX_KEPT_BYTES:
+    def keep(self, index: int, message: Kept, is_hosts: bool = True) -> bool:
+        """Keep a message. Returns: whether there was room; for others than the host there is less (SPEC 9)."""
+        mine = [len(kept.payload) for kept in self.by_index.values() if kept.sender == message.sender]
+        num_bytes = len(message.payload)
+        if not (
+            has_room(len(self.by_index), len(mine), 1, MAX_KEPT_MESSAGES, is_hosts)
+            and has_room(self._num_bytes, sum(mine), num_bytes, MAX_KEPT_BYTES, is_hosts)
+        ):
             return False
         self.by_index[index] = message
         self._num_bytes += len(message.payload)

@@ -22,7 +22,7 @@ from protocol.constants import (
 )
 from protocol.properties import is_control, is_key, is_value
 from relay.audience import EVERYBODY, Audience, only
-from relay.belongings import Kept, Property
+from relay.belongings import Kept, Property, has_room
 from relay.log import OwnEntry
 from relay.membership import make_host, remove_orphans
 from relay.rooms import Room
@@ -67,7 +67,9 @@ class Requests:
         """Keep a message that was just appended as entry `index`."""
         if not is_whole_to_all:
             self.refuse(session, message_id, message.kind, RequestRefusal.MALFORMED)
-        elif not self._room_of(session).belongings.kept.keep(index, message):
+            return
+        room = self._room_of(session)
+        if not room.belongings.kept.keep(index, message, room.host == session):
             self.refuse(session, message_id, message.kind, RequestRefusal.TOO_MANY)
 
     def _room_of(self, session: int) -> Room:
@@ -134,7 +136,9 @@ class Requests:
         falls_back = not to_host and value.owner == creator
         if (receiver is None and (is_new or not falls_back)) or (is_orphan and is_new):
             return RequestRefusal.NO_SUCH_PLAYER  # else numbers that nobody has could be kept from those who join
-        if not falls_back and is_new and len(owners) >= MAX_HANDED_OVER:
+        num_own = sum(entity_id % room.options.slots == creator for entity_id in owners)
+        has_more = has_room(len(owners), num_own, 1, MAX_HANDED_OVER, room.host == session)
+        if not falls_back and is_new and not has_more:
             return RequestRefusal.TOO_MANY
         index = self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
         if receiver is None:

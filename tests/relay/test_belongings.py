@@ -11,6 +11,8 @@ from protocol.constants import (
     MAX_ROOM_PROPERTIES,
     MAX_ROOM_PROPERTY_BYTES,
     NO_PLAYER,
+    OTHERS_SHARE,
+    PLAYERS_SHARE,
     MessageFlag,
     PropertyType,
 )
@@ -70,6 +72,22 @@ def test_messages_are_kept_up_to_a_number_and_to_so_many_bytes() -> None:
     assert [large.keep(index, kept(bytes(1024))) for index in range(num_large + 2)] == [True] * num_large + [False] * 2
     large.clear(3)
     assert large.keep(900, kept(bytes(1000))) and not large.keep(901, kept(bytes(1000)))
+
+
+def test_others_than_the_host_have_a_quarter_and_leave_half_to_it() -> None:
+    """One passer-by could fill what a room keeps, for good: what it said outlives it."""
+    messages = KeptMessages()
+    share, half = MAX_KEPT_MESSAGES // PLAYERS_SHARE, MAX_KEPT_MESSAGES // OTHERS_SHARE
+    taken = [messages.keep(index, kept(sender=1), is_hosts=False) for index in range(share + 2)]
+    assert taken == [True] * share + [False] * 2
+    taken = [messages.keep(100 + index, kept(sender=2 + index), is_hosts=False) for index in range(half - share + 2)]
+    assert taken == [True] * (half - share) + [False] * 2
+    assert all(messages.keep(300 + index, kept(sender=0)) for index in range(half))
+    assert not messages.keep(999, kept(sender=0))
+    large = KeptMessages()
+    share = MAX_KEPT_BYTES // PLAYERS_SHARE // 1024
+    taken = [large.keep(index, kept(bytes(1024), sender=1), is_hosts=False) for index in range(share + 2)]
+    assert taken == [True] * share + [False] * 2
 
 
 def test_what_a_player_said_goes_with_it_unless_it_is_to_outlive_it() -> None:

@@ -10,6 +10,7 @@ from protocol.constants import (
     MAX_KEPT_MESSAGES,
     MAX_PLAYER_PROPERTIES,
     NO_PLAYER,
+    PLAYERS_SHARE,
     BanFlag,
     ByeReason,
     EntryKind,
@@ -590,6 +591,27 @@ def test_what_cannot_be_kept_is_passed_on_all_the_same_and_its_sender_told() -> 
         read_on(bench, host, other)
     assert refusals(host)[2:] == [RequestRefusal.TOO_MANY] * 2
     assert other.messages[-1] == (0, b"%d" % (MAX_KEPT_MESSAGES + 1))
+
+
+def test_who_passes_by_leaves_room_for_others() -> None:
+    bench = Bench(messages_per_s=10_000, datagrams_per_s=10_000)
+    host, guest = bench.join_all(2, max_players=4, entities_per_player=100)
+    lasting = MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER
+    for number in range(max(MAX_HANDED_OVER, MAX_KEPT_MESSAGES) // PLAYERS_SHARE + 1):
+        guest.say(guest.message(b"x", flags=lasting), give(guest, guest.entity(number), ROOM))
+        read_on(bench, host, guest)
+    belongings = bench.engine.world.rooms.by_row[host.room_row].belongings
+    assert len(belongings.owners) == MAX_HANDED_OVER // PLAYERS_SHARE
+    assert len(belongings.kept.by_index) == MAX_KEPT_MESSAGES // PLAYERS_SHARE
+    assert set(refusals(guest)) == {RequestRefusal.TOO_MANY}
+    host.say(give(host, guest.entity(90), ROOM), host.message(b"door", flags=MessageFlag.KEEP))
+    read_on(bench, host, guest)
+    assert refusals(host) == [], "the host may"
+    bench.receive(guest.bye())
+    first = next(iter(belongings.kept.by_index))
+    host.say(host.request(RequestKind.CLEAR_KEPT, log_index=first))
+    read_on(bench, host)
+    assert first not in belongings.kept.by_index and refusals(host) == []
 
 
 def test_every_request_has_a_payload_and_every_payload_a_handler() -> None:

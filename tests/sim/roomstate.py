@@ -11,6 +11,8 @@ from protocol.constants import (
     MAX_KEPT_BYTES,
     MAX_KEPT_MESSAGES,
     NO_PLAYER,
+    OTHERS_SHARE,
+    PLAYERS_SHARE,
     ByeReason,
     EntryKind,
     PropertyType,
@@ -103,10 +105,19 @@ class RoomState:
 
     def keep(self, index: int, message: SentMessage) -> None:
         """A message to be kept was written."""
-        num_bytes = sum(len(kept.payload) for kept, _ in self.kept.values()) + len(message.payload)
-        is_fit = message.target == Target.ALL and len(self.kept) < MAX_KEPT_MESSAGES and num_bytes <= MAX_KEPT_BYTES
-        if message.keep and is_fit:
-            self.kept[index] = message, message.life.player_id
+        if not message.keep or message.target != Target.ALL:
+            return
+        sizes = [len(kept.payload) for kept, _ in self.kept.values()] + [len(message.payload)]
+        player_id = message.life.player_id
+        own = [len(kept.payload) for kept, sender in self.kept.values() if sender == player_id] + sizes[-1:]
+        is_host = self.host == player_id
+        for used, cap in ((len(sizes), MAX_KEPT_MESSAGES), (sum(sizes), MAX_KEPT_BYTES)):
+            if used > (cap if is_host else cap // OTHERS_SHARE):
+                return
+        for used, cap in ((len(own), MAX_KEPT_MESSAGES), (sum(own), MAX_KEPT_BYTES)):
+            if not is_host and used > cap // PLAYERS_SHARE:
+                return
+        self.kept[index] = message, player_id
 
     def finish(self, index: int) -> None:
         """Check what holds behind the last entry."""
