@@ -28,6 +28,8 @@ def _number(value: int) -> str:
     return f"{value:,}"
 
 
+_SHARE = f"1 in {constants.PLAYERS_SHARE} for a player who is not host, 1 in {constants.OTHERS_SHARE} for all such"
+
 CAPS: list[Cap] = [
     Cap(
         "datagram received",
@@ -142,7 +144,7 @@ CAPS: list[Cap] = [
     ),
     Cap(
         "messages that a room keeps",
-        f"{constants.MAX_KEPT_MESSAGES}, together {_number(constants.MAX_KEPT_BYTES)} bytes",
+        f"{constants.MAX_KEPT_MESSAGES}, together {_number(constants.MAX_KEPT_BYTES)} bytes; {_SHARE}",
         "passed on but not kept, and the sender is told",
         "TOO_MANY",
         "tests/relay/test_belongings.py::test_messages_are_kept_up_to_a_number_and_to_so_many_bytes",
@@ -156,7 +158,7 @@ CAPS: list[Cap] = [
     ),
     Cap(
         "entities of a room that were handed over",
-        _number(constants.MAX_HANDED_OVER),
+        f"{_number(constants.MAX_HANDED_OVER)}; {_SHARE}",
         "the request is refused",
         "TOO_MANY",
         "tests/relay/test_requests.py::test_so_many_entities_may_be_handed_over_and_no_more",

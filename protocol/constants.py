@@ -108,6 +108,11 @@ MAX_KEPT_MESSAGE_BYTES = MAX_FRAGMENT_BYTES - 4
 """One of them: its copy for who joins later is one fragment too, and begins with a log index (u32)."""
 MAX_HANDED_OVER = 256
 """Entities of a room that are not their number's: a joiner is told them all, in 2 kB then (chosen)."""
+PLAYERS_SHARE = 4
+"""A player who is not host has a quarter at most of the messages that a room keeps, of their bytes, and of the entities
+that are handed over."""
+OTHERS_SHARE = 2
+"""And nothing more is taken from it while half of all there may be is in use: the other half is the host's (chosen)."""
 MAX_BANS = 256
 """Players that a room remembers as banned; the oldest is forgotten for one more (chosen)."""
 

@@ -16,6 +16,8 @@ from protocol.constants import (
     MAX_ROOM_PROPERTIES,
     MAX_ROOM_PROPERTY_BYTES,
     NO_PLAYER,
+    OTHERS_SHARE,
+    PLAYERS_SHARE,
     MessageFlag,
     PropertyType,
 )
@@ -97,6 +99,13 @@ def chunks(records: list[bytes]) -> list[bytes]:
     return joined
 
 
+def has_room(num_all: int, num_own: int, num_more: int, cap: int, is_hosts: bool) -> bool:
+    """Tell whether a player may have more of what a room shares: one who passes by must not use up all (SPEC 9)."""
+    if is_hosts:
+        return num_all + num_more <= cap
+    return num_all + num_more <= cap // OTHERS_SHARE and num_own + num_more <= cap // PLAYERS_SHARE
+
+
 @dataclass(frozen=True)
 class Kept:
     """A message that a room keeps for those who join later."""
@@ -116,9 +125,12 @@ class KeptMessages:
         self.by_index: dict[int, Kept] = {}
         self._num_bytes = 0
 
-    def fits(self, num_bytes: int) -> bool:
-        """Tell whether a message with a payload of so many bytes may be kept without going over the caps."""
-        return len(self.by_index) < MAX_KEPT_MESSAGES and self._num_bytes + num_bytes <= MAX_KEPT_BYTES
+    def fits(self, num_bytes: int, sender: int, is_hosts: bool) -> bool:
+        """Tell whether a player may have a message of so many bytes kept; for others than the host there is less."""
+        mine = [len(kept.payload) for kept in self.by_index.values() if kept.sender == sender]
+        return has_room(len(self.by_index), len(mine), 1, MAX_KEPT_MESSAGES, is_hosts) and has_room(
+            self._num_bytes, sum(mine), num_bytes, MAX_KEPT_BYTES, is_hosts
+        )
 
     def keep(self, index: int, message: Kept) -> None:
         """Keep a message that `fits`."""

@@ -25,6 +25,7 @@ class EntityTable(Columns):
     COLUMNS = {
         "length": ("u1", ()),  # bytes of the state; 0 = not alive
         "owner": ("i8", ()),  # session row
+        "owned_from": ("i8", ()),  # log index of the entry that made its owner; 0 = its number did, as it joined
         "write_seq": ("i8", ()),  # seq of the owner's DATA that wrote it last
         "changed_tick": ("i8", ()),
         "removed_tick": ("i8", ()),
@@ -33,6 +34,7 @@ class EntityTable(Columns):
     }
     length: Bytes
     owner: Ints
+    owned_from: Ints
     write_seq: Ints
     changed_tick: Ints
     removed_tick: Ints
@@ -120,7 +122,7 @@ class Entities:
         table = rooms.table
         rows = self.rows_of_player(rooms, room, player_id)
         self.table.owner[rows] = session
-        self.table.write_seq[rows] = 0
+        self.table.owned_from[rows] = self.table.write_seq[rows] = 0
         pages = int(table.num_pages[room.row])
         first = int(table.seats_first[room.row]) + player_id * pages
         self.seats.clear(first, pages)
@@ -151,15 +153,26 @@ class Entities:
         """Return the session row of an entity's owner, NO_OWNER if nobody is."""
         return int(self.table.owner[int(rooms.table.entities_first[room.row]) + entity_id])
 
-    def give(self, rooms: Rooms, room: Room, entity_id: int, session: int, newest_seq: int) -> None:
-        """Make a session an entity's owner. What it sent up to `newest_seq` was not yet its own to write.
+    def give(self, rooms: Rooms, room: Room, entity_id: int, session: int, log_index: int) -> None:
+        """Make a session an entity's owner, as entry `log_index` tells: what it sent before it had read that is void.
 
         For who owns it already nothing changes: what it has under way counts.
         """
         row = int(rooms.table.entities_first[room.row]) + entity_id
         if self.table.owner[row] == session:
             return
-        self.table.owner[row], self.table.write_seq[row] = session, newest_seq
+        self.table.owner[row], self.table.owned_from[row], self.table.write_seq[row] = session, log_index, 0
+
+    def given_to(self, rooms: Rooms, room: Room, session: int) -> Ints:
+        """List the ids of entities that an entry made a session the owner of, in this life of its room."""
+        first = int(rooms.table.entities_first[room.row])
+        rows = slice(first, first + int(rooms.table.num_entities[room.row]))
+        return places((self.table.owner[rows] == session) & (self.table.owned_from[rows] > 0))
+
+    def tell_again(self, rooms: Rooms, room: Room, session: int, log_index: int) -> None:
+        """Note that who came back knowing nothing hears what it was given by entries up to `log_index`."""
+        first = int(rooms.table.entities_first[room.row])
+        self.table.owned_from[first + self.given_to(rooms, room, session)] = log_index
 
     def remove_rows(self, rooms: Rooms, room_rows: Ints, rows: Ints, stamp: int) -> None:
         """Remove living entities: room_rows and rows are (n,)."""
@@ -187,6 +200,7 @@ class Entities:
         room_row: Ints,
         entity_id: Ints,
         seq: Ints,
+        log_cursor: Ints,
         sample_ms: Ints,
         stride: Ints,
         state_at: Ints,
@@ -196,14 +210,14 @@ class Entities:
 
         Args:
             source: Bytes that `state_at` points into.
-            session, room_row, entity_id, seq, sample_ms, stride, state_at: (n,), one per state, any order.
+            session, room_row, entity_id, seq, log_cursor, sample_ms, stride, state_at: (n,), one per state, any order.
                 Stride 0 removes. Of two writes to one entity the higher seq counts, of equal seqs the later one.
             stamp: Tick of the next snapshot.
         """
         inside = entity_id < rooms.table.num_entities[room_row]
         stats.count_dropped(DropReason.BAD_ENTITY, inside)
         rows = rooms.table.entities_first[room_row] + np.where(inside, entity_id, 0)
-        owned = inside & (self.table.owner[rows] == session)
+        owned = inside & (self.table.owner[rows] == session) & (log_cursor >= self.table.owned_from[rows])
         stats.count_drop(DropReason.NOT_OWNER, int(np.count_nonzero(inside)) - int(np.count_nonzero(owned)))
         fresh = places(owned & (seq > self.table.write_seq[rows]))
         fresh = fresh[_newest_per_entity(rows[fresh], seq[fresh])]

@@ -6,7 +6,7 @@ everything else.
 
 import numpy as np
 
-from protocol import dtypes
+from protocol import dtypes, schemas
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal
 from protocol.drops import DropReason
 from relay.addresses import host_of, is_loopback
@@ -119,16 +119,27 @@ def _orphaned(world: World, room: Room) -> set[int]:
 
 
 def _keep_few_orphans(world: World, room: Room, player_id: int) -> None:
-    """Remove what a leaving player has handed over, if too many ids would be kept from others for such (SPEC 9)."""
-    if len(_orphaned(world, room)) <= max(1, room.options.max_players // ORPHANS_SHARE):
+    """Remove what a player who left had handed over, if too many ids would be kept from others for such (SPEC 9).
+
+    What does not live counts, too: its owner may publish it at any time.
+    """
+    owners, slots = room.belongings.owners, room.options.slots
+    left = {entity_id % slots for entity_id in owners if room.slots[entity_id % slots].session is None}
+    if len(left) <= max(1, room.options.max_players // ORPHANS_SHARE):
         return
-    owners, first = room.belongings.owners, int(world.rooms.table.entities_first[room.row])
-    mine = [entity_id for entity_id in owners if entity_id % room.options.slots == player_id]
-    rows = first + np.array(mine, np.int64)
+    mine = [entity_id for entity_id in owners if entity_id % slots == player_id]
+    payloads = [schemas.ENTITY_OWNER_PAYLOAD.build({"entity_id": id_, "owner": player_id}) for id_ in mine]
+    world.log.append_own(world.rooms, room.row, [OwnEntry(EntryKind.ENTITY_OWNER, payload) for payload in payloads])
+    remove_orphans(world, room, mine)
+
+
+def remove_orphans(world: World, room: Room, entity_ids: list[int]) -> None:
+    """Remove entities that were handed over by players who left; the room is told that they have their number again."""
+    rows = int(world.rooms.table.entities_first[room.row]) + np.array(entity_ids, np.int64)
     alive = rows[world.entities.table.length[rows] > 0]
     world.entities.remove_rows(world.rooms, np.full(len(alive), room.row), alive, world.stamp)
-    for entity_id in mine:
-        del owners[entity_id]
+    for entity_id in entity_ids:
+        del room.belongings.owners[entity_id]
         world.entities.give(world.rooms, room, entity_id, NO_OWNER, 0)
 
 
@@ -165,33 +176,38 @@ def _seat(world: World, room: Room, session: int, player_id: int) -> None:
     rooms.add_member(room, session, player_id)
     grant_credit(table, np.array([session]))
     joined = dtypes.PLAYER_JOINED_PAYLOAD.encode(player_id, world.sessions.name[session].encode())
-    entries = [
-        *known_of_room(world, room, session, members),
-        OwnEntry(EntryKind.PLAYER_JOINED, joined),
-        *choose_host(world, room),
-        room_ready(world, room, session),
-    ]
+    entries = [*known_of_room(world, room, session, members), OwnEntry(EntryKind.PLAYER_JOINED, joined)]
+    entries += [*choose_host(world, room, len(entries)), room_ready(world, room, session)]
     world.log.append_own(rooms, room.row, entries)
 
 
-def choose_host(world: World, room: Room) -> list[OwnEntry]:
+def choose_host(world: World, room: Room, num_before: int) -> list[OwnEntry]:
     """See to it that the host is somebody who is here: the longest present who is not away.
 
-    If nobody is here, the first who is back will be. Returns: what the room is to be told.
+    If nobody is here, the first who is back will be.
+
+    Args:
+        num_before: Entries that will be appended before those returned.
+    Returns: what the room is to be told, now.
     """
     if room.host is not None and room.host not in world.away:
         return []
     here = [session for session in room.joined if session not in world.away]
-    return [make_host(world, room, here[0])] if here else []
+    return [make_host(world, room, here[0], num_before)] if here else []
 
 
-def make_host(world: World, room: Room, session: int) -> OwnEntry:
-    """Make a player the host, and give it what is the host's. Returns: what the room is to be told."""
+def make_host(world: World, room: Room, session: int, num_before: int) -> OwnEntry:
+    """Make a player the host, and give it what is the host's.
+
+    Args:
+        num_before: Entries that will be appended before the one returned.
+    Returns: what the room is to be told, now.
+    """
     room.host = session
-    newest_seq = int(world.sessions.table.recv_newest[session])
+    index = int(world.rooms.table.log_head[room.row]) + num_before + 1
     for entity_id, owner in room.belongings.owners.items():
         if owner == NO_PLAYER:
-            world.entities.give(world.rooms, room, entity_id, session, newest_seq)
+            world.entities.give(world.rooms, room, entity_id, session, index)
     player_id = int(world.sessions.table.player_id[session])
     return OwnEntry(EntryKind.HOST_CHANGED, dtypes.HOST_CHANGED_PAYLOAD.encode(player_id))
 
@@ -202,8 +218,6 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     room = rooms.by_row[int(table.room[session])]
     player_id = int(table.player_id[session])
     rooms.remove_member(room, session, player_id)
-    _give_back_entities(world, room, session, player_id)
-    _keep_few_orphans(world, room, player_id)
     world.away.pop(session, None)
     world.lost_log.discard(session)
     world.resumed.pop(session, None)
@@ -212,6 +226,7 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     world.intake.forget(session)
     left = OwnEntry(EntryKind.PLAYER_LEFT, dtypes.PLAYER_LEFT_PAYLOAD.encode(player_id, reason))
     index = world.log.append_own(rooms, room.row, [left])
+    _give_back_entities(world, room, session, player_id, index)
     room.slots[player_id].left_index, room.slots[player_id].left_tick = index, world.tick
     room.belongings.properties.forget(player_id)
     room.belongings.kept.on_left(player_id)
@@ -224,11 +239,15 @@ def leave(world: World, session: int, reason: ByeReason) -> None:
     else:
         if room.host == session:
             room.host = None
-        world.log.append_own(rooms, room.row, choose_host(world, room))
+        world.log.append_own(rooms, room.row, choose_host(world, room, 0))
+        _keep_few_orphans(world, room, player_id)
 
 
-def _give_back_entities(world: World, room: Room, session: int, player_id: int) -> None:
-    """Remove what a leaving player owns; but what is the host's stays, and what was handed over to it falls back."""
+def _give_back_entities(world: World, room: Room, session: int, player_id: int, left_index: int) -> None:
+    """Remove what a player owns who left, as entry `left_index` tells.
+
+    But what is the host's stays, and what was handed over to it falls back.
+    """
     owners, rooms, entities = room.belongings.owners, world.rooms, world.entities
     for entity_id, owner in owners.items():
         if owner == NO_PLAYER and room.host == session:
@@ -238,7 +257,7 @@ def _give_back_entities(world: World, room: Room, session: int, player_id: int) 
             del owners[entity_id]
             creator = room.slots[entity_id % room.options.slots].session
             if creator is not None:
-                entities.give(rooms, room, entity_id, creator, int(world.sessions.table.recv_newest[creator]))
+                entities.give(rooms, room, entity_id, creator, left_index)
 
 
 def count_host(world: World, session: int, host: bytes) -> None:

@@ -63,7 +63,7 @@ def go_away(world: World, row: int, now: float) -> None:
         int(table.message_permitted[row]), int(table.message_accepted[row]) + MESSAGE_WINDOW
     )
     away = schemas.PLAYER_AWAY_PAYLOAD.build({"player_id": int(table.player_id[row])})
-    _tell(world, room, [OwnEntry(EntryKind.PLAYER_AWAY, away), *choose_host(world, room)])
+    _tell(world, room, [OwnEntry(EntryKind.PLAYER_AWAY, away), *choose_host(world, room, 1)])
     world.stats.count("away")
 
 
@@ -93,7 +93,7 @@ def come_back(world: World, row: int, now: float, is_afresh: bool = False) -> No
     table.tick_interval[row] = 1
     table.sent_at[row] = table.acked_at[row] = table.log_marked_at[row] = now
     table.log_mark[row] = world.rooms.table.log_head[room.row]
-    _tell(world, room, [_back_entry(world, row, is_afresh), *choose_host(world, room)])
+    _tell(world, room, [_back_entry(world, row, is_afresh), *choose_host(world, room, 1)])
     world.stats.count("back")
 
 
@@ -219,6 +219,7 @@ def _begin_log_afresh(world: World, room: Room, row: int, now: float) -> None:
     else:
         _tell(world, room, [_back_entry(world, row, is_afresh=True)])
     _tell(world, room, [room_ready(world, room, row)])
+    world.entities.tell_again(world.rooms, room, row, int(world.rooms.table.log_head[room.row]))
 
 
 def _stand_at_head(world: World, rows: Ints) -> None:

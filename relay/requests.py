@@ -22,9 +22,9 @@ from protocol.constants import (
 )
 from protocol.properties import is_control, is_key, is_value
 from relay.audience import EVERYBODY, Audience, only
-from relay.belongings import Kept, Property
+from relay.belongings import Kept, Property, has_room
 from relay.log import OwnEntry
-from relay.membership import make_host
+from relay.membership import make_host, remove_orphans
 from relay.rooms import Room
 from relay.world import World
 
@@ -65,7 +65,9 @@ class Requests:
 
     def why_not_kept(self, session: int, num_bytes: int) -> Outcome:
         """Tell why a message of one fragment to all, of so many bytes, cannot be kept; None if it can."""
-        return None if self._room_of(session).belongings.kept.fits(num_bytes) else RequestRefusal.TOO_MANY
+        room = self._room_of(session)
+        fits = room.belongings.kept.fits(num_bytes, self._player(session), room.host == session)
+        return None if fits else RequestRefusal.TOO_MANY
 
     def keep(self, session: int, index: int, message: Kept) -> None:
         """Keep a message that was just appended as entry `index`, and of which `why_not_kept` said nothing."""
@@ -128,21 +130,26 @@ class Requests:
             return RequestRefusal.MALFORMED
         if room.host != session and world.entities.owner_of(world.rooms, room, value.entity_id) != session:
             return RequestRefusal.NOT_OWNER
-        to_host = value.owner == NO_PLAYER
+        to_host, creator = value.owner == NO_PLAYER, value.entity_id % room.options.slots
         receiver = room.host if to_host else self._member(room, value.owner)
-        if receiver is None:
-            return RequestRefusal.NO_SUCH_PLAYER
-        newest_seq = int(world.sessions.table.recv_newest[receiver])
         owners = room.belongings.owners
-        falls_back = not to_host and value.owner == value.entity_id % room.options.slots
-        if not falls_back and value.entity_id not in owners and len(owners) >= MAX_HANDED_OVER:
+        is_new, is_orphan = value.entity_id not in owners, self._member(room, creator) is None
+        falls_back = not to_host and value.owner == creator
+        if (receiver is None and (is_new or not falls_back)) or (is_orphan and is_new):
+            return RequestRefusal.NO_SUCH_PLAYER  # else numbers that nobody has could be kept from those who join
+        num_own = sum(entity_id % room.options.slots == creator for entity_id in owners)
+        has_more = has_room(len(owners), num_own, 1, MAX_HANDED_OVER, room.host == session)
+        if not falls_back and is_new and not has_more:
             return RequestRefusal.TOO_MANY
-        world.entities.give(world.rooms, room, value.entity_id, receiver, newest_seq)
+        index = self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
+        if receiver is None:
+            remove_orphans(world, room, [value.entity_id])
+            return None
         if falls_back:
             owners.pop(value.entity_id, None)
         else:
             owners[value.entity_id] = value.owner
-        self._tell(session, EntryKind.ENTITY_OWNER, {"entity_id": value.entity_id, "owner": value.owner})
+        world.entities.give(world.rooms, room, value.entity_id, receiver, index)
         return None
 
     def _clear_kept(self, room: Room, session: int, value: Any) -> Outcome:
@@ -167,7 +174,7 @@ class Requests:
         if heir is None or heir in self._world.away:
             return RequestRefusal.NO_SUCH_PLAYER
         if heir != session:
-            make_host(self._world, room, heir)
+            make_host(self._world, room, heir, 0)
             self._tell(session, EntryKind.HOST_CHANGED, {"player_id": value.player_id})
         return None
 

@@ -203,6 +203,7 @@ class ColumnStages:
             room_row=world.sessions.table.room[session],
             entity_id=windows(received.source, "<u2")[at].astype(np.int64),
             seq=received.seq[datagram],
+            log_cursor=received.header["log_cursor"][datagram].astype(np.int64),
             sample_ms=sample[which],
             stride=stride[which],
             state_at=at + 2,

@@ -32,7 +32,7 @@ def known_of_room(world: World, room: Room, session: int, members: list[int]) ->
     known = room.belongings
     entries = [OwnEntry(EntryKind.ROSTER, payload, audience) for payload in _roster(world, room, members)]
     entries += [OwnEntry(EntryKind.PROPERTIES, payload, audience) for payload in known.properties.told()]
-    entries += [OwnEntry(EntryKind.OWNERS, payload, audience) for payload in _owners(room)]
+    entries += [OwnEntry(EntryKind.OWNERS, payload, audience) for payload in _owners(world, room, session)]
     for index, kept in known.kept.by_index.items():
         copy, flags = dtypes.KEPT_COPY.encode(index, kept.payload), kept.flags | MessageFlag.KEPT
         entries.append(OwnEntry(kept.kind, copy, audience, kept.sender, flags, kept.channel))
@@ -66,7 +66,8 @@ def welcome_fits(world: World, room: Room) -> bool:
     num_bytes = (
         num_properties * _PROPERTY_BYTES + len(known.owners) * _OWNER_BYTES + len(known.kept.by_index) * MAX_ENTRY_BYTES
     )
-    names_bytes = MAX_ENTRY_BYTES + len(room.joined) * _MEMBER_BYTES
+    fallen_back_bytes = room.options.entities_per_player * _OWNER_BYTES
+    names_bytes = MAX_ENTRY_BYTES + len(room.joined) * _MEMBER_BYTES + fallen_back_bytes
     return num_bytes <= arena.free_bytes() and names_bytes <= arena.free_bytes_for_names()
 
 
@@ -83,6 +84,13 @@ def _roster(world: World, room: Room, members: list[int]) -> list[bytes]:
     return [head + chunk for chunk in chunks(records)]
 
 
-def _owners(room: Room) -> list[bytes]:
-    """Build the OWNERS entries: all entities that were handed over."""
-    return chunks([dtypes.OWNER.encode(entity_id, owner) for entity_id, owner in room.belongings.owners.items()])
+def _owners(world: World, room: Room, session: int) -> list[bytes]:
+    """Build the OWNERS entries: all entities that were handed over, and those that fell back to this player.
+
+    Of the latter it may not know that they were another's meanwhile: its own states of them are no longer true.
+    """
+    owners = room.belongings.owners
+    player_id = int(world.sessions.table.player_id[session])
+    fallen_back = [id_ for id_ in world.entities.given_to(world.rooms, room, session).tolist() if id_ not in owners]
+    told = [*owners.items(), *((entity_id, player_id) for entity_id in fallen_back)]
+    return chunks([dtypes.OWNER.encode(entity_id, owner) for entity_id, owner in told])

@@ -66,6 +66,8 @@ class Room:
         self._is_told = False  # ROOM_READY was handed over: we know all owners
         self._pages: list[int] | None = None  # those that ROOM_READY of this session listed
         is_new = welcome.resumed is Resumption.NO
+        self._is_behind = not is_new  # we came back, and may not have read yet that what we publish is another's now
+        self._owners_index = 0  # log index of the newest entry that may have changed owners
         self._arrival: Joined | Resumed | None = (
             Joined(welcome.player_id, welcome.code) if is_new else Resumed(welcome.player_id, True)
         )
@@ -92,6 +94,7 @@ class Room:
         self.uploads.on_resumed()
         self.table.on_resumed()
         self._pages = None
+        self._is_behind = True
         if self._arrival is None:
             self._arrival = Resumed(self.player_id, False)
 
@@ -150,14 +153,18 @@ class Room:
             self._arrival = None
 
     def _hand_over(self, entry: Entry) -> None:
-        events = self._take_message(entry) if 1 <= entry.kind <= MAX_MESSAGE_KIND else self._take_entry(entry)
+        is_message = 1 <= entry.kind <= MAX_MESSAGE_KIND
+        events: list[Any] | None = self._take_message(entry) if is_message else self._take_entry(entry)
         if events is None:
             self._dropped[DropReason.MALFORMED] += 1
             return
         for event in events:
             self.events.append(event)
             self._follow(event)
+        if entry.kind == EntryKind.OWNERS:  # before we came back AFRESH others may have set these
+            self._let_go([event.entity_id for event in events if event.entity_id in self.table.claimed])
         if entry.kind in _MAY_CHANGE_OWNERS:
+            self._owners_index = entry.log_index
             self._settle()
 
     @staticmethod
@@ -220,6 +227,7 @@ class Room:
             return None
         self._pages = pages
         self._is_told = True
+        self._is_behind = False
         return self._set_locked(bool(value.is_locked))
 
     def _refused(self, value: Any) -> RequestRefused:
@@ -249,6 +257,14 @@ class Room:
         self.table.claim(entity_id)
         return True
 
+    @property
+    def may_send_states(self) -> bool:
+        """Whether the server takes our states: it does once our cursor says that we have read who owns what (SPEC 7).
+
+        It does not say so at once while an entry before is missing that holds up only itself.
+        """
+        return not self._is_behind and self.inbox.cursor >= self._owners_index
+
     def _is_owner_known(self, entity_id: int) -> bool:
         owner = self.owners.owner_of(entity_id)
         return owner == NO_PLAYER or owner in self.roster.members
@@ -256,12 +272,16 @@ class Room:
     def _settle(self) -> None:
         """Let go of what is not ours any more, and show what has an owner now."""
         if self._is_told:  # before, we do not know what was handed over to us
-            for entity_id in [entity_id for entity_id in self.table.claimed if not self.is_ours(entity_id)]:
-                self.uploads.forget(entity_id)
-                self.table.give_up(entity_id)
+            self._let_go([entity_id for entity_id in self.table.claimed if not self.is_ours(entity_id)])
         shown = self.table.show(self.tick)
         if shown is not None:
             self.events.append(shown)
+
+    def _let_go(self, entity_ids: list[int]) -> None:
+        """Throw away what waits for entities that are or were another's, and show them as the server has them."""
+        for entity_id in entity_ids:
+            self.uploads.forget(entity_id)
+            self.table.give_up(entity_id)
 
 
 def shape_of(welcome: Welcome) -> RoomShape:

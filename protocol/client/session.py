@@ -102,7 +102,7 @@ class Session:
     def build_tick(self, now: float) -> list[bytes]:
         """Pack what is due into at most two DATA; none if nothing is due and no acknowledgement is owed."""
         room = self.room
-        states = room.uploads.due()
+        states = room.uploads.due() if room.may_send_states else []
         messages = room.outbox.due(now)
         newest_message = room.outbox.newest_permitted
         rtt_s = self.flight.rtt_s

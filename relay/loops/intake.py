@@ -50,7 +50,7 @@ Sessions = namedtuple(
     " loss_down loss_up tokens tokens_at log_start log_cursor log_bits log_effective acked_at pages_first",
 )
 Rooms = namedtuple("Rooms", "max_state_bytes num_entities entities_first states_first page_ids pages_first log_head")
-Entities = namedtuple("Entities", "length owner write_seq changed_tick removed_tick sample_ms pending")
+Entities = namedtuple("Entities", "length owner owned_from write_seq changed_tick removed_tick sample_ms pending")
 Moment = namedtuple("Moment", "now clock_ms stamp")
 """Monotonic seconds, server time in ms, tick of the next snapshot."""
 Found = namedtuple("Found", "row session seq cold unknown roamed_row roamed_session counts")
@@ -487,21 +487,25 @@ def _write_states(
         for k in range(start, end):
             at = row[k] * ROW_BYTES
             stop = at + batch.length[row[k]]
+            sent = (seq[k], np.int64(batch.source.data[at].log_cursor))
             at += _DATA_BYTES
             while at < stop:
                 size = np.int64(batch.source.u16[at + 1])
                 if batch.source.byte[at] == _STATE:
                     number = _walk_states(
-                        batch.source, tables, x, at + _SECTION_BYTES, seq[k], number, is_writing, moment, dropped
+                        batch.source, tables, x, at + _SECTION_BYTES, sent, number, is_writing, moment, dropped
                     )
                 at += _SECTION_BYTES + size
 
 
 @inlined
 def _walk_states(
-    source: Any, tables: Any, x: int, at: int, seq: int, number: int, is_writing: bool, moment: Any, dropped: Any
+    source: Any, tables: Any, x: int, at: int, sent: Any, number: int, is_writing: bool, moment: Any, dropped: Any
 ) -> int:
-    """Walk one STATE section. `number` counts the writes of this session in this pass. Returns the newest."""
+    """Walk one STATE section of the datagram with (seq, log_cursor) `sent`.
+
+    `number` counts the writes of this session in this pass. Returns the newest.
+    """
     r, e = tables.r, tables.e
     room = tables.s.room[x]
     header = source.state[at]
@@ -512,10 +516,10 @@ def _walk_states(
         entity = r.entities_first[room] + entity_id
         number += 1
         if not is_writing:
-            _note_write(r, e, room, entity_id, x, seq, number, dropped)
+            _note_write(r, e, room, entity_id, x, sent, number, dropped)
         elif entity_id < r.num_entities[room] and e.pending[entity] == number:
             e.pending[entity] = 0
-            e.write_seq[entity] = seq
+            e.write_seq[entity] = sent[0]
             first = r.states_first[room] + entity_id * r.max_state_bytes[room]
             copy_bytes(tables.state_byte, first, source.byte, at + _ID_BYTES, stride)
             if _note_state(e, entity, stride, header.sample_ms, moment):
@@ -525,13 +529,14 @@ def _walk_states(
 
 
 @inlined
-def _note_write(r: Any, e: Any, room: int, entity_id: int, x: int, seq: int, number: int, dropped: Any) -> None:
+def _note_write(r: Any, e: Any, room: int, entity_id: int, x: int, sent: Any, number: int, dropped: Any) -> None:
     """Let a write be the one that counts, if it may be made at all."""
     if entity_id >= r.num_entities[room]:
         dropped[_BAD_ENTITY] += 1
         return
     entity = r.entities_first[room] + entity_id
-    if e.owner[entity] != x:
+    seq, log_cursor = sent
+    if e.owner[entity] != x or log_cursor < e.owned_from[entity]:
         dropped[_NOT_OWNER] += 1
     elif seq > e.write_seq[entity]:
         e.pending[entity] = number

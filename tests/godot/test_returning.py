@@ -331,6 +331,46 @@ def test_a_game_that_stood_still_for_longer_than_its_log_is_kept_comes_back_at_o
     run(main)
 
 
+@pytest.mark.parametrize("is_afresh", [False, True], ids=["continued", "afresh"])
+def test_who_comes_back_does_not_undo_what_others_did_with_its_entity(
+    godot: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_afresh: bool
+) -> None:
+    if is_afresh:
+        monkeypatch.setattr(presence, "AWAY_ENTRIES", 0)
+
+    async def main() -> None:
+        async with (
+            stage(godot, project, tmp_path, timeout_s=TIMEOUT_S, keepalive_s=0.3) as scene,
+            LagProxy(("127.0.0.1", scene.port), LagPath()) as proxy,
+        ):
+            ada, eve = await scene.add_all(2)
+            bob = await scene.add(f"--port={proxy.address[1]}", "--name=Bob", "--silence=1")
+            await bob.enter()
+            ball = await bob.ask("entity_id_of", 2, 1)
+            await bob.ask("publish_entity", ball, {"hex": "01"})
+            while (await eve.ask("states")).get(str(ball)) != "01":
+                await asyncio.sleep(0.02)
+            proxy.set_path(LagPath(CUT, CUT))
+            await ada.hear("player_away", player_id=2)
+            await ada.ask("give_entity", ball, 0)
+            await ada.hear("entity_owner_changed", owner=0)
+            await ada.ask("publish_entity", ball, {"hex": "02"})
+            while (await eve.ask("states")).get(str(ball)) != "02":
+                await asyncio.sleep(0.02)
+            await ada.ask("give_entity", ball, 2)
+            await eve.hear("entity_owner_changed", owner=2)
+            proxy.set_path(LagPath())
+            assert (await bob.hear("resumed"))["afresh"] is is_afresh
+            assert (await bob.ask("states")).get(str(ball)) == "02"
+            await asyncio.sleep(0.5)
+            assert (await eve.ask("states")).get(str(ball)) == "02"
+            await bob.ask("publish_entity", ball, {"hex": "03"})
+            while (await eve.ask("states")).get(str(ball)) != "03":
+                await asyncio.sleep(0.02)
+
+    run(main)
+
+
 def test_who_is_replaced_stays_away_and_a_place_that_is_not_kept_is_refused(
     godot: str, project: Path, tmp_path: Path
 ) -> None:

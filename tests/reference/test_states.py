@@ -27,8 +27,11 @@ def reference_tables(rig: Rig) -> list[Table]:
     return tables
 
 
-def random_writes(rig: Rig, tick: int) -> list[tuple[int, int, int, int, bytes, int]]:
-    """Make writes: (room number, session row, entity id, seq, state or b"", sample_ms)."""
+Write = tuple[int, int, int, int, bytes, int, int]
+"""(room number, session row, entity id, seq, state or b"", sample_ms, log_cursor)"""
+
+
+def random_writes(rig: Rig, tick: int) -> list[Write]:
     rng, writes = rig.rng, []
     for _ in range(rng.randint(0, 40)):
         number = rng.randrange(len(OPTIONS))
@@ -39,13 +42,23 @@ def random_writes(rig: Rig, tick: int) -> list[tuple[int, int, int, int, bytes, 
         entity_id = own if rng.random() < 0.9 else rng.randrange(num_ids + 3)
         size = rng.choice((0, 1, options.max_state_bytes // 2, options.max_state_bytes))
         seq = max(1, tick * 3 + rng.randint(-20, 5))
-        writes.append((number, rig.rows[number][player], entity_id, seq, rng.randbytes(size), rng.getrandbits(20)))
+        cursor = max(0, tick + rng.randint(-4, 1))
+        writes.append(
+            (number, rig.rows[number][player], entity_id, seq, rng.randbytes(size), rng.getrandbits(20), cursor)
+        )
     return writes
 
 
-def one_state_per_seq(
-    writes: list[tuple[int, int, int, int, bytes, int]],
-) -> list[tuple[int, int, int, int, bytes, int]]:
+def hand_over(rig: Rig, tables: list[Table], tick: int) -> None:
+    """Give some entities to one of the first two players, as entry `tick` tells; some of them to who has them."""
+    for _ in range(rig.rng.randint(0, 3)):
+        number = rig.rng.randrange(len(OPTIONS))
+        entity_id, session = rig.rng.randrange(len(tables[number].entities)), rig.rows[number][rig.rng.randrange(2)]
+        rig.entities.give(rig.rooms, rig.room_list[number], entity_id, session, tick)
+        tables[number].give(entity_id, session, tick)
+
+
+def one_state_per_seq(writes: list[Write]) -> list[Write]:
     """Drop a second state of one entity in one datagram: which of the two counts is nowhere said."""
     return list({(w[0], w[2], w[3]): w for w in writes}.values())
 
@@ -55,11 +68,12 @@ def test_the_table_holds_what_the_reference_holds(seed: int) -> None:
     rig = Rig(seed, OPTIONS, players=2)
     tables = reference_tables(rig)
     for tick in range(1, 60):
+        hand_over(rig, tables, tick)
         writes = one_state_per_seq(random_writes(rig, tick))
         source = np.frombuffer(b"".join(w[4] for w in writes) + bytes(256), np.uint8).copy()
         stride = np.array([len(w[4]) for w in writes], np.int64)
-        columns = [np.array([w[n] for w in writes], np.int64) for n in (0, 1, 2, 3, 5)]
-        number, session, entity_id, seq, sample_ms = columns
+        columns = [np.array([w[n] for w in writes], np.int64) for n in (0, 1, 2, 3, 5, 6)]
+        number, session, entity_id, seq, sample_ms, log_cursor = columns
         room_row = np.array([room.row for room in rig.room_list], np.int64)[number]
         rig.entities.apply_writes(
             rig.rooms,
@@ -69,14 +83,15 @@ def test_the_table_holds_what_the_reference_holds(seed: int) -> None:
             room_row=room_row,
             entity_id=entity_id,
             seq=seq,
+            log_cursor=log_cursor,
             sample_ms=sample_ms,
             stride=stride,
             state_at=np.cumsum(stride) - stride,
             stamp=tick,
         )
         # in order of seq, for of several writes in one batch the newest counts, and only that one
-        for number_, session_, id_, seq_, state, sample in sorted(writes, key=lambda w: -w[3]):
-            tables[number_].write(session_, id_, seq_, state, sample, tick)
+        for number_, session_, id_, seq_, state, sample, cursor in sorted(writes, key=lambda w: -w[3]):
+            tables[number_].write(session_, id_, seq_, cursor, state, sample, tick)
         assert_same(rig, tables)
     assert rig.stats.dropped[DropReason.BAD_ENTITY] == sum(table.bad_entity for table in tables) > 0
     assert rig.stats.dropped[DropReason.NOT_OWNER] == sum(table.not_owner for table in tables) > 0

@@ -17,7 +17,7 @@ def ints(*values: int) -> Ints:
     return np.array(values, np.int64)
 
 
-def write(rig: Rig, *writes: Write, stamp: int = 1, sample_ms: int = 0) -> None:
+def write(rig: Rig, *writes: Write, stamp: int = 1, sample_ms: int = 0, log_cursor: int = 0) -> None:
     """Hand writes to the tables as one pass, in this order."""
     source = np.frombuffer(b"".join(state for *_, state in writes) + bytes(256), np.uint8).copy()
     session, entity_id, seq = (ints(*[w[n] for w in writes]) for n in range(3))  # type: ignore[misc]
@@ -30,6 +30,7 @@ def write(rig: Rig, *writes: Write, stamp: int = 1, sample_ms: int = 0) -> None:
         room_row=rig.sessions.table.room[session],
         entity_id=entity_id,
         seq=seq,
+        log_cursor=np.full(len(writes), log_cursor, np.int64),
         sample_ms=np.full(len(writes), sample_ms, np.int64),
         stride=stride,
         state_at=np.cumsum(stride) - stride,

@@ -11,6 +11,8 @@ from protocol.constants import (
     MAX_ROOM_PROPERTIES,
     MAX_ROOM_PROPERTY_BYTES,
     NO_PLAYER,
+    OTHERS_SHARE,
+    PLAYERS_SHARE,
     MessageFlag,
     PropertyType,
 )
@@ -61,18 +63,41 @@ def test_a_property_has_the_version_that_set_it_and_none_when_it_is_gone() -> No
 def test_messages_are_kept_up_to_a_number_and_to_so_many_bytes() -> None:
     many = KeptMessages()
     for index in range(MAX_KEPT_MESSAGES):
-        assert many.fits(1)
+        assert many.fits(1, 0, True)
         many.keep(index, kept())
-    assert not many.fits(1) and not many.fits(0)
+    assert not many.fits(1, 0, True) and not many.fits(0, 0, True)
     many.clear(0)
-    assert many.fits(1)
+    assert many.fits(1, 0, True)
     large = KeptMessages()
     for index in range(MAX_KEPT_BYTES // 1024):
-        assert large.fits(1024)
+        assert large.fits(1024, 0, True)
         large.keep(index, kept(bytes(1024)))
-    assert not large.fits(1) and large.fits(0)
+    assert not large.fits(1, 0, True) and large.fits(0, 0, True)
     large.clear(3)
-    assert large.fits(1024) and not large.fits(1025)
+    assert large.fits(1024, 0, True) and not large.fits(1025, 0, True)
+
+
+def try_keep(messages: KeptMessages, index: int, message: Kept, is_hosts: bool = False) -> bool:
+    fits = messages.fits(len(message.payload), message.sender, is_hosts)
+    if fits:
+        messages.keep(index, message)
+    return fits
+
+
+def test_others_than_the_host_have_a_quarter_and_leave_half_to_it() -> None:
+    """One passer-by could fill what a room keeps, for good: what it said outlives it."""
+    messages = KeptMessages()
+    share, half = MAX_KEPT_MESSAGES // PLAYERS_SHARE, MAX_KEPT_MESSAGES // OTHERS_SHARE
+    taken = [try_keep(messages, index, kept(sender=1)) for index in range(share + 2)]
+    assert taken == [True] * share + [False] * 2
+    taken = [try_keep(messages, 100 + index, kept(sender=2 + index)) for index in range(half - share + 2)]
+    assert taken == [True] * (half - share) + [False] * 2
+    assert all(try_keep(messages, 300 + index, kept(sender=0), is_hosts=True) for index in range(half))
+    assert not try_keep(messages, 999, kept(sender=0), is_hosts=True)
+    large = KeptMessages()
+    share = MAX_KEPT_BYTES // PLAYERS_SHARE // 1024
+    taken = [try_keep(large, index, kept(bytes(1024), sender=1)) for index in range(share + 2)]
+    assert taken == [True] * share + [False] * 2
 
 
 def test_what_a_player_said_goes_with_it_unless_it_is_to_outlive_it() -> None:

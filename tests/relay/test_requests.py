@@ -13,6 +13,7 @@ from protocol.constants import (
     MAX_PLAYER_PROPERTIES,
     NO_PLAYER,
     PART_MORE,
+    PLAYERS_SHARE,
     BanFlag,
     ByeReason,
     EntryKind,
@@ -371,6 +372,7 @@ def test_an_entity_that_was_handed_over_is_the_new_owners_to_publish() -> None:
     one.say(one.state(b"mine", 1))
     one.say(give(one, entity_id, 1))
     one.say(one.state(b"late", 1))
+    read_on(bench, one, two)
     two.say(states_section([(entity_id, b"yours")]))
     bench.tick()
     assert bench.engine.room_table("ROOM") == {entity_id: b"yours"}
@@ -388,16 +390,93 @@ def test_an_entity_that_was_handed_over_is_the_new_owners_to_publish() -> None:
     assert bench.engine.world.rooms.by_row[one.room_row].belongings.owners == {}
 
 
-def test_what_a_new_owner_sent_before_the_hand_over_does_not_count() -> None:
+def test_what_a_new_owner_sent_before_it_read_of_the_hand_over_does_not_count() -> None:
     bench = Bench()
     one, two = bench.join_all(2, entities_per_player=2)
     entity_id = one.entity(1)
     one.say(one.state(b"mine", 1))
     early = two.data(states_section([(entity_id, b"early")]))
-    two.say()
     one.say(give(one, entity_id, 1))
     bench.receive(early)
-    assert bench.engine.room_table("ROOM") == {entity_id: b"mine"}
+    two.say(states_section([(entity_id, b"not read")]))
+    assert bench.engine.room_table("ROOM") == {entity_id: b"mine"} and bench.dropped() == {"NOT_OWNER": 2}
+    bench.tick()
+    late = two.data(states_section([(entity_id, b"late")]))
+    bench.receive(two.listen())
+    two.say(states_section([(entity_id, b"read")]))
+    bench.receive(late)
+    assert bench.engine.room_table("ROOM") == {entity_id: b"read"} and bench.dropped() == {"NOT_OWNER": 3}
+
+
+def test_who_gets_an_entity_back_does_not_bring_back_what_it_sent_while_it_had_it_before() -> None:
+    bench = Bench()
+    one, two = bench.join_all(2)
+    entity_id = one.entity()
+    late = one.data(one.state(b"before"))
+    one.say(give(one, entity_id, 1))
+    read_on(bench, one, two)
+    two.say(states_section([(entity_id, b"newer")]), give(two, entity_id, 0))
+    bench.receive(late)
+    assert bench.engine.room_table("ROOM") == {entity_id: b"newer"}
+    read_on(bench, one, two)
+    one.say(one.state(b"newest"))
+    assert bench.engine.room_table("ROOM") == {entity_id: b"newest"}
+
+
+def test_what_falls_back_is_its_creators_again_when_it_has_read_that() -> None:
+    bench = Bench()
+    host, one, two = bench.join_all(3)
+    one.say(one.state(b"mine"), give(one, one.entity(), 2))
+    read_on(bench, host, one, two)
+    bench.receive(two.bye())
+    one.say(one.state(b"too early"))
+    assert bench.engine.room_table("ROOM") == {} and bench.dropped() == {"NOT_OWNER": 1}
+    read_on(bench, host, one)
+    one.say(one.state(b"mine again"))
+    assert bench.engine.room_table("ROOM") == {one.entity(): b"mine again"}
+
+
+@pytest.mark.parametrize("knows_log", [True, False])
+def test_who_comes_back_and_is_made_host_at_once_does_not_undo_what_others_did(knows_log: bool) -> None:
+    """It had sent nothing in its new session, so any of its DATA counted: also its first, with states from long ago."""
+    bench = Bench(timeout_s=2.0, grace_s=30.0)
+    host, heir = bench.join_all(2)
+    boss = host.entity()
+    host.say(host.state(b"old"), give(host, boss, ROOM))
+    read_on(bench, host, heir)
+    for _ in range(75):
+        bench.tick()
+        bench.receive(heir.listen())
+    heir.say(states_section([(boss, b"new")]))
+    back = host.come_back(host.cursor if knows_log else 0)
+    if not knows_log:
+        back.cursor = back.welcome.log_index
+    heir.say(heir.request(RequestKind.HAND_OVER_HOST, player_id=0))
+    back.say(states_section([(boss, b"old")]))
+    assert bench.engine.room_table("ROOM") == {boss: b"new"}
+    read_on(bench, heir, back)
+    assert back.told_of(EntryKind.HOST_CHANGED)[-1] == {"player_id": 0}
+    back.say(states_section([(boss, b"newest")]))
+    assert bench.engine.room_table("ROOM") == {boss: b"newest"}
+
+
+def test_who_comes_back_afresh_hears_what_was_anothers_meanwhile() -> None:
+    """It would publish its own state of long ago again: nothing else tells that the entity was given away and back."""
+    bench = Bench(timeout_s=2.0, grace_s=30.0)
+    host, one, two = bench.join_all(3)
+    one.say(one.state(b"old"))
+    read_on(bench, host, one, two)
+    host.say(give(host, one.entity(), 2))
+    read_on(bench, host, two)
+    two.say(states_section([(one.entity(), b"new")]), give(two, one.entity(), 1))
+    back = one.come_back()
+    back.say(states_section([(one.entity(), b"old")]))
+    assert bench.engine.room_table("ROOM") == {one.entity(): b"new"}
+    read_on(bench, host, two, back)
+    [told] = back.told_of(EntryKind.OWNERS)
+    assert [(each.entity_id, each.owner) for each in told["owners"]] == [(one.entity(), 1)]
+    back.say(states_section([(one.entity(), b"newest")]))
+    assert bench.engine.room_table("ROOM") == {one.entity(): b"newest"}
 
 
 def test_nobody_gives_away_what_is_anothers() -> None:
@@ -420,6 +499,7 @@ def test_entities_of_the_hosts_stay_when_it_leaves_and_are_the_next_hosts() -> N
     bench.receive(host.bye())
     bench.tick()
     assert bench.engine.room_table("ROOM") == {world: b"boss"}, "what was the host's own is gone"
+    read_on(bench, heir, other)
     other.say(states_section([(world, b"fake")]))
     heir.say(states_section([(world, b"next")]))
     assert bench.engine.room_table("ROOM") == {world: b"next"}
@@ -431,10 +511,12 @@ def test_what_was_handed_over_to_who_leaves_is_removed_and_falls_back() -> None:
     bench = Bench()
     one, two = bench.join_all(2)
     one.say(one.state(b"mine"), give(one, one.entity(), 1))
+    read_on(bench, one, two)
     two.say(states_section([(one.entity(), b"yours")]))
     bench.receive(two.bye())
     bench.tick()
     assert bench.engine.room_table("ROOM") == {}
+    read_on(bench, one)
     one.say(one.state(b"mine again"))
     assert bench.engine.room_table("ROOM") == {one.entity(): b"mine again"}
 
@@ -443,7 +525,8 @@ def test_so_many_entities_may_be_handed_over_and_no_more() -> None:
     bench = Bench(messages_per_s=10_000, datagrams_per_s=10_000)
     host, other = bench.join_all(2, max_players=2, entities_per_player=200)
     for number in range(MAX_HANDED_OVER + 2):
-        host.say(give(host, number, 1 - number % 2 if number % 4 < 2 else ROOM))
+        entity_id = number // 2 * host.welcome.player_slots + number % 2
+        host.say(give(host, entity_id, 1 - number % 2 if number % 4 < 2 else ROOM))
         read_on(bench, host, other)
     owners = bench.engine.world.rooms.by_row[host.room_row].belongings.owners
     assert len(owners) == MAX_HANDED_OVER and refusals(host) == [RequestRefusal.TOO_MANY] * 2
@@ -466,6 +549,54 @@ def test_players_who_leave_entities_behind_keep_nobody_out_for_good(max_players:
     kept = bench.engine.room_table("ROOM")
     assert len(kept) == max(1, max_players // 2) and set(kept.values()) == {b"gift"}
     assert host.table == kept
+    owners = bench.engine.world.rooms.by_row[host.room_row].belongings.owners
+    told: dict[int, int] = {fields["entity_id"]: fields["owner"] for fields in host.told_of(EntryKind.ENTITY_OWNER)}
+    assert owners == {entity_id: owner for entity_id, owner in told.items() if owner == ROOM}, "what is removed is told"
+
+
+def test_what_was_never_published_is_left_behind_as_well() -> None:
+    """Its owners could publish it when the players had left, and keep all numbers from those who join."""
+    bench = Bench()
+    host = Client(bench).join(max_players=4)
+    for _ in range(4):
+        giver = Client(bench).join()
+        giver.say(give(giver, giver.entity(), ROOM))
+        read_on(bench, host, giver)
+        bench.receive(giver.bye())
+        bench.wait(0.2)
+        read_on(bench, host)
+    host.say(states_section([(entity_id, b"x") for entity_id in range(1, 8)]))
+    assert len(bench.engine.room_table("ROOM")) == 2
+
+
+def test_numbers_that_nobody_has_are_not_given_away() -> None:
+    bench = Bench()
+    host, other = bench.join_all(2, max_players=2)
+    host.say(give(host, 2, 1), give(host, 3, ROOM))
+    read_on(bench, host, other)
+    assert refusals(host) == [RequestRefusal.NO_SUCH_PLAYER] * 2
+    bench.receive(other.bye())
+    read_on(bench, host)
+    assert Client(bench).join().welcome is not None
+
+
+def test_what_somebody_left_behind_is_passed_on_and_removed_by_giving_it_back() -> None:
+    bench = Bench()
+    host, giver, other = bench.join_all(3)
+    giver.say(giver.state(b"gift"), give(giver, giver.entity(), 2))
+    read_on(bench, host, giver, other)
+    bench.receive(giver.bye())
+    read_on(bench, host, other)
+    host.say(give(host, giver.entity(), ROOM))
+    read_on(bench, host, other)
+    assert bench.engine.room_table("ROOM") == {giver.entity(): b"gift"}
+    other.say(give(other, giver.entity(), 1))
+    host.say(give(host, giver.entity(), 1), give(host, giver.entity(), 1))
+    read_on(bench, host, other)
+    assert bench.engine.room_table("ROOM") == {} == host.table
+    assert refusals(other) == [RequestRefusal.NOT_OWNER] and refusals(host) == [RequestRefusal.NO_SUCH_PLAYER]
+    assert host.told_of(EntryKind.ENTITY_OWNER)[-1] == {"entity_id": giver.entity(), "owner": 1}
+    assert bench.engine.world.rooms.by_row[host.room_row].belongings.owners == {}
 
 
 # --- kept messages
@@ -546,7 +677,7 @@ def test_all_that_a_room_keeps_is_cleared_by_one_entry_that_counts_as_its_askers
     host, other = bench.join_all(2)
     host.say(host.request(RequestKind.CLEAR_KEPT, log_index=0))
     for _ in range(MAX_KEPT_MESSAGES):
-        other.say(other.message(b"x", flags=MessageFlag.KEEP))
+        host.say(host.message(b"x", flags=MessageFlag.KEEP))
         read_on(bench, host, other)
     host.say(host.request(RequestKind.CLEAR_KEPT, log_index=0))
     table = bench.engine.world.sessions.table
@@ -596,6 +727,27 @@ def test_what_is_not_kept_does_not_say_that_it_is() -> None:
         read_on(bench, host, other)
     flags = [entry.flags for _, entry in sorted(other.entries.items()) if entry.kind < 128]
     assert flags == [0] * 3 + [both] * MAX_KEPT_MESSAGES + [0]
+
+
+def test_who_passes_by_leaves_room_for_others() -> None:
+    bench = Bench(messages_per_s=10_000, datagrams_per_s=10_000)
+    host, guest = bench.join_all(2, max_players=4, entities_per_player=100)
+    lasting = MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER
+    for number in range(max(MAX_HANDED_OVER, MAX_KEPT_MESSAGES) // PLAYERS_SHARE + 1):
+        guest.say(guest.message(b"x", flags=lasting), give(guest, guest.entity(number), ROOM))
+        read_on(bench, host, guest)
+    belongings = bench.engine.world.rooms.by_row[host.room_row].belongings
+    assert len(belongings.owners) == MAX_HANDED_OVER // PLAYERS_SHARE
+    assert len(belongings.kept.by_index) == MAX_KEPT_MESSAGES // PLAYERS_SHARE
+    assert set(refusals(guest)) == {RequestRefusal.TOO_MANY}
+    host.say(give(host, guest.entity(90), ROOM), host.message(b"door", flags=MessageFlag.KEEP))
+    read_on(bench, host, guest)
+    assert refusals(host) == [], "the host may"
+    bench.receive(guest.bye())
+    first = next(iter(belongings.kept.by_index))
+    host.say(host.request(RequestKind.CLEAR_KEPT, log_index=first))
+    read_on(bench, host)
+    assert first not in belongings.kept.by_index and refusals(host) == []
 
 
 def test_every_request_has_a_payload_and_every_payload_a_handler() -> None:

@@ -196,6 +196,7 @@ class Deeds:
         state = build_state(life.number, version, size, self.rng)
         if player.connection.publish_entity(entity_id, state, self.now):
             life.states[entity_id] = life.history[entity_id, version] = state
+            life.read_up_to[entity_id, version] = player.connection._live().room.inbox.done
             life.removed.discard(entity_id)
 
     def remove(self, number: int, local_index: int = 0) -> None:

@@ -5,7 +5,8 @@
    messages in the order in which it queued them.
 3. Once the network is quiet, the server's table is what each owner last published, and every client's view of the room
    is the server's: table, members, who is away, host, properties, owners, kept messages, lock. On the way there nobody
-   sees a state that was never published, or one older than it has seen.
+   sees a state that was never published, or one older than it has seen; of an entity that changed hands, none that an
+   owner published before it could know that it is the owner, once a later owner's was seen.
 4. Nobody is sent what is not meant for it. A signal arrives at most once, never behind a newer one where newest-first
    was asked, and never before the message that it follows.
 5. No queue passes its cap.
@@ -89,6 +90,8 @@ class Witness:
         """(receiving life, entity id) -> newest (owner's life, version) that it was shown."""
         self._shown_states: dict[tuple[int, int, int], int] = {}
         """(receiving life, how many log entries it had been handed, owner's life) -> an entity: judged at the end."""
+        self._shown_given: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        """(receiving life, entity id that was handed over) -> (owner's life, version) that it was shown, in order."""
         self._newest_signal: dict[tuple[int, int, int], int] = {}
         """(receiving life, sending life, channel) -> order of the newest signal handed over."""
         self._newest_index: dict[int, int] = {}
@@ -284,7 +287,9 @@ class Witness:
         if origin < seen:
             self.broken(f"{life} was shown {origin} of entity {entity_id} after {seen}")
         self._seen_states[life.number, series] = origin
-        if entity_id not in self.handed_over:
+        if entity_id in self.handed_over:
+            self._shown_given.setdefault((life.number, entity_id), []).append(origin)
+        else:
             self._shown_states.setdefault((life.number, len(life.handed), owner.number), entity_id)
 
     def _publisher(self, entity_id: int, state: bytes) -> Life | None:
@@ -349,6 +354,7 @@ class Witness:
             self.broken(missing)
         self._check_signals_after()
         self._check_shown_states()
+        self._check_hand_overs()
         clients = list(clients)
         self._check_banned_are_gone([life for life, _ in clients])
         self._check_table({} if server is None else server.table, [life for life, _ in clients])
@@ -441,6 +447,21 @@ class Witness:
             left = (EntryKind.PLAYER_LEFT, owner.player_id)
             if joined > read_up_to or any(what == left and index > joined for index, what in read):
                 self.broken(f"{receiver} was shown entity {entity_id} of {owner}, which was not there at {read_up_to}")
+
+    def _check_hand_overs(self) -> None:
+        """Check (3): of an entity that changed hands nobody was shown what is from before a later hand-over."""
+        for (number, entity_id), origins in self._shown_given.items():
+            seen = (0, 0, 0)
+            for owner_number, version in origins:
+                owner = self.lives[owner_number - 1]
+                state = self.states[owner.room]
+                since = state.owned_from(entity_id, owner.player_id, owner.read_up_to[entity_id, version])
+                if (since, owner_number, version) < seen:
+                    self.broken(
+                        f"{self.lives[number - 1]} was shown {version} of entity {entity_id} that {owner} published, "
+                        f"its owner since {since} as it knew, after {seen[2]} of life {seen[1]}, owner since {seen[0]}"
+                    )
+                seen = (since, owner_number, version)
 
     def _first_of_seat(self, life: Life) -> int:
         """Find the life that began in the seat of a life: the number of itself, or of one that came back as it."""

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from protocol.client.outbox import Outbox
+from protocol.client.room import Room
 from protocol.constants import EntryKind, JoinMode, PropertyType
 from relay import lobby, membership, presence, sessions
 from relay.belongings import Bans, KeptMessages, Properties, Property
@@ -232,7 +233,7 @@ def removed_property_is_set() -> Any:
 
 def host_that_is_away_stays_host() -> Any:
     """Nobody becomes host when the host is away."""
-    return patched(presence, "choose_host", lambda original: lambda world, room: [])
+    return patched(presence, "choose_host", lambda original: lambda *args: [])
 
 
 def host_is_told_late() -> Any:
@@ -252,13 +253,30 @@ def entities_of_the_host_leave_with_it() -> Any:
     """What is the host's is removed with the player who is host."""
 
     def build(original: Any) -> Any:
-        def give(self: Any, rooms: Any, room: Any, entity_id: int, session: int, newest_seq: int) -> None:
+        def give(self: Any, rooms: Any, room: Any, entity_id: int, session: int, log_index: int) -> None:
             if session != NO_OWNER:
-                original(self, rooms, room, entity_id, session, newest_seq)
+                original(self, rooms, room, entity_id, session, log_index)
 
         return give
 
     return patched(Entities, "give", build)
+
+
+def states_count_before_their_sender_knows() -> Any:
+    """Who is given an entity brings back what it published when it had it before: neither side waits for the log.
+
+    The relay's first version took from a new owner all that was newer than what it had heard of it; of one who had just
+    come back that is everything.
+    """
+
+    def build(original: Any) -> Any:
+        def apply_writes(self: Any, *args: Any, **named: Any) -> Any:
+            original(self, *args, **named | {"log_cursor": named["log_cursor"] + (1 << 32)})
+
+        return apply_writes
+
+    client = patched(Room, "may_send_states", lambda original: property(lambda self: True))
+    return both(patched(Entities, "apply_writes", build), client)
 
 
 def lock_is_only_told() -> Any:
@@ -329,7 +347,8 @@ def keeping_is_decided_too_late() -> Any:
 
     def build(original: Any) -> Any:
         def keep(self: Any, session: int, index: int, message: Any) -> None:
-            if self._room_of(session).belongings.kept.fits(len(message.payload)):
+            room = self._room_of(session)
+            if room.belongings.kept.fits(len(message.payload), message.sender, room.host == session):
                 original(self, session, index, message)
 
         return keep

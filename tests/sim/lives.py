@@ -101,6 +101,8 @@ class Life:
     """Entity id -> number of its newest state or removal."""
     history: dict[tuple[int, int], bytes] = field(default_factory=dict)
     """(entity id, version) -> state: all that were ever published."""
+    read_up_to: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(entity id, version) -> log index up to which it had read when it published that."""
     host: int | None = None
     """Who is host, as its game was told."""
     owners: dict[int, int] = field(default_factory=dict)

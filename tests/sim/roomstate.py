@@ -11,6 +11,8 @@ from protocol.constants import (
     MAX_KEPT_BYTES,
     MAX_KEPT_MESSAGES,
     NO_PLAYER,
+    OTHERS_SHARE,
+    PLAYERS_SHARE,
     ByeReason,
     EntryKind,
     MessageFlag,
@@ -46,6 +48,8 @@ class RoomState:
         """(owner, key) -> newest value."""
         self.owners: dict[int, int] = {}
         """Entity id -> owner, of those that were handed over."""
+        self.owned: dict[int, list[tuple[int, int]]] = {}
+        """Entity id -> (log index, player id or NO_PLAYER) of each change of who publishes it; of those handed over."""
         self.kept: dict[int, tuple[SentMessage, int]] = {}
         """Log index -> message and sender of those that are kept."""
         self.is_locked = False
@@ -69,7 +73,9 @@ class RoomState:
         self._check_host_due(index, kind)
         value = schemas.ENTRY_PAYLOADS[kind].parse(entry.payload)
         if kind in (EntryKind.ENTITY_OWNER, EntryKind.ROOM_LOCKED, EntryKind.PROPERTY_CHANGED):
-            return self._apply_belonging(index, kind, value)
+            what = self._apply_belonging(index, kind, value)
+            self._note_owners(index)
+            return what
         if kind == EntryKind.KEPT_CLEARED:
             return self._clear_kept(index, value.player_id, tuple(one.log_index for one in value.cleared))
         if kind == EntryKind.HOST_CHANGED:
@@ -83,18 +89,47 @@ class RoomState:
         surely_here = [one for one in self.here if self.members[one].alive] if has_hole else self.here
         if surely_here and kind != EntryKind.HOST_CHANGED and self.host not in self.here:
             self._host_due_at = index + 1
+        self._note_owners(index)
         return kind, entry.about
+
+    def _note_owners(self, index: int) -> None:
+        """Note who publishes what was handed over, from this entry on."""
+        slots = next(iter(self.members.values())).player_slots if self.members else 1
+        for entity_id in self._witness.handed_over:
+            owner = self.owners.get(entity_id, entity_id % slots)
+            publisher = self.host if owner == NO_PLAYER else owner
+            publisher = publisher if publisher in self.members else NO_PLAYER
+            changes = self.owned.setdefault(entity_id, [(0, NO_PLAYER)])
+            if changes[-1][1] != publisher:
+                changes.append((index, publisher))
+
+    def owned_from(self, entity_id: int, player_id: int, read_up_to: int) -> int:
+        """Tell since which index a player who has read so far publishes an entity; 0: it never did."""
+        changes = self.owned.get(entity_id, ())
+        return max((index for index, owner in changes if owner == player_id and index <= read_up_to), default=0)
 
     def keep(self, index: int, message: SentMessage, flags: int) -> None:
         """A message was written; check that it says whether it is kept."""
-        num_bytes = sum(len(kept.payload) for kept, _ in self.kept.values()) + len(message.payload)
-        is_fit = message.target == Target.ALL and len(self.kept) < MAX_KEPT_MESSAGES and num_bytes <= MAX_KEPT_BYTES
         expected = MessageFlag(0)
-        if message.keep and is_fit:
+        if message.keep and message.target == Target.ALL and self._may_keep(message):
             self.kept[index] = message, message.life.player_id
             expected = MessageFlag.KEEP | (MessageFlag.OUTLIVES_SENDER if message.outlives_sender else MessageFlag(0))
         if flags != expected:
             self._witness.broken(f"index {index}, message {message.uid}, has the flags {flags}, not {expected!r}")
+
+    def _may_keep(self, message: SentMessage) -> bool:
+        """Tell whether there is room for one more, of this sender."""
+        sizes = [len(kept.payload) for kept, _ in self.kept.values()] + [len(message.payload)]
+        player_id = message.life.player_id
+        own = [len(kept.payload) for kept, sender in self.kept.values() if sender == player_id] + sizes[-1:]
+        all_share, own_share = (1, 1) if self.host == player_id else (OTHERS_SHARE, PLAYERS_SHARE)
+        return all(
+            used <= cap // all_share and used_by_it <= cap // own_share
+            for used, used_by_it, cap in (
+                (len(sizes), len(own), MAX_KEPT_MESSAGES),
+                (sum(sizes), sum(own), MAX_KEPT_BYTES),
+            )
+        )
 
     def finish(self, index: int) -> None:
         """Check what holds behind the last entry."""

@@ -207,6 +207,29 @@ def game_of_keepers(seed: int) -> None:
         world.witness.broken("not all requests to clear were read")
 
 
+def game_of_given_entities(seed: int) -> None:
+    """The host is away while another is host and plays on with what is the host's; then it is given that again."""
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=LASTING_ROOM)
+    world.join_all()
+    entity_id = world.room.max_players * 2  # local index 1 of player id 0
+    world.publish_entity(0, entity_id)
+    world.give_entity(0, entity_id, None)
+    world.run(world.rng.uniform(0.5, 1.0))
+    world.publish_entity(0, entity_id)
+    world.lose_connection(0, 4.0)
+    world.run(3.0)
+    others = range(1, 4)  # one of them is host, and only that one may
+    for _ in range(10):
+        for number in others:
+            world.publish_entity(number, entity_id)
+        world.run(0.05)
+    for number in others:
+        world.give_entity(number, entity_id, 0)
+    world.autopilot = replace(BUSY, give_entity=0.03, publish_given=0.5)
+    world.run(3.0)
+    world.settle(within_s=30.0)
+
+
 GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player, game_with_many_entities)
 LASTING_GAMES = (
     lasting_game,
@@ -216,6 +239,7 @@ LASTING_GAMES = (
     game_of_a_lost_welcome,
     game_of_hosts,
     game_of_keepers,
+    game_of_given_entities,
 )
 OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[int], None]]] = [
     (faults.duplicate_check_off, standard_game),
@@ -262,6 +286,7 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.host_that_is_away_stays_host, lasting_game),
     (lasting.host_is_told_late, lasting_game),
     (lasting.entities_of_the_host_leave_with_it, game_of_hosts),
+    (lasting.states_count_before_their_sender_knows, game_of_given_entities),
     (lasting.lock_is_only_told, lasting_game),
     (lasting.kept_messages_not_told, lasting_game),
     (lasting.kept_messages_told_twice, lasting_game),

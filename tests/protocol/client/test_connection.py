@@ -319,10 +319,13 @@ class TestResume:
         (data,) = connection.tick(20.3)
         header = server.read(data).header
         assert (header.session, header.seq, header.flags, header.log_cursor) == (self.NEW, 1, 1, 7)
-        assert len(server.sections(data, DataSection.STATE)) == len(server.sections(data, DataSection.MESSAGE)) == 1
+        assert len(server.sections(data, DataSection.MESSAGE)) == 1
+        assert not server.sections(data, DataSection.STATE), "it may be another's now"
         server.seq = 0
         connection.receive(self.update(server, server.log(8, 9, server.entry(8), server.ready(9, b"\x01"))), 20.4)
         connection.receive(self.update(server, server.page(0, {2: b"bob"})), 20.4)
+        (data,) = connection.tick(20.5)
+        assert len(server.sections(data, DataSection.STATE)) == 1
         message, state, resumed = connection.take_events()
         assert isinstance(message, Message) and isinstance(state, StateChanged)
         assert resumed == Resumed(1, is_afresh=False) and connection.is_whole
@@ -348,17 +351,51 @@ class TestResume:
         connection.receive(self.welcome(server, connection, Resumption.AFRESH, log_index=50), 20.2)
         assert connection.take_events() == [RoomReset()]
         assert (dict(connection.members), dict(connection.table)) == ({}, {})
-        (data,) = connection.tick(20.3)
-        assert len(server.sections(data, DataSection.STATE)) == 1 and not server.sections(data, DataSection.MESSAGE)
+        assert connection.tick(20.3) == []
         assert connection.send_message(b"next") == 1
         server.seq = 0
         both = server.joined(51, 1), server.joined(52, 2), server.ready(53, b"\x01")
         connection.receive(self.update(server, server.log(51, 53, *both)), 20.4)
         connection.receive(self.update(server, server.page(0, {1: b"mine", 2: b"bob.", 9: b"ours"})), 20.4)
+        data = connection.tick(20.5)[0]
+        assert len(server.sections(data, DataSection.STATE)) == len(server.sections(data, DataSection.MESSAGE)) == 1
         events = connection.take_events()
         assert [type(event) for event in events] == [PlayerJoined, PlayerJoined, StateChanged, Resumed]
         assert [change[0] for change in events[2].changed] == [2, 9]  # type: ignore[union-attr]
         assert events[3] == Resumed(1, is_afresh=True)
+
+    def test_what_was_anothers_while_we_were_away_is_not_sent_again(self, server: Any) -> None:
+        connection = self.lost(server)
+        connection.publish(0, b"old", 20.0)
+        connection.publish(1, b"ours", 20.0)
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.CONTINUED), 20.2)
+        server.seq = 0
+        there_and_back = [server.written(n, EntryKind.ENTITY_OWNER, entity_id=1, owner=10 - n) for n in (8, 9)]
+        connection.receive(self.update(server, server.log(8, 10, *there_and_back, server.ready(10))), 20.3)
+        (section,) = server.sections(connection.tick(20.4)[0], DataSection.STATE)
+        assert [entity.entity_id for entity in section.states] == [9]
+        assert connection.is_ours(1) and connection.publish(0, b"new", 20.5)
+
+    def test_afresh_what_was_handed_over_is_as_the_server_has_it(self, server: Any) -> None:
+        """Also what fell back to us: we cannot know what others did with it."""
+        connection = self.lost(server)
+        connection.publish(0, b"old", 20.0)
+        connection.publish(1, b"ours", 20.0)
+        self.joining(server, connection)
+        connection.receive(self.welcome(server, connection, Resumption.AFRESH, log_index=50), 20.2)
+        server.seq = 0
+        owners = server.written(
+            52, EntryKind.OWNERS, owners=[{"entity_id": 1, "owner": 1}, {"entity_id": 3, "owner": 1}]
+        )
+        entries = server.joined(51, 1), owners, server.ready(53)
+        connection.receive(self.update(server, server.page(0, {1: b"new", 3: b"his"})), 20.3)
+        connection.take_events()
+        connection.receive(self.update(server, server.log(51, 53, *entries)), 20.3)
+        [shown] = [event for event in connection.take_events() if isinstance(event, StateChanged)]
+        assert [(entity_id, state) for entity_id, state, _ in shown.changed] == [(1, b"new"), (3, b"his")]
+        (section,) = server.sections(connection.tick(20.4)[0], DataSection.STATE)
+        assert [entity.entity_id for entity in section.states] == [9]
 
     def test_afresh_in_a_room_of_another_shape_nothing_is_published(self, server: Any) -> None:
         connection = self.lost(server)

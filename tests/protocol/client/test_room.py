@@ -26,7 +26,7 @@ from protocol.client import (
     StateChanged,
 )
 from protocol.client.room import refused
-from protocol.constants import NO_PLAYER, EntryKind, MessageFlag, PropertyType, SignalFlag
+from protocol.constants import NO_PLAYER, DataSection, EntryKind, MessageFlag, PropertyType, SignalFlag
 from protocol.drops import DropReason
 
 Hear = Callable[..., list[Event]]
@@ -162,6 +162,20 @@ def test_signals_of_who_came_back_afresh_count_anew(server: Any, hear: Hear) -> 
         back = server.written(index, EntryKind.PLAYER_BACK, player_id=2, is_afresh=is_afresh)
         heard = hear(server.log(index, index, back)) + hear(server.signal(flags=newest, sequence=1))
         assert [type(event) for event in heard] == expected
+
+
+def test_what_was_given_to_us_is_sent_when_our_cursor_says_that_we_know(
+    server: Any, connection: ClientConnection, hear: Hear
+) -> None:
+    """The server would not take it before, and not tell: behind a lost fragment it was never sent again."""
+    given = server.written(3, EntryKind.ENTITY_OWNER, entity_id=3, owner=1)
+    assert hear(server.log(3, 3, given, after=0)) == [EntityOwnerChanged(3, 1)]
+    assert connection.publish_entity(3, b"mine", 10.0)
+    sent = [data for data in connection.tick(10.0) if server.sections(data, DataSection.STATE)]
+    assert sent == [] and not connection.is_idle()
+    hear(server.log(1, 2, server.entry(1, part=0x8000), server.entry(2, part=1)))
+    [data] = connection.tick(10.1)
+    assert server.read(data).header.log_cursor == 3 and server.sections(data, DataSection.STATE)
 
 
 def test_the_hosts_entities_are_shown_whoever_is_host(server: Any, hear: Hear) -> None:

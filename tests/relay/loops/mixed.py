@@ -62,6 +62,7 @@ def words(client: Client, rng: Random) -> list[bytes]:
     text = b"%d" % rng.randrange(100)
     parts = [
         client.state(rng.randbytes(8), rng.randrange(3)),
+        states_section([(rng.randrange(40), rng.randbytes(8))]),
         client.message(text, flags=rng.choice((0, 0, 1, 2, 3, 7))),
         client.request(
             RequestKind.SET_PROPERTY,

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("numba")
 
 from protocol import dtypes
-from protocol.constants import MAX_DATAGRAM_BYTES, DataSection, Kind
+from protocol.constants import MAX_DATAGRAM_BYTES, DataSection, Kind, RequestKind
 from relay.addresses import pack_address
 from relay.batch import Batch
 from tests.relay.bench import Bench, Client, ids, section, states_section
@@ -315,6 +315,21 @@ def test_an_entity_removed_and_written_in_one_pass() -> None:
         bench.receive(*([a.data(part) for part in parts] if apart else [a.data(*parts)]))
         assert states(bench).get(entity, b"") == order[-1]
         go_on(bench, b)
+
+
+def test_states_of_what_was_handed_over_count_once_their_sender_has_read_it() -> None:
+    bench, a, b = pair()
+    given = states_section([(a.entity(), b"early")])
+    early, twice = b.data(given), b.data(given)
+    a.say(a.request(RequestKind.GIVE_ENTITY, entity_id=a.entity(), owner=b.welcome.player_id))
+    bench.receive(early, twice)
+    assert states(bench).get(a.entity()) != b"early" and bench.dropped()["NOT_OWNER"] == 2
+    bench.tick()
+    late = b.data(given)
+    bench.receive(b.listen())
+    bench.receive(b.data(states_section([(a.entity(), b"read")])), late)
+    assert states(bench)[a.entity()] == b"read" and bench.dropped()["NOT_OWNER"] == 3
+    go_on(bench, a, b)
 
 
 def test_entities_of_others_of_nobody_and_beyond_the_room() -> None:

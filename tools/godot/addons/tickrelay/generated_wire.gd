@@ -277,6 +277,8 @@ const MAX_KEPT_MESSAGES := 128
 const MAX_KEPT_BYTES := 65536
 const MAX_KEPT_MESSAGE_BYTES := 1020
 const MAX_HANDED_OVER := 256
+const PLAYERS_SHARE := 4
+const OTHERS_SHARE := 2
 const MAX_BANS := 256
 const AGE_STEP_MS := 2
 const AGE_MAX := 255
@@ -285,7 +287,7 @@ const NO_PLAYER := 65535
 const MAX_PLAYER_KIND := 127
 const FIRST_REQUEST_KIND := 112
 ## CRC-32 of all layouts: differs between builds whose wire differs (SPEC 3).
-const FINGERPRINT := 318053703
+const FINGERPRINT := 4160963647
 const REFUSAL_TEXTS := {
 	1: "This game and the server speak different versions. Update the older one.",
 	2: "There is no room with this code. Check the code, or create the room.",

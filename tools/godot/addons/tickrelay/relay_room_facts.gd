@@ -22,6 +22,8 @@ var is_told := false
 ## Pages of the table that hold something, as ROOM_READY of this session listed them; null before it
 ## came.
 var listed_pages: Variant = null
+## We came back, and may not have read yet that what we publish is another's now.
+var is_behind := false
 var _player_slots: int
 var _num_ids: int
 var _page_ids: int
@@ -118,4 +120,5 @@ func _apply_ready(value: RelayWire.RelayRoomReadyPayload, events: Array) -> bool
 		return false
 	listed_pages = pages
 	is_told = true
+	is_behind = false
 	return _set_locked(value.is_locked, events)

@@ -70,6 +70,7 @@ var _timeout_s: float
 var _received_at: float
 var _sent_at: float
 var _when_whole: RefCounted  # what is told when the room is whole; null when it was
+var _owners_index := 0  # log index of the newest entry that may have changed owners
 
 
 ## [param silence_s]: silence after which the connection is lost; 0 = what the WELCOME says. It is
@@ -105,6 +106,7 @@ func _init(
 	clock = RelayClock.new(fields.tick_rate, now)
 	clock.add(fields.tick, now)
 	room = RelayRoomFacts.new(_shape)
+	room.is_behind = fields.resumed != RelayWire.Resumed.NO
 	roster = room.roster
 	table = RelayTable.new(_shape, fields.tick_rate, room.is_owner_known)
 	inbox = RelayLog.new(fields.log_index)
@@ -120,6 +122,8 @@ func go_on(former: RefCounted) -> void:
 	tick = maxi(tick, former.tick)
 	room = former.room
 	room.listed_pages = null
+	room.is_behind = true
+	_owners_index = former._owners_index
 	roster = former.roster
 	table = former.table
 	table.begin_session()
@@ -320,7 +324,10 @@ func _hand_over(entry: RelayRecords.RelayEntry) -> void:
 	for event: RefCounted in told:
 		_events.append(event)
 		_follow(event, entry.log_index)
+		if entry.kind == RelayWire.EntryKind.OWNERS and table.own_ids().has(event.entity_id):
+			_let_go(event.entity_id)  # before we came back AFRESH others may have set it
 	if entry.kind in _MAY_CHANGE_OWNERS:
+		_owners_index = entry.log_index
 		_settle()
 
 
@@ -363,9 +370,22 @@ func _settle() -> void:
 	if room.is_told:  # before, we do not know what was handed over to us
 		for entity_id: int in table.own_ids():
 			if not owns(entity_id):
-				uploads.forget(entity_id)
-				table.give_up(entity_id)
+				_let_go(entity_id)
 	table.show(_events)
+
+
+## Throws away what waits for an entity that is or was another's, and shows it as the server has it.
+func _let_go(entity_id: int) -> void:
+	uploads.forget(entity_id)
+	table.give_up(entity_id)
+
+
+## What is due of our states. The server takes them once our cursor says that we have read who owns
+## what (SPEC 7); it does not at once while an entry before is missing that holds up only itself.
+func _due_states() -> Array[RelayUploads.RelayEntity]:
+	if room.is_behind or inbox.cursor < _owners_index:
+		return []
+	return uploads.due()
 
 
 ## Tells that the room is whole, once, when ROOM_READY and all pages that it lists have come.
@@ -382,7 +402,7 @@ func _tell_when_whole() -> void:
 ## Packs what is due into at most two DATA; none if nothing is due and no acknowledgement is owed.
 ## [param max_datagrams] 1: what does not fit waits.
 func build_tick(now: float, max_datagrams: int = 2) -> Array[PackedByteArray]:
-	var states := uploads.due()
+	var states := _due_states()
 	var messages := outbox.due(now)
 	var datagrams: Array[PackedByteArray] = []
 
@@ -405,7 +425,7 @@ func build_flush(now: float) -> Array[PackedByteArray]:
 	var messages := outbox.due(now)
 	if messages.is_empty() and not _has_due_signals():
 		return []
-	return [_build_messages_first(uploads.due(), messages, now)]
+	return [_build_messages_first(_due_states(), messages, now)]
 
 
 ## Tells whether messages or signals wait that have not been sent at all and may go now.
