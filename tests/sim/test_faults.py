@@ -48,7 +48,7 @@ def crowded_game(seed: int) -> None:
     """A room for four in which somebody is always leaving and coming, so that player ids are scarce."""
     world = World(f"fault {seed}", num_players=4, conditions=STANDARD, room=RoomShape(max_players=4))
     world.join_all()
-    world.autopilot = Habits(leave=0.03, crash=0.0, absence_s=(0.0, 0.1), remove=0.0)
+    world.autopilot = Habits(leave=0.06, crash=0.0, absence_s=(0.0, 0.1), remove=0.0)
     world.run(SECONDS)
     world.settle(SETTLE_S)
 
