@@ -80,6 +80,23 @@ def stale_join() -> Desk:
     return client.desk
 
 
+def crowded() -> Desk:
+    """A room of members who say a lot and read nothing, and many who come and go."""
+    desk = Desk(ROOMY)
+    clients = [RawClient(desk, number).join(max_players=64) for number in range(60)]
+    for _ in range(8):
+        for client in clients:
+            client.say(*[client.message(b"x") for _ in range(12)], log_cursor=client.welcome.log_index)
+        desk.tick()
+    for number in range(100):
+        late = RawClient(desk, len(clients) + number)
+        send_to(late, late.join_datagram(late.get_cookie()))
+        for welcome in [codec.decode(payload) for payload in desk.take(late.address) if payload[0] == Kind.WELCOME]:
+            send_to(late, codec.encode(Kind.BYE, shard=0, session=welcome.fields.session, reason=1, text=b""))
+        desk.tick()
+    return desk
+
+
 def unknown_session() -> Desk:
     client = RawClient(Desk(), 0).join()
     client.welcome.session ^= 1 << 60
