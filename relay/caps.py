@@ -50,7 +50,14 @@ CAPS: list[Cap] = [
         "tests/relay/test_lobby.py",
     ),
     Cap(
-        "JOIN with a good cookie, BYE and PATH_RESPONSE of a session",
+        "JOIN with a good cookie",
+        f"{_number(lobby.JOINS_PER_S)} a second, {lobby.JOINS_AT_ONCE} at once",
+        f"{lobby.MAX_WAITING_JOINS} wait; dropped",
+        "COLD_BUDGET",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap(
+        "BYE and PATH_RESPONSE of a session",
         f"{_number(lobby.JOINS_PER_S)} a second, {lobby.MAX_BURST} at once",
         "dropped",
         "COLD_BUDGET",

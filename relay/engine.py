@@ -18,7 +18,7 @@ from relay import egress, ingress, pacing
 from relay.batch import Batch, Outgoing
 from relay.columns import Ints
 from relay.config import RelayConfig
-from relay.lobby import MAX_BYES, Lobby
+from relay.lobby import MAX_BYES, MAX_WAITING_JOINS, Lobby
 from relay.log import CREDIT_BYTES
 from relay.membership import leave
 from relay.messages import MAX_HELD
@@ -146,6 +146,7 @@ class Engine:
         for session, address in taken.roamed:
             self.lobby.challenge_path(session, address, now)
         self._take_messages_and_signals(taken, now)
+        self.lobby.go_on(now)
         for row in taken.cold.tolist():
             data = batch.data[row, : batch.length[row]].tobytes()
             self.lobby.handle(data, batch.address[row].tobytes(), now)
@@ -180,6 +181,7 @@ class Engine:
     def flush(self, now: float) -> Outgoing:
         """Send what need not wait for a tick: answers, acks that are due, new log entries, signals."""
         world = self.world
+        self.lobby.go_on(now)
         if not (world.log.has_news or world.signals.num_queued or world.signals.num_waiting):
             return self._build(Gathered.nothing(), self._stages.plan(now, at_tick=False), now)
         return self._send(now, at_tick=False)
@@ -195,6 +197,7 @@ class Engine:
         world.tick_before, world.tick = world.tick, world.tick + num_ticks
         world.tick_at = now
         self.lobby.forget_ended(now)
+        self.lobby.go_on(now)
         if not (len(world.sessions) or world.signals.num_queued or world.signals.num_waiting):
             return self._count_out(egress.with_answers(self.lobby.take_answers(now), egress.nothing()))
         self._end_overdue(now)
@@ -311,6 +314,7 @@ class Engine:
             "rooms": (len(world.rooms), config.max_rooms),
             "nonces": (self.lobby.num_nonces, self.lobby.max_nonces),
             "byes": (self.lobby.num_byes, MAX_BYES),
+            "waiting_joins": (self.lobby.num_waiting, MAX_WAITING_JOINS),
             "held_messages": (world.intake.num_held, MAX_HELD),
             "waiting_signals": (world.signals.num_waiting, MAX_WAITING),
             "queued_signals": (world.signals.num_queued, MAX_QUEUED),

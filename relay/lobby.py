@@ -48,16 +48,20 @@ GREETINGS_PER_S = 4000
 PINGS_PER_S = 500
 """PING answered per second. Separate, so that a flood of it keeps nobody from joining."""
 JOINS_PER_S = 4000
-"""JOIN with a good cookie, and BYE and PATH_RESPONSE of a session that is there, looked at per second. Nobody can use
-this up who has not proved an address or does not know a session."""
+"""JOIN with a good cookie, and apart from them BYE and PATH_RESPONSE of a session that is there, looked at per second.
+Nobody can use this up who has not proved an address or does not know a session."""
 REPEATS_PER_S = 1000
 """JOINs of an attempt that has its session, answered per second: 3 % of a core. Separate, so that one who repeats its
 own keeps nobody else from joining, coming back or moving."""
 ATTEMPTS_PER_SEAT = 4
 """Join attempts of one host that are remembered, times `max_sessions_per_host`: joining and leaving over and over must
 not fill the memory of attempts for everybody."""
-MAX_BURST = 64
-"""What of a budget may be used at once: 64 HELLO take 2 ms, 64 JOIN 10 ms, and a tick is 33 ms."""
+MAX_BURST = 128
+"""What of a budget may be used at once: 128 HELLO take 3 ms, and a tick is 33 ms."""
+JOINS_AT_ONCE = 16
+"""Of JOINs: 16 take 3 ms. More wait for the next pass, or a crowd that comes at once would make a tick late."""
+MAX_WAITING_JOINS = 512
+"""JOINs that wait: an eighth of a second's (chosen; a client sends its JOIN again after a quarter)."""
 RESETS_PER_S = 200
 """RESET datagrams sent per second, to all together."""
 CHALLENGE_AGAIN_S = 0.25
@@ -73,14 +77,15 @@ MAX_BYES = 4096
 class Allowance:
     """One token bucket."""
 
-    def __init__(self, per_s: float) -> None:
+    def __init__(self, per_s: float, burst: int = MAX_BURST) -> None:
         self._per_s = per_s
-        self._tokens = float(MAX_BURST)
+        self._burst = float(burst)
+        self._tokens = self._burst
         self._at = 0.0
 
     def spend(self, now: float) -> bool:
         """Take one token, if there is one."""
-        self._tokens = min(float(MAX_BURST), self._tokens + max(0.0, now - self._at) * self._per_s)
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._per_s)
         self._at = now
         if self._tokens < 1:
             return False
@@ -96,7 +101,10 @@ class Lobby:
         self._cookies = Cookies(secret)
         self._greetings = Allowance(GREETINGS_PER_S)
         self._pings = Allowance(PINGS_PER_S)
-        self._joins = Allowance(JOINS_PER_S)
+        self._joins = Allowance(JOINS_PER_S, JOINS_AT_ONCE)
+        self._ends = Allowance(JOINS_PER_S)
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        """(datagram, address) of JOINs with a good cookie that wait for their budget."""
         self._repeats = Allowance(REPEATS_PER_S)
         self._resets = Allowance(RESETS_PER_S)
         self._nonces: dict[int, int] = {}
@@ -130,12 +138,29 @@ class Lobby:
         """BYEs that wait to be sent again."""
         return len(self._byes)
 
+    @property
+    def num_waiting(self) -> int:
+        """JOINs that wait for their budget."""
+        return len(self._waiting)
+
+    def go_on(self, now: float) -> None:
+        """Take the JOINs that waited, as many as the budget permits. At the beginning of every pass and tick."""
+        while self._waiting and self._joins.spend(now):
+            self._act_on(*self._waiting.popleft(), now)
+
     def handle(self, data: bytes, address: bytes, now: float) -> None:
-        """Take one cold datagram: answer it, act on it, or count why not."""
-        kind = data[0]
-        if not self._allowance_for(kind, data, address, now).spend(now):
+        """Take one cold datagram: answer it, act on it, let it wait, or count why not."""
+        allowance = self._allowance_for(data[0], data, address, now)
+        if allowance.spend(now):
+            self._act_on(data, address, now)
+        elif allowance is self._joins and len(self._waiting) < MAX_WAITING_JOINS:
+            self._waiting.append((data, address))
+        else:
             self._drop(DropReason.COLD_BUDGET)
-        elif kind == Kind.HELLO:
+
+    def _act_on(self, data: bytes, address: bytes, now: float) -> None:
+        kind = data[0]
+        if kind == Kind.HELLO:
             self._answer(address, answer_hello(data, address, self._cookies, now))
         elif kind == Kind.PING:
             world = self._world
@@ -159,12 +184,11 @@ class Lobby:
             return self._pings
         number = int.from_bytes(data[2:10], "little")  # nonce or session
         if kind == Kind.JOIN:
-            proven = self._cookies.check(data[10 : 10 + COOKIE_BYTES], address, number, now)
-            if proven and number in self._nonces:
-                return self._repeats
-        else:
-            proven = kind != Kind.HELLO and self._world.sessions.find(number) is not None
-        return self._joins if proven else self._greetings
+            if not self._cookies.check(data[10 : 10 + COOKIE_BYTES], address, number, now):
+                return self._greetings
+            return self._repeats if number in self._nonces else self._joins
+        proven = kind != Kind.HELLO and self._world.sessions.find(number) is not None
+        return self._ends if proven else self._greetings
 
     def _drop(self, reason: DropReason) -> None:
         self._world.stats.count_drop(reason)

@@ -91,6 +91,7 @@ def crowded() -> Desk:
     for number in range(1, 50):
         late = RawClient(desk, number)
         send_to(late, late.join_datagram(late.get_cookie()))
+    desk.tick(4)  # for they wait
     return desk
 
 

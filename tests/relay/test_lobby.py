@@ -13,9 +13,11 @@ from relay.lobby import (
     BYE_AGAIN_S,
     BYE_COPIES,
     GREETINGS_PER_S,
+    JOINS_AT_ONCE,
     JOINS_PER_S,
     MAX_BURST,
     MAX_BYES,
+    MAX_WAITING_JOINS,
     PINGS_PER_S,
     REPEATS_PER_S,
     RESETS_PER_S,
@@ -113,16 +115,36 @@ def test_joins_that_are_repeated_have_a_budget_of_their_own_and_keep_nobody_out(
     assert bench.counted("joins") == 2 and bench.engine.num_sessions == 1
 
 
-def test_joins_with_a_good_cookie_have_a_budget_of_their_own() -> None:
-    bench = Bench()
-    clients = [Client(bench) for _ in range(MAX_BURST + 12)]
+def crowd_of(bench: Bench, count: int) -> list[tuple[bytes, bytes]]:
+    """JOINs of so many clients, of a room that is not there."""
+    clients = [Client(bench) for _ in range(count)]
     nowhere = {"code": "NOWHERE", "mode": JoinMode.JOIN}
-    joins = [(client.join_datagram(client.get_cookie(), **nowhere), client.address) for client in clients]
-    bench.receive(*joins[: MAX_BURST + 2])
-    assert bench.counted("refused_no_such_room") == MAX_BURST and bench.dropped() == {"COLD_BUDGET": 2}
-    bench.now += 10 / JOINS_PER_S
-    bench.receive(*joins[-12:])
-    assert MAX_BURST + 9 <= bench.counted("refused_no_such_room") <= MAX_BURST + 10
+    return [(client.join_datagram(client.get_cookie(), **nowhere), client.address) for client in clients]
+
+
+def test_of_a_crowd_that_joins_at_once_most_wait_and_all_are_answered_in_their_turn() -> None:
+    bench = Bench()
+    joins = crowd_of(bench, 3 * JOINS_AT_ONCE)
+    bench.receive(*joins)
+    assert bench.counted("refused_no_such_room") == JOINS_AT_ONCE
+    for number, go_on in enumerate((bench.flush, bench.tick), 2):
+        bench.now += 1.01 * JOINS_AT_ONCE / JOINS_PER_S
+        go_on()
+        assert bench.counted("refused_no_such_room") == number * JOINS_AT_ONCE
+    assert bench.engine.lobby.num_waiting == 0 and bench.dropped() == {}
+    order = [address for address, sent in bench.sent.items() if any(one[0] == Kind.REFUSE for one in sent)]
+    assert order == [address for _, address in joins]
+
+
+def test_joins_that_wait_are_bounded_and_who_ends_or_moves_does_not_wait_for_them() -> None:
+    bench = Bench()
+    seated = bench.join()
+    joins = crowd_of(bench, JOINS_AT_ONCE + MAX_WAITING_JOINS + 2)
+    bench.receive(*joins, seated.bye())
+    assert bench.engine.lobby.num_waiting == MAX_WAITING_JOINS and bench.dropped() == {"COLD_BUDGET": 2}
+    assert bench.engine.num_sessions == 0
+    value, cap = bench.engine.gauges()["waiting_joins"]
+    assert value == cap
 
 
 def test_a_flood_of_greetings_keeps_nobody_out_who_has_a_cookie() -> None:

@@ -172,6 +172,8 @@ class RawClient:
             proof = proofs.join_proof(key, cookie, self.nonce)
             join["options"] = [*join.get("options", ()), (Option.ROOM_KEY, key), (Option.PROOF, proof)]
         self.desk.offer([(self.join_datagram(cookie, **join), self.address)])
+        if self.desk.engine.lobby.num_waiting:  # of many at once
+            self.desk.tick()
         answers = [codec.decode(payload) for payload in self.desk.take(self.address) if payload[0] != Kind.UPDATE]
         if not answers:
             return None
