@@ -122,6 +122,16 @@ JOIN = Struct(
     Terminated,
 )
 
+TEXT = Prefixed(Int8ul, GreedyBytes)
+"""Bytes behind their length."""
+
+PLAIN_PROPERTY = Struct("key" / TEXT, "type" / Int8ul, "value" / TEXT)
+PROPERTIES_OPTION = Struct("properties" / GreedyRange(PLAIN_PROPERTY), Terminated)
+"""Value of the option PROPERTIES."""
+
+TEXTS = Struct("texts" / GreedyRange(TEXT), Terminated)
+"""Value of the options TAGS and SHOWN."""
+
 RESUME_OPTION = Struct(
     "session" / Int64ul,
     "log_index" / Int32ul,
@@ -160,6 +170,41 @@ WELCOME_FIELDS = Struct(
     "room_flags" / Int8ul,
 )
 WELCOME = Struct("fields" / WELCOME_FIELDS, "options" / GreedyRange(OPTION), Terminated)
+
+LIST_FIELDS = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "cookie" / Bytes(COOKIE_BYTES),
+    "revision" / Int16ul,
+    "features" / Int32ul,
+    "after" / Int32ul,
+    "flags" / Int8ul,
+)
+LIST = Struct("fields" / LIST_FIELDS, "options" / GreedyRange(OPTION), Terminated)
+
+LISTED_ROOM_HEAD = Struct(
+    "code" / Bytes(CODE_BYTES),
+    "players" / Int16ul,
+    "max_players" / Int16ul,
+    "flags" / Int8ul,
+)
+LISTED_ROOM_ABOUT = Struct(
+    "name" / TEXT,
+    "version" / TEXT,
+    "tags" / Prefixed(Int8ul, GreedyRange(TEXT)),
+    "properties" / Prefixed(Int16ul, GreedyRange(PLAIN_PROPERTY)),
+)
+LISTED_ROOM = Struct("head" / LISTED_ROOM_HEAD, "about" / LISTED_ROOM_ABOUT)
+ROOMS_HEAD = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "after" / Int32ul,
+    "next" / Int32ul,
+    "num_listed" / Int32ul,
+)
+ROOMS = Struct("head" / ROOMS_HEAD, "region" / TEXT, "rooms" / GreedyRange(LISTED_ROOM), Terminated)
 
 REDIRECT = Struct(
     "kind" / Int8ul,
@@ -352,9 +397,6 @@ UPDATE = Struct("header" / UPDATE_HEADER, "sections" / _sections(UPDATE_SECTION_
 
 # --- Payloads of the entries that the server writes
 
-TEXT = Prefixed(Int8ul, GreedyBytes)
-"""Bytes behind their length."""
-
 PLAYER_JOINED_PAYLOAD = Struct("player_id" / Int16ul, "name" / GreedyBytes)
 PLAYER_LEFT_PAYLOAD = Struct("player_id" / Int16ul, "reason" / Int8ul, Terminated)
 HOST_CHANGED_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
@@ -373,6 +415,7 @@ OWNERS_PAYLOAD = Struct("owners" / GreedyRange(OWNER), Terminated)
 ROOM_LOCKED_PAYLOAD = Struct("is_locked" / Int8ul, Terminated)
 REQUEST_REFUSED_PAYLOAD = Struct("message_id" / Int16ul, "request" / Int8ul, "reason" / Int8ul, Terminated)
 ROOM_READY_PAYLOAD = Struct("is_locked" / Int8ul, "pages" / GreedyBytes)
+ROOM_SHOWN_PAYLOAD = Struct("is_listed" / Int8ul, Terminated)
 
 ENTRY_PAYLOADS: dict[EntryKind, Construct] = {
     EntryKind.PLAYER_JOINED: PLAYER_JOINED_PAYLOAD,
@@ -388,6 +431,7 @@ ENTRY_PAYLOADS: dict[EntryKind, Construct] = {
     EntryKind.ROOM_LOCKED: ROOM_LOCKED_PAYLOAD,
     EntryKind.REQUEST_REFUSED: REQUEST_REFUSED_PAYLOAD,
     EntryKind.ROOM_READY: ROOM_READY_PAYLOAD,
+    EntryKind.ROOM_SHOWN: ROOM_SHOWN_PAYLOAD,
 }
 """Payload of every kind of entry that the server writes."""
 
@@ -407,6 +451,7 @@ HAND_OVER_HOST_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
 KICK_PAYLOAD = Struct("player_id" / Int16ul, "text" / GreedyBytes)
 BAN_PAYLOAD = Struct("player_id" / Int16ul, "flags" / Int8ul, "text" / GreedyBytes)
 LOCK_PAYLOAD = Struct("is_locked" / Int8ul, Terminated)
+SHOW_PAYLOAD = Struct("is_listed" / Int8ul, "keys" / GreedyRange(TEXT), Terminated)
 
 REQUEST_PAYLOADS: dict[RequestKind, Construct] = {
     RequestKind.SET_PROPERTY: SET_PROPERTY_PAYLOAD,
@@ -416,6 +461,7 @@ REQUEST_PAYLOADS: dict[RequestKind, Construct] = {
     RequestKind.KICK: KICK_PAYLOAD,
     RequestKind.BAN: BAN_PAYLOAD,
     RequestKind.LOCK: LOCK_PAYLOAD,
+    RequestKind.SHOW: SHOW_PAYLOAD,
 }
 """Payload of every request."""
 
@@ -432,6 +478,8 @@ DATAGRAMS: dict[Kind, Construct] = {
     Kind.RESET: RESET,
     Kind.PATH_CHALLENGE: PATH_CHALLENGE,
     Kind.PATH_RESPONSE: PATH_RESPONSE,
+    Kind.LIST: LIST,
+    Kind.ROOMS: ROOMS,
     Kind.DATA: DATA,
     Kind.UPDATE: UPDATE,
 }

@@ -15,10 +15,11 @@ from protocol.drops import DropReason
 from protocol.proofs import resume_proof
 from relay.addresses import host_of
 from relay.columns import Ints
-from relay.handshake import Refused, ResumeRequest
+from relay.handshake import ResumeRequest
 from relay.log import CREDIT_BYTES, OwnEntry
 from relay.membership import choose_host, count_host, uncount_host
 from relay.messages import grant_credit
+from relay.roomoptions import Refused
 from relay.rooms import Room
 from relay.welcome import known_of_room, room_ready, welcome_fits
 from relay.world import World
