@@ -148,6 +148,13 @@ CAPS: list[Cap] = [
         "tests/relay/test_belongings.py::test_messages_are_kept_up_to_a_number_and_to_so_many_bytes",
     ),
     Cap(
+        "a message that is to be kept",
+        f"{_number(constants.MAX_KEPT_MESSAGE_BYTES)} bytes",
+        "passed on but not kept, and the sender is told",
+        "MALFORMED",
+        "tests/relay/test_requests.py::test_a_message_to_keep_leaves_room_for_its_index",
+    ),
+    Cap(
         "entities of a room that were handed over",
         _number(constants.MAX_HANDED_OVER),
         "the request is refused",

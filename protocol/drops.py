@@ -15,6 +15,7 @@ class DropReason(Enum):
     MALFORMED = auto()
     STALE_COOKIE = auto()
     STALE_JOIN = auto()
+    CROWDED = auto()
     UNKNOWN_SESSION = auto()
     OVER_RATE = auto()
     OVER_BYTE_RATE = auto()

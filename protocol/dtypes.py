@@ -112,6 +112,7 @@ PLAYER_JOINED_PAYLOAD = TailedRecord("PlayerJoined", schemas.PLAYER_JOINED_PAYLO
 PLAYER_LEFT_PAYLOAD = TailedRecord("PlayerLeft", schemas.PLAYER_LEFT_PAYLOAD)
 HOST_CHANGED_PAYLOAD = TailedRecord("HostChanged", schemas.HOST_CHANGED_PAYLOAD)
 ROSTER_MEMBER = TailedRecord("RosterMember", schemas.ROSTER_MEMBER)
+KEPT_COPY = TailedRecord("KeptCopy", schemas.KEPT_COPY)
 ROOM_READY_PAYLOAD = TailedRecord("RoomReady", schemas.ROOM_READY_PAYLOAD)
 
 DATA_HEADER_DTYPE = dtype_of(schemas.DATA_HEADER)

@@ -415,6 +415,10 @@ OWNERS_PAYLOAD = Struct("owners" / GreedyRange(OWNER), Terminated)
 ROOM_LOCKED_PAYLOAD = Struct("is_locked" / Int8ul, Terminated)
 REQUEST_REFUSED_PAYLOAD = Struct("message_id" / Int16ul, "request" / Int8ul, "reason" / Int8ul, Terminated)
 ROOM_READY_PAYLOAD = Struct("is_locked" / Int8ul, "pages" / GreedyBytes)
+KEPT_INDEX = Struct("log_index" / Int32ul)
+KEPT_CLEARED_PAYLOAD = Struct("player_id" / Int16ul, "cleared" / GreedyRange(KEPT_INDEX), Terminated)
+KEPT_COPY = Struct("log_index" / Int32ul, "payload" / GreedyBytes)
+"""Payload of a message as who joins later is told it (flag KEPT): the index it was written at, and what it said."""
 ROOM_SHOWN_PAYLOAD = Struct("is_listed" / Int8ul, Terminated)
 
 ENTRY_PAYLOADS: dict[EntryKind, Construct] = {
@@ -431,6 +435,7 @@ ENTRY_PAYLOADS: dict[EntryKind, Construct] = {
     EntryKind.ROOM_LOCKED: ROOM_LOCKED_PAYLOAD,
     EntryKind.REQUEST_REFUSED: REQUEST_REFUSED_PAYLOAD,
     EntryKind.ROOM_READY: ROOM_READY_PAYLOAD,
+    EntryKind.KEPT_CLEARED: KEPT_CLEARED_PAYLOAD,
     EntryKind.ROOM_SHOWN: ROOM_SHOWN_PAYLOAD,
 }
 """Payload of every kind of entry that the server writes."""

@@ -116,13 +116,14 @@ class KeptMessages:
         self.by_index: dict[int, Kept] = {}
         self._num_bytes = 0
 
-    def keep(self, index: int, message: Kept) -> bool:
-        """Keep a message. Returns: whether there was room."""
-        if len(self.by_index) >= MAX_KEPT_MESSAGES or self._num_bytes + len(message.payload) > MAX_KEPT_BYTES:
-            return False
+    def fits(self, num_bytes: int) -> bool:
+        """Tell whether a message with a payload of so many bytes may be kept without going over the caps."""
+        return len(self.by_index) < MAX_KEPT_MESSAGES and self._num_bytes + num_bytes <= MAX_KEPT_BYTES
+
+    def keep(self, index: int, message: Kept) -> None:
+        """Keep a message that `fits`."""
         self.by_index[index] = message
         self._num_bytes += len(message.payload)
-        return True
 
     def clear(self, index: int) -> None:
         """Keep a message no longer."""

@@ -7,9 +7,8 @@ or left for later (messages: the client repeats them).
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
-from relay.columns import Bools, Ints, places, rank_in_run, run_starts
+from relay.columns import Bools, Ints, places, run_starts
 from relay.config import RelayConfig
 from relay.sessions import SessionTable
 
@@ -62,25 +61,34 @@ class Budgets:
         return True
 
     @staticmethod
-    def covered(table: SessionTable, sessions: Ints, budget: Budget) -> Bools:
-        """Take one token per element and tell which elements were covered.
+    def covered(table: SessionTable, sessions: Ints, budget: Budget, cost: Ints | None = None) -> Bools:
+        """Take one token per element, or what it costs, and tell which elements were covered.
+
+        One token is enough for an element that costs more: the bucket is in debt then.
 
         Args:
             sessions: Session rows, (n,), equal ones side by side, in order of arrival.
+            cost: (n,); of what is not covered it counts, too.
         """
-        kept = rank_in_run(sessions) + 1 <= table.tokens[sessions, budget]
-        return _spend(table, sessions, np.ones(len(sessions)), kept, budget)
+        if cost is None:
+            cost = np.ones(len(sessions), np.int64)
+        kept = _spent_before(sessions, cost) + 1 <= table.tokens[sessions, budget]
+        return _spend(table, sessions, cost, kept, budget)
 
     @staticmethod
     def covered_bytes(table: SessionTable, sessions: Ints, num_bytes: Ints) -> Bools:
-        """The same for BYTES, where an element costs its size."""
-        total = np.cumsum(num_bytes)
-        before_run = np.maximum.accumulate(np.where(run_starts(sessions), total - num_bytes, 0))
-        kept = total - before_run <= table.tokens[sessions, Budget.BYTES]
-        return _spend(table, sessions, num_bytes.astype(np.float64), kept, Budget.BYTES)
+        """The same for BYTES, where an element costs its size, and all of it must be there."""
+        kept = _spent_before(sessions, num_bytes) + num_bytes <= table.tokens[sessions, Budget.BYTES]
+        return _spend(table, sessions, num_bytes, kept, Budget.BYTES)
 
 
-def _spend(table: SessionTable, sessions: Ints, cost: npt.NDArray[np.float64], kept: Bools, budget: Budget) -> Bools:
+def _spent_before(sessions: Ints, cost: Ints) -> Ints:
+    """Sum up what the elements of each run before an element cost."""
+    before = np.cumsum(cost) - cost
+    return before - np.maximum.accumulate(np.where(run_starts(sessions), before, 0))
+
+
+def _spend(table: SessionTable, sessions: Ints, cost: Ints, kept: Bools, budget: Budget) -> Bools:
     """Subtract the cost of the elements that were kept."""
     np.subtract.at(table.tokens, (sessions[kept], np.int64(budget)), cost[kept])
     return kept

@@ -1,7 +1,8 @@
 """The relay's own queues, maps and histories as data, in the form of `protocol/caps.py` (SPEC 12)."""
 
 from protocol.caps import Cap
-from relay import config, delivery, engine, lobby, log, messages, pacing, presence, sessions, signals, stages
+from protocol.constants import SPECIAL_MESSAGE_COST
+from relay import config, delivery, engine, lobby, log, messages, pacing, presence, sessions, signals, stages, welcome
 from relay.capture import blocks, choice, files, tap
 
 _DEFAULT = config.RelayConfig()
@@ -56,6 +57,13 @@ CAPS: list[Cap] = [
         "tests/relay/test_lobby.py",
     ),
     Cap(
+        "JOIN of an attempt that has its session",
+        f"{_number(lobby.REPEATS_PER_S)} a second, {lobby.MAX_BURST} at once",
+        "dropped",
+        "COLD_BUDGET",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap(
         "PING answered",
         f"{_number(lobby.PINGS_PER_S)} a second, {lobby.MAX_BURST} at once",
         "dropped",
@@ -93,7 +101,8 @@ CAPS: list[Cap] = [
     ),
     Cap(
         "messages of a session",
-        f"{_number(_DEFAULT.messages_per_s)} a second (`messages_per_s`), as many at once",
+        f"{_number(_DEFAULT.messages_per_s)} a second (`messages_per_s`), as many at once; "
+        f"requests and messages to be kept count as {SPECIAL_MESSAGE_COST}",
         "not acknowledged: taken later",
         "OVER_MESSAGE_RATE",
         "tests/relay/test_messages.py",
@@ -128,6 +137,13 @@ CAPS: list[Cap] = [
         "tests/relay/test_messages.py",
     ),
     Cap(
+        "entries of a room that a member has not read, with those that a joiner is told",
+        _number(log.LOG_CAP_ENTRIES // welcome.CROWD_SHARE),
+        "the JOIN is not answered until some are read: it comes again",
+        "CROWDED",
+        "tests/relay/test_welcome.py",
+    ),
+    Cap(
         "entries a member may be behind",
         f"{_number(log.LOG_CAP_ENTRIES)}, or what was in the log {stages.TOO_SLOW_S:.0f} s before",
         "its session ends",
@@ -150,7 +166,7 @@ CAPS: list[Cap] = [
     ),
     Cap(
         "log entries kept for a player who is away",
-        f"{_number(presence.AWAY_ENTRIES)}, or until a member's credit is half used, or memory for logs is short",
+        f"{_number(presence.AWAY_ENTRIES)}, fewer when memory for logs is short",
         "it can only come back afresh",
         "away_logs_given_up",
         "tests/relay/test_presence.py",

@@ -49,6 +49,7 @@ REOPEN_S = 5.0
 (chosen: longer than a join takes on a slow path, so that answers find their socket)."""
 FLUSH_S = 1.0
 """How long leaving waits for what was sent last; a round trip is enough unless something got lost."""
+_NOT_TOLD_ALL = "the relay let us in, but did not tell us all of the room within {:g} s: is the network very slow?"
 
 
 class JoinRefused(Exception):
@@ -64,7 +65,9 @@ class JoinRefused(Exception):
 
 
 class ConnectTimeout(Exception):
-    """Nothing answered in time, or the relay went away while we joined. The text says what to check."""
+    """Nothing answered in time, not all of the room came, or the relay went away while we joined. The text says what
+    to check.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,8 @@ class RelayClient:
             resume: What `connection.resume_token()` of an earlier client returned, in this process or another: come
                 back to its place, if the relay still keeps it.
             reconnect: Try to come back when the connection is lost.
-            deadline_s: `connect` gives up if the relay has not let us in after this many seconds.
+            deadline_s: `connect` gives up if the relay has not let us in after this many seconds, or has not told us
+                all of the room so many seconds after that.
             clock: Monotonic seconds.
         Raises: ValueError naming the argument and what is permitted.
         """
@@ -180,13 +184,24 @@ class RelayClient:
         self._connection = ClientConnection(self._request, nonce=secrets.randbits(64), now=self._clock())
         try:
             self._run()
-            while not self._connection.is_whole:
-                if self._connection.state is ClientState.CLOSED:
-                    self._raise_failure()
-                await self._wait()
+            await self._be_told_all(self._connection)
+        except TimeoutError:
+            await self.close(0.0)  # so that the player does not stand in the room
+            raise ConnectTimeout(self._where(_NOT_TOLD_ALL.format(self._request.deadline_s))) from None
         except BaseException:
             self._close_links()
             raise
+
+    async def _be_told_all(self, connection: ClientConnection) -> None:
+        """Wait until the room is whole. Raises: TimeoutError if it is not so long after the relay has let us in."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as deadline:
+            while not connection.is_whole:
+                if connection.state is ClientState.CLOSED:
+                    self._raise_failure()
+                if connection.state is ClientState.JOINED and deadline.when() is None:
+                    deadline.reschedule(loop.time() + self._request.deadline_s)
+                await self._wait()
 
     async def close(self, flush_s: float = FLUSH_S) -> None:
         """Leave the room. May be called twice.
@@ -277,7 +292,7 @@ class RelayClient:
             channel: 0 to 255, for the game to use.
             target: ALL (us too), ALL_BUT, ONE or LIST.
             players: Whom `target` means: none for ALL, one for ALL_BUT and ONE, 1 to 255 for LIST.
-            keep: Keep it for those who join later: for ALL only, at most 1,024 bytes.
+            keep: Keep it for those who join later: for ALL only, at most 1,020 bytes.
             outlives_sender: Keep it also when we leave.
         Returns: its id, for RequestRefused: a full room keeps no more.
         Raises: ValueError; OutboxFull if 4 MiB wait.
@@ -344,7 +359,7 @@ class RelayClient:
         return self._asked(self.connection.give_entity(entity_id, player))
 
     def clear_kept(self, index: int | None = None) -> int:
-        """Keep a message no longer; None: all that we may clear. Returns: the request's id."""
+        """Keep a message no longer, by its `Message.index`; None: all that we may clear. Returns: the request's id."""
         return self._asked(self.connection.clear_kept(index))
 
     def hand_over_host(self, player: int) -> int:
@@ -497,10 +512,13 @@ class RelayClient:
             case Refused(reason, text):
                 raise JoinRefused(reason, text)
             case Disconnected(ByeReason.TIMEOUT, text):
-                host, port = self._address
-                raise ConnectTimeout(f"{host}, UDP port {port}: {text}")
+                raise ConnectTimeout(self._where(text))
             case other:
                 raise ConnectTimeout(f"the relay ended the session while we joined: {other}")
+
+    def _where(self, text: str) -> str:
+        host, port = self._address
+        return f"{host}, UDP port {port}: {text}"
 
     # --- sockets
 

@@ -194,7 +194,7 @@ class Engine:
         self._end_removed(now)
         if world.tick // self._ticks_per_adapt > world.tick_before // self._ticks_per_adapt:
             pacing.adapt_intervals(world.sessions.table, self._present())
-        world.log.release(world.rooms, world.sessions)
+        world.log.release(world.rooms, world.sessions, self._present())
         world.log.tidy(world.rooms)
         return self._send(now, at_tick=True)
 

@@ -299,30 +299,38 @@ class Log:
         rows = self.entry_rows(rooms, np.full(len(index), room_row), index)
         self.table.owner[rows[self.table.owner[rows] == session]] = NO_SESSION
 
-    def release(self, rooms: Rooms, sessions: Sessions) -> None:
-        """Forget what every member has read, and give its bytes back to the credit of those who wrote it."""
+    def release(self, rooms: Rooms, sessions: Sessions, present: Ints) -> None:
+        """Forget what every member has read. What all who are here have read no longer counts for who wrote it.
+
+        Args:
+            present: Rows of the sessions of players who are not away: nobody is silenced for one who does not read.
+        """
         if not self._holds_entries:
             return
-        table, live = rooms.table, sessions.live
-        head, tail = table.log_head[: rooms.used], table.log_tail[: rooms.used]
-        room_rows = places(table.live[: rooms.used] & (head > tail))
+        table = rooms.table
+        room_rows = places(table.live[: rooms.used] & (table.log_head > table.log_tail)[: rooms.used])
         if not len(room_rows):
             self._holds_entries = False
             return
-        read_by_all = head.copy()
-        np.minimum.at(read_by_all, sessions.table.room[live], sessions.table.log_effective[live])
-        count = read_by_all[room_rows] - table.log_tail[room_rows]
-        which = np.repeat(np.arange(len(room_rows)), count)
-        if not len(which):
-            return
-        rooms_of = room_rows[which]
-        rows = self.entry_rows(rooms, rooms_of, table.log_tail[rooms_of] + 1 + rank_in_run(which))
+        read_by_present = _read_by(present, rooms, sessions)
+        rows, rooms_of = self._entries_between(rooms, room_rows, table.log_uncounted, read_by_present)
         charge = self.table.length[rows] - _HEADER + table.entry_charge[rooms_of]
         owner = self.table.owner[rows]
         owned = owner != NO_SESSION
         np.subtract.at(sessions.table.unread_bytes, owner[owned], charge[owned])
+        rows, _ = self._entries_between(rooms, room_rows, table.log_tail, _read_by(sessions.live, rooms, sessions))
         self.arena.give(self.table.at[rows], self.table.length[rows])
-        table.log_tail[room_rows] = read_by_all[room_rows]
+
+    def _entries_between(self, rooms: Rooms, room_rows: Ints, begin: Ints, end: Ints) -> tuple[Ints, Ints]:
+        """List the entries behind `begin` up to `end`, both (rooms,), of some rooms, and move `begin` there.
+
+        Returns: rows of entries, (n,), and their rooms, (n,).
+        """
+        count = np.maximum(end[room_rows] - begin[room_rows], 0)
+        rooms_of = np.repeat(room_rows, count)
+        rows = self.entry_rows(rooms, rooms_of, begin[rooms_of] + 1 + rank_in_run(rooms_of))
+        begin[room_rows] += count
+        return rows, rooms_of
 
     def is_short(self) -> bool:
         """Tell whether three quarters of the memory for entries are in use."""
@@ -350,3 +358,10 @@ class Log:
         copy_runs(self.arena.bytes, new, self.arena.bytes, old, length)
         self.table.at[rows] = new
         self.arena.give(old, length)
+
+
+def _read_by(readers: Ints, rooms: Rooms, sessions: Sessions) -> Ints:
+    """Find for every room the newest index that all these sessions have read, (rooms,)."""
+    read = rooms.table.log_head.copy()
+    np.minimum.at(read, sessions.table.room[readers], sessions.table.log_effective[readers])
+    return read

@@ -10,6 +10,7 @@ import numpy as np
 
 from protocol import dtypes
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal, RoomFlag
+from protocol.drops import DropReason
 from relay.addresses import host_of, is_loopback
 from relay.directory import Wish, fullest
 from relay.entities import NO_OWNER
@@ -18,7 +19,7 @@ from relay.log import OwnEntry
 from relay.messages import grant_credit
 from relay.roomoptions import Refused, RoomOptions
 from relay.rooms import Room, key_of, make_up_code
-from relay.welcome import known_of_room, room_ready, welcome_fits
+from relay.welcome import is_crowded, known_of_room, room_ready, welcome_fits
 from relay.world import Event, World
 
 ORPHANS_SHARE = 2
@@ -31,8 +32,11 @@ REST_S = 20.0
 or only claims not to have, and must not keep a room from filling up."""
 
 
-def join(world: World, request: JoinRequest, address: bytes, now: float) -> int | Refused:
-    """Seat a player in the room it asked for. Returns its session row, or why not."""
+def join(world: World, request: JoinRequest, address: bytes, now: float) -> int | Refused | DropReason:
+    """Seat a player in the room it asked for. Returns its session row, or why not.
+
+    Into a room whose members have much to read nobody is let in yet: its JOIN is dropped, and comes again.
+    """
     config = world.config
     if len(world.sessions) >= config.max_players:
         return Refused(Refusal.SERVER_FULL)
@@ -42,6 +46,8 @@ def join(world: World, request: JoinRequest, address: bytes, now: float) -> int 
     found = _find_room(world, request, address)
     if isinstance(found, Refused):
         return found
+    if is_crowded(world, found):
+        return DropReason.CROWDED
     player_id = _free_player_id(world, found)
     if player_id is None:
         return Refused(Refusal.ROOM_FULL)

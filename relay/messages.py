@@ -19,11 +19,14 @@ from protocol import dtypes
 from protocol.constants import (
     FIRST_REQUEST_KIND,
     MAX_FRAGMENT_BYTES,
+    MAX_KEPT_MESSAGE_BYTES,
     MAX_MESSAGE_BYTES,
     MESSAGE_WINDOW,
     PART_MORE,
+    SPECIAL_MESSAGE_COST,
     DataSection,
     MessageFlag,
+    RequestRefusal,
     Target,
 )
 from protocol.drops import DropReason
@@ -103,7 +106,13 @@ class RequestHandler(Protocol):
     def handle(self, session: int, message_id: int, kind: int, payload: bytes) -> None:
         """Do what a message asks for."""
 
-    def keep(self, session: int, message_id: int, index: int, message: Kept, is_whole_to_all: bool) -> None:
+    def refuse(self, session: int, message_id: int, kind: int, reason: RequestRefusal) -> None:
+        """Tell a player alone that something was not done."""
+
+    def why_not_kept(self, session: int, num_bytes: int) -> RequestRefusal | None:
+        """Tell why a message of one fragment to all cannot be kept; None if it can."""
+
+    def keep(self, session: int, index: int, message: Kept) -> None:
         """Keep a message that was just appended."""
 
 
@@ -122,12 +131,15 @@ class MessageIntake:
         """Session row -> when the last fragment of its large message waits no longer."""
         self._stalled: set[int] = set()
         """Session rows whose next message is here but found no memory in the log."""
+        self._cut_requests: set[int] = set()
+        """Session rows whose last request said that more of it follows."""
         self.num_held = 0
 
     def forget(self, session: int) -> None:
         """Throw away what is held for a session that ends."""
         self._give_up_at.pop(session, None)
         self._stalled.discard(session)
+        self._cut_requests.discard(session)
         for row in self._rows.pop(session, {}).values():
             self._release(row)
 
@@ -138,7 +150,8 @@ class MessageIntake:
         """
         messages = self._read(received, sessions, stats)
         messages = _permitted(messages, sessions.table, log, stats)
-        fresh = messages.take(Budgets.covered(sessions.table, messages.session, Budget.MESSAGES))
+        cost = np.where(_is_special(messages.header), SPECIAL_MESSAGE_COST, 1)
+        fresh = messages.take(Budgets.covered(sessions.table, messages.session, Budget.MESSAGES, cost))
         stats.count_drop(DropReason.OVER_MESSAGE_RATE, len(messages.session) - len(fresh.session))
         in_order = _in_order(fresh, sessions.table)
         self._hold(fresh.take(~in_order), sessions.table, stats)
@@ -169,7 +182,7 @@ class MessageIntake:
 
     def _append(self, messages: Messages, table: SessionTable, rooms: Rooms, log: Log) -> Ints:
         """Append messages in order, and do in their turn what requests among them ask for. Returns as `append`."""
-        special = (messages.header["kind"] >= FIRST_REQUEST_KIND) | (messages.header["flags"] & _KEEP != 0)
+        special = _is_special(messages.header)
         if not special.any():
             return append(messages, table, rooms, log)
         too_long = []
@@ -188,24 +201,34 @@ class MessageIntake:
         at = int(message.payload_at[0])
         payload = message.source[at : at + int(message.payload_length[0])].tobytes()
         message_id, room = int(message.message_id[0]), int(table.room[session])
-        if header["kind"] >= FIRST_REQUEST_KIND and is_whole:
+        if header["kind"] >= FIRST_REQUEST_KIND:
             table.message_accepted[session] = message_id
-            self.requests.handle(session, message_id, int(header["kind"]), payload)
+            self._do_request(session, message_id, int(header["kind"]), bool(header["more"]), payload, is_whole)
             table.message_index[session] = rooms.table.log_head[room]
             return message.session[:0]
+        can_be_kept = is_whole and header["target"] == int(Target.ALL) and len(payload) <= MAX_KEPT_MESSAGE_BYTES
+        why_not = self.requests.why_not_kept(session, len(payload)) if can_be_kept else RequestRefusal.MALFORMED
+        if why_not is not None:  # decided before: nobody must be told that it is kept
+            message.header["flags"] &= ~np.uint8(_FLAGS_UP)
         too_long = append(message, table, rooms, log)
-        if not header["more"] and not len(too_long):
-            kept = Kept(
-                int(table.player_id[session]),
-                int(header["kind"]),
-                int(header["flags"]),
-                int(header["channel"]),
-                payload,
-            )
-            is_to_all = header["target"] == int(Target.ALL)
-            index = int(rooms.table.log_head[room])
-            self.requests.keep(session, message_id, index, kept, bool(is_whole and is_to_all))
+        if why_not is None:
+            kind, flags, channel = (int(header[name]) for name in ("kind", "flags", "channel"))
+            kept = Kept(int(table.player_id[session]), kind, flags & _FLAGS_UP, channel, payload)
+            self.requests.keep(session, int(rooms.table.log_head[room]), kept)
+        elif not header["more"] and not len(too_long):
+            self.requests.refuse(session, message_id, int(header["kind"]), why_not)
         return too_long
+
+    def _do_request(self, session: int, message_id: int, kind: int, more: bool, payload: bytes, is_whole: bool) -> None:
+        """Do what a request asks for. One that was cut is refused piece by piece, and no piece of it is passed on."""
+        if is_whole and session not in self._cut_requests:
+            self.requests.handle(session, message_id, kind, payload)
+        else:
+            self.requests.refuse(session, message_id, kind, RequestRefusal.MALFORMED)
+        if more:
+            self._cut_requests.add(session)
+        else:
+            self._cut_requests.discard(session)
 
     def _read(self, received: Received, sessions: Sessions, stats: Stats) -> Messages:
         """Read MESSAGE sections, ordered by session and id, without repeats."""
@@ -299,6 +322,12 @@ class MessageIntake:
         for row in sessions.tolist():
             accepted = int(table.message_accepted[row])
             table.message_bits[row] = sum(1 << message_id - accepted - 1 for message_id in self._rows.get(row, ()))
+
+
+def _is_special(header: Records) -> Bools:
+    """Mark the messages that ask for something, or are to be kept: the server does more than pass them on."""
+    special: Bools = (header["kind"] >= FIRST_REQUEST_KIND) | (header["flags"] & _KEEP != 0)
+    return special
 
 
 def _permitted(messages: Messages, table: SessionTable, log: Log, stats: Stats) -> Messages:

@@ -16,17 +16,17 @@ from protocol.proofs import resume_proof
 from relay.addresses import host_of
 from relay.columns import Ints
 from relay.handshake import ResumeRequest
-from relay.log import CREDIT_BYTES, OwnEntry
+from relay.log import OwnEntry
 from relay.membership import choose_host, count_host, uncount_host
 from relay.messages import grant_credit
 from relay.roomoptions import Refused
 from relay.rooms import Room
-from relay.welcome import known_of_room, room_ready, welcome_fits
+from relay.welcome import is_crowded, known_of_room, room_ready, welcome_fits
 from relay.world import World
 
 AWAY_ENTRIES = 1024
-"""Log entries kept for a player who is away. Beyond it, or when a member's credit is half used, or memory is short,
-nothing is kept any more, and it can only come back afresh: those who play must not be silenced by one who does not."""
+"""Log entries kept for a player who is away. Beyond it, or when memory is short, nothing is kept any more, and it can
+only come back afresh. They count for nobody's credit: those who play are not silenced by one who does not."""
 RESUMES_PER_S = 0.2
 RESUME_BURST = 8
 """Resumes of one player per second, and at once. Each may write 128 kept messages into the log, and a member may be
@@ -113,6 +113,8 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
     is_continued = _still_has_log(world, row, request.log_index)
     if not is_continued and not welcome_fits(world, room):
         return Refused(Refusal.SERVER_FULL)  # the place is kept: it may be tried again
+    if not is_continued and is_crowded(world, room):
+        return DropReason.CROWDED
     if not _spend_resume(world, row, now):
         return DropReason.COLD_BUDGET
     former_address = table.address[row].tobytes()
@@ -211,13 +213,10 @@ def _stand_at_head(world: World, rows: Ints) -> None:
 
 
 def _give_up_dear_logs(world: World, rows: Ints) -> None:
-    """Keep nothing any more for those of these players, who are away, for whom that costs those who play."""
-    table, live = world.sessions.table, world.sessions.live
-    room = table.room[rows]
-    most_unread = np.zeros(world.rooms.used, np.int64)
-    np.maximum.at(most_unread, table.room[live], table.unread_bytes[live])
-    behind = world.rooms.table.log_head[room] - table.log_effective[rows]
-    is_dear = (behind > AWAY_ENTRIES) | (most_unread[room] > CREDIT_BYTES // 2) | world.log.is_short()
+    """Keep nothing any more for those of these players, who are away, for whom it would be too much."""
+    table = world.sessions.table
+    behind = world.rooms.table.log_head[table.room[rows]] - table.log_effective[rows]
+    is_dear = (behind > AWAY_ENTRIES) | world.log.is_short()
     given_up = set(rows[is_dear & (behind > 0)].tolist()) - world.lost_log
     world.lost_log |= given_up
     world.stats.count("away_logs_given_up", len(given_up))

@@ -65,12 +65,13 @@ class Requests:
         player_id = int(self._world.sessions.table.player_id[session])
         self._tell(session, EntryKind.REQUEST_REFUSED, fields, only(player_id))
 
-    def keep(self, session: int, message_id: int, index: int, message: Kept, is_whole_to_all: bool) -> None:
-        """Keep a message that was just appended as entry `index`."""
-        if not is_whole_to_all:
-            self.refuse(session, message_id, message.kind, RequestRefusal.MALFORMED)
-        elif not self._room_of(session).belongings.kept.keep(index, message):
-            self.refuse(session, message_id, message.kind, RequestRefusal.TOO_MANY)
+    def why_not_kept(self, session: int, num_bytes: int) -> Outcome:
+        """Tell why a message of one fragment to all, of so many bytes, cannot be kept; None if it can."""
+        return None if self._room_of(session).belongings.kept.fits(num_bytes) else RequestRefusal.TOO_MANY
+
+    def keep(self, session: int, index: int, message: Kept) -> None:
+        """Keep a message that was just appended as entry `index`, and of which `why_not_kept` said nothing."""
+        self._room_of(session).belongings.kept.keep(index, message)
 
     def _room_of(self, session: int) -> Room:
         return self._world.rooms.by_row[int(self._world.sessions.table.room[session])]
@@ -154,9 +155,13 @@ class Requests:
             for index, message in kept.by_index.items()
             if value.log_index in (0, index) and (room.host == session or message.sender == player_id)
         ]
+        if not mine:
+            return RequestRefusal.NOT_KEPT if value.log_index else None
         for index in mine:
             kept.clear(index)
-        return None if mine or not value.log_index else RequestRefusal.NOT_KEPT
+        cleared = [{"log_index": index} for index in mine]  # MAX_KEPT_MESSAGES of them fit one entry
+        self._tell(session, EntryKind.KEPT_CLEARED, {"player_id": player_id, "cleared": cleared})
+        return None
 
     def _hand_over_host(self, room: Room, session: int, value: Any) -> Outcome:
         if room.host != session:
@@ -165,7 +170,8 @@ class Requests:
         if heir is None or heir in self._world.away:
             return RequestRefusal.NO_SUCH_PLAYER
         if heir != session:
-            self._world.log.append_own(self._world.rooms, room.row, [make_host(self._world, room, heir)])
+            make_host(self._world, room, heir)
+            self._tell(session, EntryKind.HOST_CHANGED, {"player_id": value.player_id})
         return None
 
     def _kick(self, room: Room, session: int, value: Any) -> Outcome:
@@ -178,7 +184,14 @@ class Requests:
             assert player is not None
             identity, address = sessions.identity[player], sessions.table.address[player].tobytes()
             room.belongings.bans.add(identity, address, bool(value.flags & BanFlag.ADDRESS))
+            for other in self._others_with(room, identity, {session, player}):
+                self._remove_later(other, value, ByeReason.BANNED)
         return outcome
+
+    def _others_with(self, room: Room, identity: bytes, but: set[int]) -> list[int]:
+        """List the session rows of a room that gave an identity; nobody gave none."""
+        identities = self._world.sessions.identity
+        return [row for row in room.joined if identity and identities[row] == identity and row not in but]
 
     def _remove(self, room: Room, session: int, value: Any, reason: ByeReason) -> Outcome:
         if room.host != session:
@@ -186,10 +199,14 @@ class Requests:
         player = self._member(room, value.player_id)
         if player is None or player == session:
             return RequestRefusal.NO_SUCH_PLAYER
+        self._remove_later(player, value, reason)
+        return None
+
+    def _remove_later(self, player: int, value: Any, reason: ByeReason) -> None:
+        """Note that a session is to end, with the text of the request."""
         text = bytes(value.text).decode(errors="replace")
         session_id = int(self._world.sessions.table.id[player])
         self.removed.append((session_id, reason, "".join(letter for letter in text if not is_control(letter))))
-        return None
 
     def _lock(self, room: Room, session: int, value: Any) -> Outcome:
         if room.host != session:

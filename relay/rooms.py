@@ -55,6 +55,7 @@ class RoomTable(Columns):
         "log_capacity": ("i8", ()),  # a power of two
         "log_head": ("i8", ()),  # newest index
         "log_tail": ("i8", ()),  # newest index that was read by all and is forgotten
+        "log_uncounted": ("i8", ()),  # up to here entries no longer count for who wrote them
     }
 
     live: Bools
@@ -80,6 +81,7 @@ class RoomTable(Columns):
     log_capacity: Ints
     log_head: Ints
     log_tail: Ints
+    log_uncounted: Ints
 
 
 class MemberTable(Columns):

@@ -8,13 +8,18 @@ import numpy as np
 from protocol import dtypes
 from protocol.constants import NAME_BYTES, NO_PLAYER, EntryKind, MessageFlag
 from relay.audience import only
-from relay.belongings import chunks
-from relay.log import MAX_ENTRY_BYTES, OwnEntry
+from relay.belongings import LIST_BYTES, chunks
+from relay.log import LOG_CAP_ENTRIES, MAX_ENTRY_BYTES, OwnEntry
 from relay.rooms import Room
 from relay.world import World
 
 _MEMBER_BYTES, _PROPERTY_BYTES, _OWNER_BYTES = NAME_BYTES + 8, 256, 8
 """What of the log telling a joiner takes at most, per member, property, and entity that was handed over."""
+
+LISTS_PER_WELCOME = 8
+"""Entries that a joiner causes beside names, properties and kept messages: at most 2 of owners, 5 of its own."""
+CROWD_SHARE = 2
+"""Of the entries that a member may be behind one in so many may be unread when somebody joins (chosen)."""
 
 
 def known_of_room(world: World, room: Room, session: int, members: list[int]) -> list[OwnEntry]:
@@ -30,9 +35,9 @@ def known_of_room(world: World, room: Room, session: int, members: list[int]) ->
     entries += [OwnEntry(EntryKind.OWNERS, payload, audience) for payload in _owners(room)]
     if world.rooms.table.is_listed[room.row]:
         entries.append(OwnEntry(EntryKind.ROOM_SHOWN, b"\1", audience))
-    for kept in known.kept.by_index.values():
-        flags = kept.flags | MessageFlag.KEPT
-        entries.append(OwnEntry(kept.kind, kept.payload, audience, kept.sender, flags, kept.channel))
+    for index, kept in known.kept.by_index.items():
+        copy, flags = dtypes.KEPT_COPY.encode(index, kept.payload), kept.flags | MessageFlag.KEPT
+        entries.append(OwnEntry(kept.kind, copy, audience, kept.sender, flags, kept.channel))
     return entries
 
 
@@ -43,6 +48,17 @@ def room_ready(world: World, room: Room, session: int) -> OwnEntry:
     holds = np.packbits(pages.changed_tick[first : first + count] > 0, bitorder="little")
     payload = dtypes.ROOM_READY_PAYLOAD.encode(room.belongings.is_locked, holds.tobytes())
     return OwnEntry(EntryKind.ROOM_READY, payload, only(int(world.sessions.table.player_id[session])))
+
+
+def is_crowded(world: World, room: Room) -> bool:
+    """Tell whether a joiner must wait until members have read more of the log.
+
+    A member may be so many entries behind and no more, hidden ones too: who comes must not make others too slow.
+    """
+    unread = int(world.rooms.table.log_head[room.row] - world.rooms.table.log_tail[room.row])
+    known = room.belongings
+    lists = LISTS_PER_WELCOME + len(known.properties.told()) + len(room.joined) * _MEMBER_BYTES // LIST_BYTES
+    return unread + lists + len(known.kept.by_index) > LOG_CAP_ENTRIES // CROWD_SHARE
 
 
 def welcome_fits(world: World, room: Room) -> bool:

@@ -9,6 +9,7 @@ from protocol.client.events import (
     Event,
     HostChanged,
     Joined,
+    KeptCleared,
     Message,
     PlayerAway,
     PlayerBack,
@@ -29,7 +30,7 @@ from protocol.client.ping import Pong, build_ping, parse_pong
 from protocol.client.request import JoinRequest
 from protocol.client.resume import ResumeToken
 from protocol.client.view import NotJoined
-from protocol.constants import ByeReason, JoinMode, Refusal, RequestKind, RequestRefusal, Target
+from protocol.constants import ByeReason, JoinMode, MessageFlag, Refusal, RequestKind, RequestRefusal, Target
 from protocol.properties import Value
 
 __all__ = [
@@ -46,7 +47,9 @@ __all__ = [
     "JoinMode",
     "JoinRequest",
     "Joined",
+    "KeptCleared",
     "Message",
+    "MessageFlag",
     "NotJoined",
     "OutboxFull",
     "PlayerAway",

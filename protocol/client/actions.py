@@ -100,7 +100,7 @@ class ConnectionActions(ConnectionView):
             channel: 0 ... 255, for the game to use.
             target: Who gets it; ALL includes us.
             players: None for ALL, one player id for ALL_BUT and ONE, 1 ... 255 for LIST.
-            keep: Keep it for those who join later, until it is cleared or we leave. Only for ALL, 1,024 bytes at most.
+            keep: Keep it for those who join later, until it is cleared or we leave. Only for ALL, 1,020 bytes at most.
                 A full room does not keep it: then RequestRefused (TOO_MANY) comes, and the message arrives anyway.
             outlives_sender: Keep it also when we leave.
         Returns: the message's id, for RequestRefused; 0 once CLOSED.
@@ -194,7 +194,7 @@ class ConnectionActions(ConnectionView):
         """Ask to keep a message no longer: ours, or any if we are host.
 
         Args:
-            index: The message's log index; None: all that we may clear.
+            index: `Message.index`; None: all that we may clear. KeptCleared tells everybody, us too, when it is done.
         Returns: the request's id; 0 once CLOSED.
         Raises: ValueError, NotJoined, OutboxFull.
         """

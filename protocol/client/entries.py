@@ -6,7 +6,7 @@ from construct import ConstructError
 
 from protocol.constants import NO_PLAYER, EntryKind
 from protocol.records import Entry
-from protocol.schemas import ENTRY_PAYLOADS
+from protocol.schemas import ENTRY_PAYLOADS, KEPT_COPY
 
 
 def parse_payload(entry: Entry) -> Any:
@@ -16,6 +16,14 @@ def parse_payload(entry: Entry) -> Any:
     """
     try:
         return ENTRY_PAYLOADS[EntryKind(entry.kind)].parse(entry.payload)
+    except ConstructError:
+        return None
+
+
+def parse_kept_copy(entry: Entry) -> Any:
+    """Parse the payload of a kept message as we are told it: KEPT_COPY. Returns: as `parse_payload`."""
+    try:
+        return KEPT_COPY.parse(entry.payload)
     except ConstructError:
         return None
 

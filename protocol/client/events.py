@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from protocol.constants import ByeReason, Refusal, RequestKind, RequestRefusal
+from protocol.constants import ByeReason, MessageFlag, Refusal, RequestKind, RequestRefusal
 from protocol.properties import Value
 
 
@@ -35,9 +35,9 @@ class ConnectionLost:
 
 @dataclass(frozen=True, slots=True)
 class RoomReset:
-    """We are back in the room, but too much was missed: what the game was told of members, properties, owners, locks
-    and other players' entities is void, and messages that the server had not acknowledged are lost. All is told anew,
-    then comes Resumed.
+    """We are back in the room, but too much was missed: what the game was told of members, properties, owners, locks,
+    kept messages and other players' entities is void, and messages that the server had not acknowledged are lost. All
+    is told anew, then comes Resumed.
     """
 
 
@@ -130,6 +130,18 @@ class RoomLocked:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptCleared:
+    """Messages are kept no longer, for somebody asked for that. Those that a player takes along when it leaves are not
+    told of so, see `Message.flags`.
+    """
+
+    indexes: tuple[int, ...]
+    """`Message.index` of each."""
+    by: int
+    """Player who asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRefused:
     """Something that we asked of the server was not done, or a message was not kept."""
 
@@ -166,9 +178,15 @@ class Message:
     channel: int
     payload: bytes
     index: int
-    """Whole log index; that of the last fragment. `clear_kept` takes it."""
+    """Whole log index; that of the last fragment. Of one that was kept for us: where it stood when it was sent, so that
+    all know it by one number, which `clear_kept` takes and `KeptCleared` names.
+    """
     kept: bool = False
     """It was sent before we joined, and kept for us; with a sender who has left it is NO_PLAYER's."""
+    flags: MessageFlag = MessageFlag(0)  # noqa: RUF009 - a number
+    """KEEP: the room keeps it for those who join later, until KeptCleared names it or its sender leaves;
+    OUTLIVES_SENDER: also after that.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +216,7 @@ Event = (
     | PropertyChanged
     | EntityOwnerChanged
     | RoomLocked
+    | KeptCleared
     | RequestRefused
     | StateChanged
     | Message

@@ -15,7 +15,7 @@ from protocol.client.parcel import Parcel, fragment_bytes
 from protocol.client.targets import encode_targets, split
 from protocol.constants import (
     FIRST_REQUEST_KIND,
-    MAX_FRAGMENT_BYTES,
+    MAX_KEPT_MESSAGE_BYTES,
     MAX_MESSAGE_BYTES,
     MESSAGE_WINDOW,
     DataSection,
@@ -104,9 +104,9 @@ class Outbox:
         """
         targets = encode_targets(kind, channel, target, players, MAX_MESSAGE_KIND)
         pieces = self._cut(payload, len(players))
-        if flags and (target != Target.ALL or len(pieces) > 1):
+        if flags and (target != Target.ALL or len(payload) > MAX_KEPT_MESSAGE_BYTES):
             wrong = f"{len(payload)} bytes for {Target(target).name}"
-            raise ValueError(f"message to keep is {wrong}; permitted: 0 to {MAX_FRAGMENT_BYTES} bytes for ALL")
+            raise ValueError(f"message to keep is {wrong}; permitted: 0 to {MAX_KEPT_MESSAGE_BYTES} bytes for ALL")
         return self._put(pieces, kind, flags, channel, target, targets, len(players))
 
     def queue_request(self, kind: RequestKind, payload: bytes) -> int:

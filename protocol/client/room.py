@@ -8,10 +8,11 @@ from collections import Counter
 from typing import Any
 
 from protocol.client import owners, properties, roster
-from protocol.client.entries import parse_payload
+from protocol.client.entries import is_owner, parse_kept_copy, parse_payload
 from protocol.client.events import (
     Event,
     Joined,
+    KeptCleared,
     Message,
     PlayerBack,
     PlayerJoined,
@@ -36,7 +37,7 @@ from protocol.records import Entry, RoomShape, Sections, SignalPart
 from protocol.sequence import extend
 from protocol.texts import REQUEST_TEXTS
 
-_NOTICES = (EntryKind.ROOM_LOCKED, EntryKind.REQUEST_REFUSED, EntryKind.ROOM_READY)
+_NOTICES = (EntryKind.ROOM_LOCKED, EntryKind.REQUEST_REFUSED, EntryKind.ROOM_READY, EntryKind.KEPT_CLEARED)
 _MAY_CHANGE_OWNERS = (*roster.KINDS, *owners.KINDS, EntryKind.ROOM_READY)
 
 
@@ -149,12 +150,7 @@ class Room:
             self._arrival = None
 
     def _hand_over(self, entry: Entry) -> None:
-        if 1 <= entry.kind <= MAX_MESSAGE_KIND:
-            is_kept = bool(entry.flags & MessageFlag.KEPT)
-            message = Message(entry.sender, entry.kind, entry.channel, entry.payload, entry.log_index, is_kept)
-            self.events.append(message)
-            return
-        events = self._take_entry(entry)
+        events = self._take_message(entry) if 1 <= entry.kind <= MAX_MESSAGE_KIND else self._take_entry(entry)
         if events is None:
             self._dropped[DropReason.MALFORMED] += 1
             return
@@ -163,6 +159,18 @@ class Room:
             self._follow(event)
         if entry.kind in _MAY_CHANGE_OWNERS:
             self._settle()
+
+    @staticmethod
+    def _take_message(entry: Entry) -> list[Message] | None:
+        """Make the event of a player's message. Returns: None if it is malformed."""
+        index, payload, is_copy = entry.log_index, entry.payload, bool(entry.flags & MessageFlag.KEPT)
+        if is_copy:
+            copy = parse_kept_copy(entry)
+            if copy is None:
+                return None
+            index, payload = copy.log_index, copy.payload
+        flags = MessageFlag(entry.flags) & (MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER)
+        return [Message(entry.sender, entry.kind, entry.channel, payload, index, is_copy, flags)]
 
     def _take_entry(self, entry: Entry) -> "list[Any] | None":
         """Let the part that an entry is for take it. Returns: what the game must hear; None if it is malformed."""
@@ -179,6 +187,8 @@ class Room:
             return None
         if entry.kind == EntryKind.ROOM_LOCKED:
             return self._set_locked(bool(value.is_locked))
+        if entry.kind == EntryKind.KEPT_CLEARED:
+            return self._take_cleared(value)
         return [self._refused(value)] if entry.kind == EntryKind.REQUEST_REFUSED else self._take_ready(value)
 
     def _follow(self, event: Event) -> None:
@@ -198,6 +208,11 @@ class Room:
             return []
         self.is_locked = is_locked
         return [RoomLocked(is_locked)]
+
+    def _take_cleared(self, value: Any) -> list[KeptCleared] | None:
+        if not is_owner(value.player_id, self.shape.player_slots):
+            return None
+        return [KeptCleared(tuple(one.log_index for one in value.cleared), value.player_id)]
 
     def _take_ready(self, value: Any) -> list[RoomLocked] | None:
         pages = [8 * at + bit for at, byte in enumerate(value.pages) for bit in range(8) if byte >> bit & 1]

@@ -125,6 +125,7 @@ PUBLIC = _paths(
     ("update.log_range.entries.room_locked", "is_locked"),
     ("update.log_range.entries.request_refused", "message_id request reason"),
     ("update.log_range.entries.room_ready", "is_locked pages"),
+    ("update.log_range.entries.kept_cleared", "player_id cleared.log_index"),
 )
 PUBLIC_OPTIONS = frozenset({Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES, Option.ROOM_FLAGS})
 """Options of JOIN whose value anybody may see. The others are keys, proofs, who somebody is, and what nobody knows yet.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocol.client import Disconnected, Refused, StateChanged
+from protocol.client import StateChanged
 from protocol.constants import NO_PLAYER, ByeReason, EntryKind, Kind, Refusal, Target
 from tests.sim.network import PERFECT, Conditions
 from tests.sim.players import LASTING_ROOM, RoomShape
@@ -307,18 +307,27 @@ def test_a_room_that_lost_nobody_for_good_keeps_properties_owners_and_kept_messa
     assert life.player_id != 1 and world.engine.room_table(world.room.code), "player 2 has the entity"
 
 
-def test_who_is_banned_does_not_get_in_with_another_address_nor_as_the_other_player_of_its_machine() -> None:
+def test_who_is_banned_goes_with_all_of_its_machine_and_does_not_get_in_from_another_address() -> None:
+    """The others of a banned identity played on, until their connections were lost."""
     room = RoomShape(num_identities=3)
     world = new_world("banned", room=room, num_players=6)  # 1 and 4 share a machine
     world.ban(0, 1)
-    world.run(0.4)
-    assert reasons(world) == [ByeReason.BANNED]
-    world.lose_connection(4, TIMEOUT_S + 0.5)
+    world.run_until(lambda: len(world.endings) == 2, within_s=3.0)
+    assert reasons(world) == [ByeReason.BANNED] * 2
+    assert {life.player for life in world.witness.lives if life.ended_at is not None} == {1, 4}
     world.move(1)
     world.join(1, identity=b"machine        1")
-    world.run(TIMEOUT_S + 4.0)
-    assert reasons(world)[1:3] == [Refusal.BANNED, ByeReason.BANNED]
-    assert all(isinstance(event, Refused | Disconnected) for event in world.endings)
+    world.run(TIMEOUT_S + 2.0)
+    assert set(reasons(world)[2:]) == {Refusal.BANNED}
+    assert world.players[1].playing is not None, "from another machine it gets in"
+    world.settle()
+
+
+def test_a_host_who_bans_its_own_machine_plays_on() -> None:
+    world = new_world("bans itself", room=RoomShape(num_identities=2), num_players=4)  # 0 and 2 share a machine
+    world.ban(0, 2)
+    world.run(2.0)
+    assert reasons(world)[0] == ByeReason.BANNED and world.host() == 0
     world.settle()
 
 

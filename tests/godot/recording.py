@@ -15,6 +15,7 @@ from protocol.client import (
     HostChanged,
     Joined,
     JoinRequest,
+    KeptCleared,
     Message,
     PlayerAway,
     PlayerBack,
@@ -135,8 +136,8 @@ class RecordedConnection(ClientConnection):
                 return [["player_left", player_id, int(reason)]]
             case HostChanged(player_id):
                 return [["host_changed", NOBODY if player_id in (None, 65_535) else player_id]]
-            case Message(sender, kind, channel, payload, index, kept):
-                return [["message", sender, kind, channel, payload.hex(), index, kept]]
+            case Message(sender, kind, channel, payload, index, kept, flags):
+                return [["message", sender, kind, channel, payload.hex(), index, kept, int(flags)]]
             case ConnectionLost():
                 return [["connection_lost"]]
             case RoomReset():
@@ -153,6 +154,8 @@ class RecordedConnection(ClientConnection):
                 return [["entity_owner_changed", entity_id, owner]]
             case RoomLocked(is_locked):
                 return [["room_locked", is_locked]]
+            case KeptCleared(indexes, by):
+                return [["kept_cleared", list(indexes), by]]
             case RequestRefused(request_id, kind, reason, text):
                 return [["request_refused", request_id, int(kind), int(reason), text]]
             case Signal(sender, kind, channel, payload, sequence):

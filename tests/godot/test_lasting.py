@@ -16,27 +16,27 @@ def test_properties_have_types_and_everybody_knows_them(godot: str, project: Pat
         async with stage(godot, project, tmp_path) as scene:
             ada, bob = await scene.add_all(2)
             for number, value in enumerate(KINDS):
-                assert await ada.ask("set_room_property", f"key{number}", value) > 0
-            await ada.ask("set_player_property", "team", "red")
-            await bob.ask("set_player_property", "team", "blue")
+                assert await ada.ask("room.set_property", f"key{number}", value) > 0
+            await ada.ask("room.set_player_property", "team", "red")
+            await bob.ask("room.set_player_property", "team", "blue")
             await ada.hear("property_changed", owner=1, key="team", value="blue", by=1)
             await bob.hear("property_changed", owner=NOBODY, key="key4", value={"hex": "00ff"}, by=0)
             expected = {f"key{number}": value for number, value in enumerate(KINDS)}
             for puppet in (ada, bob, await add_late(scene)):
-                assert await puppet.ask("room_properties") == expected
-                assert await puppet.ask("get_player_property", 0, "team") == "red"
-                assert await puppet.ask("player_properties", 1) == {"team": "blue"}
-                assert await puppet.ask("get_room_property", "none", 7) == 7
+                assert await puppet.ask("room.properties") == expected
+                assert await puppet.ask("room.get_player_property", 0, "team") == "red"
+                assert await puppet.ask("room.player_properties", 1) == {"team": "blue"}
+                assert await puppet.ask("room.get_property", "none", 7) == 7
             late = scene.puppets[-1]
             assert late.events().index("property_changed") < late.events().index("joined")
-            await ada.ask("set_room_property", "key0", None)
+            await ada.ask("room.set_property", "key0", None)
             await bob.hear("property_changed", key="key0", value=None)
-            assert await bob.ask("get_room_property", "key0") is None
-            request = await bob.ask("set_room_property", "key1", 1)
+            assert await bob.ask("room.get_property", "key0") is None
+            request = await bob.ask("room.set_property", "key1", 1)
             refused = await bob.hear("request_refused")
             assert (refused["request_id"], refused["reason"]) == (request, RequestRefusal.NOT_HOST)
             assert "host" in refused["text"]
-            assert await bob.ask("set_room_property", "x" * 33, 1) == 0  # and a warning, which is no error
+            assert await bob.ask("room.set_property", "x" * 33, 1) == 0  # and a warning, which is no error
 
     run(main)
 
@@ -55,7 +55,7 @@ def test_of_several_who_change_a_property_at_once_one_succeeds(godot: str, proje
             value, num_lost = None, dict.fromkeys(puppets, 0)
             for turn in range(1, 4):
                 for number, puppet in enumerate(puppets):
-                    puppet.order("compare_and_set_room_property", "flag", value, f"P{number} in {turn}")
+                    puppet.order("room.compare_and_set_property", "flag", value, f"P{number} in {turn}")
                 changes = [await puppet.hear("property_changed", turn) for puppet in puppets]
                 value = changes[0]["value"]
                 assert {change["value"] for change in changes} == {value}
@@ -68,7 +68,7 @@ def test_of_several_who_change_a_property_at_once_one_succeeds(godot: str, proje
                     assert len(puppet.told("property_changed")) == turn
                     assert len(puppet.told("request_refused")) == num_lost[puppet]
             # Who expects what it knows to be wrong is told the same.
-            request = await puppets[0].ask("compare_and_set_room_property", "flag", "nobody", 1)
+            request = await puppets[0].ask("room.compare_and_set_property", "flag", "nobody", 1)
             refused = await puppets[0].hear("request_refused", num_lost[puppets[0]] + 1)
             assert (refused["request_id"], refused["reason"]) == (request, RequestRefusal.CHANGED)
 
@@ -97,10 +97,19 @@ def test_who_joins_late_is_told_all_before_it_has_joined(godot: str, project: Pa
             assert (second["sender"], second["text"]) == (NOBODY, "Bob was here")
             assert first["is_kept"] and second["is_kept"]
             assert set(late.told("joined")[0]["states"]) == {"0"}  # Ada's state, too
-            await late.ask("clear_kept", first["index"])  # not hers, and she is not the host
+            assert [first["index"], second["index"]] == [line["index"] for line in ada.told("message")[:2]]
+            await late.ask("room.clear_kept", first["index"])  # not hers, and she is not the host
             refused = await late.hear("request_refused")
             assert refused["reason"] == RequestRefusal.NOT_KEPT
-            await ada.ask("clear_kept")
+            number = await late.ask("player_id")
+            await ada.ask("room.hand_over_host", number)
+            await late.hear("host_changed", player_id=number)
+            await late.ask("room.clear_kept", second["index"])  # she is, and knows it by the number that all have
+            for puppet in (ada, late):
+                cleared = await puppet.hear("kept_cleared")
+                assert (cleared["indexes"], cleared["by"]) == ([second["index"]], number)
+            await ada.ask("room.clear_kept")
+            assert (await late.hear("kept_cleared", 2))["indexes"] == [first["index"]]
             await ada.ask("send_message", {"hex": b"cleared".hex()})
             await ada.hear("message", text="cleared")
             later = await add_late(scene, "Later")
@@ -113,29 +122,29 @@ def test_the_host_hands_over_locks_kicks_and_bans(godot: str, project: Path, tmp
     async def main() -> None:
         async with stage(godot, project, tmp_path) as scene:
             ada, bob, eve = await scene.add_all(3)
-            await bob.ask("kick", 0)
+            await bob.ask("room.kick", 0)
             assert (await bob.hear("request_refused"))["reason"] == RequestRefusal.NOT_HOST
-            await ada.ask("hand_over_host", 1)
+            await ada.ask("room.hand_over_host", 1)
             for puppet in (ada, bob, eve):
                 await puppet.hear("host_changed", player_id=1)
             assert await bob.ask("is_host") is True
-            await bob.ask("lock_room", True)
+            await bob.ask("room.lock", True)
             await eve.hear("room_locked", is_locked=True)
             late = await scene.add("--name=Late")
             await late.ask("join_room", "LOBBY")
             assert (await late.hear("join_refused"))["reason"] == Refusal.ROOM_LOCKED
-            await bob.ask("lock_room", False)
+            await bob.ask("room.lock", False)
             await ada.hear("room_locked", is_locked=False)
-            await bob.ask("kick", 2, "Be nice.")
+            await bob.ask("room.kick", 2, "Be nice.")
             kicked = await eve.hear("disconnected")
             assert (kicked["reason"], kicked["text"]) == (ByeReason.KICKED, "Be nice.")
             assert (await ada.hear("player_left", player_id=2))["reason"] == ByeReason.KICKED
             number = await eve.enter()  # it may come again
-            await bob.ask("ban", number)
+            await bob.ask("room.ban", number)
             assert (await eve.hear("disconnected", 2))["reason"] == ByeReason.BANNED
             await eve.ask("join_room", "LOBBY")
             assert (await eve.hear("join_refused"))["reason"] == Refusal.BANNED
-            await late.enter()  # another installation, on the same machine
+            await late.enter()  # another profile, on the same machine
 
     run(main)
 

@@ -13,6 +13,8 @@ from protocol import schemas
 from protocol.constants import (
     FIRST_REQUEST_KIND,
     HELLO_BYTES,
+    MAX_FRAGMENT_BYTES,
+    MAX_KEPT_MESSAGE_BYTES,
     MAX_PLAYER_KIND,
     MAX_TEXT_BYTES,
     PING_BYTES,
@@ -213,6 +215,10 @@ PAYLOADS: dict[EntryKind | RequestKind, tuple[bytes, dict[str, Any]]] = {
     EntryKind.ROOM_LOCKED: (b"\x01", {"is_locked": 1}),
     EntryKind.REQUEST_REFUSED: (b"\x09\x01\x74\x03", {"message_id": 265, "request": 116, "reason": 3}),
     EntryKind.ROOM_READY: (b"\x00\x05\x80", {"is_locked": 0, "pages": b"\x05\x80"}),
+    EntryKind.KEPT_CLEARED: (
+        b"\x03\x00" + b"\x07\x00\x01\x00" + b"\x05\x00\x00\x00",
+        {"player_id": 3, "cleared": [{"log_index": 65_543}, {"log_index": 5}]},
+    ),
     RequestKind.SET_PROPERTY: (
         b"\xff\xff\x01\x07\x00\x01\x00\x03map\x04Bonn",
         {"owner": ROOM, "is_conditional": 1, "version": 65_543, "key": b"map", "type": 4, "value": b"Bonn"},
@@ -283,6 +289,12 @@ def test_a_resume_option_says_session_log_index_and_proof() -> None:
     assert schemas.RESUME_OPTION.build(fields) == data and size_of(schemas.RESUME_OPTION) == 28
     with pytest.raises(ConstructError):
         schemas.RESUME_OPTION.parse(data + b"x")
+
+
+def test_a_copy_of_a_kept_message_begins_with_the_index_that_the_message_had() -> None:
+    data, fields = b"\x07\x00\x01\x00door", {"log_index": 65_543, "payload": b"door"}
+    assert plain(schemas.KEPT_COPY.parse(data)) == fields and schemas.KEPT_COPY.build(fields) == data
+    assert size_of(schemas.KEPT_INDEX) + MAX_KEPT_MESSAGE_BYTES == MAX_FRAGMENT_BYTES
 
 
 def test_the_spec_names_every_entry_and_request_with_its_number() -> None:

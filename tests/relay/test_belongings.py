@@ -60,16 +60,19 @@ def test_a_property_has_the_version_that_set_it_and_none_when_it_is_gone() -> No
 
 def test_messages_are_kept_up_to_a_number_and_to_so_many_bytes() -> None:
     many = KeptMessages()
-    assert [many.keep(index, kept()) for index in range(MAX_KEPT_MESSAGES + 2)] == [True] * MAX_KEPT_MESSAGES + [
-        False
-    ] * 2
+    for index in range(MAX_KEPT_MESSAGES):
+        assert many.fits(1)
+        many.keep(index, kept())
+    assert not many.fits(1) and not many.fits(0)
     many.clear(0)
-    assert many.keep(500, kept())
+    assert many.fits(1)
     large = KeptMessages()
-    num_large = MAX_KEPT_BYTES // 1024
-    assert [large.keep(index, kept(bytes(1024))) for index in range(num_large + 2)] == [True] * num_large + [False] * 2
+    for index in range(MAX_KEPT_BYTES // 1024):
+        assert large.fits(1024)
+        large.keep(index, kept(bytes(1024)))
+    assert not large.fits(1) and large.fits(0)
     large.clear(3)
-    assert large.keep(900, kept(bytes(1000))) and not large.keep(901, kept(bytes(1000)))
+    assert large.fits(1024) and not large.fits(1025)
 
 
 def test_what_a_player_said_goes_with_it_unless_it_is_to_outlive_it() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from protocol.client import (
     ByeReason,
+    ClientConnection,
     ClientState,
     ConnectionLost,
     Disconnected,
@@ -155,6 +156,23 @@ def test_a_session_that_ends_while_joining_is_told() -> None:
     client._last_event = Disconnected(7, "gone")
     with pytest.raises(ConnectTimeout, match="while we joined"):
         client._raise_failure()
+
+
+def test_a_room_of_which_not_all_is_told_is_given_up_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that lets somebody in and then tells nothing kept `connect` waiting for good."""
+
+    async def main() -> None:
+        async with running_relay() as server:
+            client = player(server, "Ada", deadline_s=0.3)
+            monkeypatch.setattr(ClientConnection, "is_whole", property(lambda self: False))
+            began = time.monotonic()
+            with pytest.raises(ConnectTimeout, match=r"UDP port \d+: .*let us in.*all of the room within 0.3 s"):
+                await client.connect()
+            assert 0.25 < time.monotonic() - began < 2.0
+            assert not client._links and not client.is_joined
+            await until(lambda: server.engine.num_sessions == 0)
+
+    run(main)
 
 
 def test_iteration_begins_with_what_came_before_joined_and_ends_after_disconnected() -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from protocol import codec, proofs
-from protocol.constants import ByeReason, Kind, Refusal
+from protocol.constants import ByeReason, JoinMode, Kind, Refusal
 from relay.addresses import pack_address
 from relay.handshake import COOKIE_MEMORY_S
 from relay.lobby import (
@@ -17,6 +17,7 @@ from relay.lobby import (
     MAX_BURST,
     MAX_BYES,
     PINGS_PER_S,
+    REPEATS_PER_S,
     RESETS_PER_S,
     Allowance,
 )
@@ -96,16 +97,32 @@ def test_a_flood_of_what_proves_nothing_keeps_nobody_out_who_has_a_cookie(kind: 
     assert bench.engine.num_sessions == 1
 
 
-def test_joins_with_a_good_cookie_have_a_budget_of_their_own() -> None:
+def test_joins_that_are_repeated_have_a_budget_of_their_own_and_keep_nobody_out() -> None:
     bench = Bench()
     client = bench.join()
     bench.now += 1.0
     fresh = client.join_datagram(client.get_cookie())
     bench.receive(*[(fresh, client.address)] * (MAX_BURST + 2))
     assert bench.counted("welcomes_again") == MAX_BURST and bench.dropped() == {"COLD_BUDGET": 2}
-    bench.now += 10 / JOINS_PER_S
+    bench.now += 10 / REPEATS_PER_S
     bench.receive(*[(fresh, client.address)] * 12)
     assert MAX_BURST + 9 <= bench.counted("welcomes_again") <= MAX_BURST + 10
+    other = Client(bench)
+    join = other.join_datagram(other.get_cookie())
+    bench.receive(*[(fresh, client.address)] * 1000, (join, other.address), client.bye())
+    assert bench.counted("joins") == 2 and bench.engine.num_sessions == 1
+
+
+def test_joins_with_a_good_cookie_have_a_budget_of_their_own() -> None:
+    bench = Bench()
+    clients = [Client(bench) for _ in range(MAX_BURST + 12)]
+    nowhere = {"code": "NOWHERE", "mode": JoinMode.JOIN}
+    joins = [(client.join_datagram(client.get_cookie(), **nowhere), client.address) for client in clients]
+    bench.receive(*joins[: MAX_BURST + 2])
+    assert bench.counted("refused_no_such_room") == MAX_BURST and bench.dropped() == {"COLD_BUDGET": 2}
+    bench.now += 10 / JOINS_PER_S
+    bench.receive(*joins[-12:])
+    assert MAX_BURST + 9 <= bench.counted("refused_no_such_room") <= MAX_BURST + 10
 
 
 def test_a_flood_of_greetings_keeps_nobody_out_who_has_a_cookie() -> None:

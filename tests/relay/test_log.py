@@ -31,7 +31,7 @@ def read_by(rig: Rig, session: int, index: int) -> None:
 
 
 def release(rig: Rig) -> None:
-    rig.log.release(rig.rooms, rig.sessions)
+    rig.log.release(rig.rooms, rig.sessions, rig.sessions.live)
 
 
 def bounds(rig: Rig, number: int = 0) -> tuple[int, int]:

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.constants import MAX_MESSAGE_BYTES, MESSAGE_WINDOW, PART_MORE, ByeReason, Kind, Refusal, Target
+from protocol.constants import (
+    MAX_MESSAGE_BYTES,
+    MESSAGE_WINDOW,
+    PART_MORE,
+    SPECIAL_MESSAGE_COST,
+    ByeReason,
+    Kind,
+    MessageFlag,
+    Refusal,
+    Target,
+)
 from relay.log import CREDIT_BYTES, LOG_CAP_ENTRIES, SEGMENT_BYTES
 from relay.membership import leave
 from relay.messages import LARGE_PARTS, LAST_WAITS_S, MAX_HELD, MAX_PARTS, creditable, grant_credit
@@ -573,6 +583,21 @@ def test_who_comes_and_goes_while_the_log_is_full_grows_it_no_further_than_its_m
     for row in bench.engine.world.sessions.live.tolist()[::2]:
         leave(bench.engine.world, row, ByeReason.LEFT)
     assert bench.engine.gauges()["log_bytes"][0] == 1 << 20
+
+
+def test_requests_and_kept_messages_count_as_several_in_the_budget() -> None:
+    bench = Bench(messages_per_s=100, datagrams_per_s=1000)
+    client = bench.join()
+    for flags in (0, MessageFlag.KEEP):
+        bench.wait(1.1)
+        before = column(client, "message_accepted")
+        for _ in range(120):
+            client.message_id = column(client, "message_accepted")
+            client.say(client.message(b"", flags=flags))
+            bench.keep(bench.engine.tick(bench.now))  # no time passes: nothing refills
+            bench.receive(client.listen())
+        taken = column(client, "message_accepted") - before
+        assert taken == (100 // SPECIAL_MESSAGE_COST if flags else 100)
 
 
 def hold_and_free(bench: Bench) -> tuple[list[Client], list[bytes]]:

@@ -428,6 +428,23 @@ def test_the_log_is_kept_for_who_is_away_up_to_a_cap(count: int, resumed: Resume
     assert bench.engine.world.lost_log == set()
 
 
+def test_the_log_is_kept_for_who_is_away_whatever_it_would_cost_a_talkers_credit() -> None:
+    """Ten messages a second in a room of 16: after 12 s of silence the log was given up."""
+    bench = new_bench(grace_s=600)
+    here, lost = bench.join_all(2, max_players=16)
+    play(bench, TIMEOUT_S + 0.2, here)
+    for _ in range(600):
+        here.say(here.message(bytes(20)))
+        play(bench, 0.1, here)
+    assert bench.counted("away_logs_given_up") == 0 and bench.dropped() == {}
+    assert bench.engine.world.sessions.table.unread_bytes[here.row] < 2000
+    back = lost.come_back(lost.cursor)
+    assert back.welcome.resumed == Resumed.CONTINUED
+    play(bench, 1.0, here, back)
+    assert sum(entry.payload == bytes(20) for entry in back.entries.values()) == 600
+    assert bench.engine.world.sessions.table.unread_bytes[here.row] == 0
+
+
 def test_nobody_is_silenced_for_one_who_is_away() -> None:
     bench = new_bench(messages_per_s=10_000, bytes_per_s=10_000_000, grace_s=600)
     here, lost = bench.join_all(2, max_players=2)
@@ -438,4 +455,4 @@ def test_nobody_is_silenced_for_one_who_is_away() -> None:
     table = bench.engine.world.sessions.table
     assert table.message_accepted[here.row] == 150
     assert bench.dropped() == {} and np.all(table.unread_bytes[here.row] < 40_000)
-    assert lost.come_back(lost.cursor).welcome.resumed == Resumed.AFRESH
+    assert lost.come_back(lost.cursor).welcome.resumed == Resumed.CONTINUED

@@ -6,10 +6,13 @@ import pytest
 
 from protocol import schemas
 from protocol.constants import (
+    MAX_FRAGMENT_BYTES,
     MAX_HANDED_OVER,
+    MAX_KEPT_MESSAGE_BYTES,
     MAX_KEPT_MESSAGES,
     MAX_PLAYER_PROPERTIES,
     NO_PLAYER,
+    PART_MORE,
     BanFlag,
     ByeReason,
     EntryKind,
@@ -196,6 +199,35 @@ def test_a_request_that_comes_again_is_done_once() -> None:
     assert len(changes(other)) == 1 and bench.dropped() == {}
 
 
+def test_a_request_that_was_cut_is_refused_piece_by_piece_and_reaches_nobody() -> None:
+    """Its pieces were appended as fragments of a message, and everybody was handed an entry of a request's kind."""
+    bench = Bench()
+    host, other = bench.join_all(2)
+    lock, one = RequestKind.LOCK, b"\1"
+    host.say(host.message(b"be", more=1), host.message(one, kind=lock), host.message(one, kind=lock, more=1))
+    host.say(host.message(one, kind=lock), host.message(b"gun"), host.message(b"behind"))
+    read_on(bench, host, other)
+    assert b"".join(payload for _, payload in other.messages) == b"begunbehind"
+    parts = [entry.part for _, entry in sorted(other.entries.items()) if entry.kind < 128]
+    assert parts == [PART_MORE, 1, 0], "the message around them is whole"
+    assert refusals(host) == [RequestRefusal.MALFORMED] * 3
+    assert [fields["message_id"] for fields in host.told_of(EntryKind.REQUEST_REFUSED)] == [2, 3, 4]
+    assert refusals(other) == [] and other.told_of(EntryKind.ROOM_LOCKED) == []
+    host.say(host.message(one, kind=lock))
+    read_on(bench, host, other)
+    assert other.told_of(EntryKind.ROOM_LOCKED) == [{"is_locked": 1}] and bench.dropped() == {}
+
+
+def test_pieces_of_a_request_that_come_again_are_refused_once() -> None:
+    bench = Bench()
+    host, other = bench.join_all(2)
+    pieces = [host.message(b"\1", kind=120, more=1), host.message(b"\1", kind=127, more=1)]
+    for _ in range(3):
+        host.say(*pieces)
+    read_on(bench, host, other)
+    assert refusals(host) == [RequestRefusal.MALFORMED] * 2 and other.messages == []
+
+
 # --- the host
 
 
@@ -212,6 +244,19 @@ def test_the_host_hands_its_part_over_and_has_no_more_to_say() -> None:
     read_on(bench, host, heir)
     assert refusals(heir) == [RequestRefusal.NO_SUCH_PLAYER]
     assert len(heir.told_of(EntryKind.HOST_CHANGED)) == 1
+
+
+def test_what_a_hand_over_writes_counts_as_its_askers() -> None:
+    """Two who made each other host in turn could write a room's log full at nobody's expense."""
+    bench = Bench()
+    host, heir = bench.join_all(2)
+    table = bench.engine.world.sessions.table
+    before = int(table.unread_bytes[host.row])
+    host.say(host.request(RequestKind.HAND_OVER_HOST, player_id=1))
+    assert table.unread_bytes[host.row] == before + 2 + table.entry_charge[host.row]
+    read_on(bench, host, heir)
+    bench.tick()
+    assert table.unread_bytes[host.row] == table.unread_bytes[heir.row] == before == 0
 
 
 def test_a_kicked_player_is_told_why_and_may_come_again() -> None:
@@ -268,6 +313,24 @@ def test_a_banned_player_does_not_come_back_by_its_identity_nor_its_address(flag
     neighbour = Client(bench, "10.9.9.9").ask(options=[(Option.IDENTITY, b"j" * 16)])
     assert ("fields" in neighbour) == (flags == 0)
     assert bad.come_back().outcome.reason == Refusal.CANNOT_RESUME
+
+
+def test_a_ban_removes_all_with_the_same_identity_but_never_who_asked() -> None:
+    bench = Bench()
+    mine, theirs = [(Option.IDENTITY, b"m" * 16)], [(Option.IDENTITY, b"t" * 16)]
+    host, bad = bench.join(options=mine), bench.join(options=theirs)
+    twin, neighbour, nameless, namesake = bench.join(options=theirs), bench.join(options=mine), *bench.join_all(2)
+    for player_id in (1, 3):
+        host.say(host.request(RequestKind.BAN, player_id=player_id, flags=0, text=b"Out."))
+    bench.flush()
+    for gone in (bad, twin, neighbour):
+        bye = gone.answer(Kind.BYE)
+        assert (bye.reason, bytes(bye.text)) == (ByeReason.BANNED, b"Out.")
+    assert bench.engine.room_members("ROOM").keys() == {0, 4, 5}
+    host.say(host.request(RequestKind.BAN, player_id=4, flags=0, text=b""))
+    bench.flush()
+    assert nameless.answer(Kind.BYE).reason == ByeReason.BANNED
+    assert bench.engine.room_members("ROOM").keys() == {0, namesake.welcome.player_id}, "none is no identity"
 
 
 def test_a_locked_room_lets_nobody_in_until_it_is_opened() -> None:
@@ -412,7 +475,7 @@ def test_kept_messages_are_told_to_who_joins_later_in_their_order_and_marked() -
     bench = Bench()
     host, other = bench.join_all(2)
     both = MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER
-    host.say(host.message(b"spawn", flags=MessageFlag.KEEP, kind=7, channel=3), host.message(b"plain"))
+    host.say(host.message(b"spawn", flags=0xF0 | MessageFlag.KEEP, kind=7, channel=3), host.message(b"plain"))
     other.say(other.message(b"wall", flags=both), other.message(b"door", flags=MessageFlag.KEEP))
     read_on(bench, host, other)
     assert host.messages == other.messages == [(0, b"spawn"), (0, b"plain"), (1, b"wall"), (1, b"door")]
@@ -420,10 +483,13 @@ def test_kept_messages_are_told_to_who_joins_later_in_their_order_and_marked() -
     read_on(bench, host)
     [joiner] = bench.join_all(1)
     found = [entry for _, entry in sorted(joiner.entries.items()) if entry.kind < 128]
-    assert [(e.sender, e.kind, e.channel, e.payload) for e in found] == [
+    copies = [schemas.KEPT_COPY.parse(entry.payload) for entry in found]
+    assert [(e.sender, e.kind, e.channel, c.payload) for e, c in zip(found, copies, strict=True)] == [
         (0, 7, 3, b"spawn"),
         (NO_PLAYER, 1, 0, b"wall"),
     ]
+    assert [host.entries[copy.log_index].payload for copy in copies] == [b"spawn", b"wall"]
+    assert [entry.flags for entry in found] == [MessageFlag.KEEP | MessageFlag.KEPT, both | MessageFlag.KEPT]
     kinds = [entry.kind for _, entry in sorted(joiner.entries.items())]
     assert kinds.index(7) < kinds.index(EntryKind.PLAYER_JOINED)
     read_on(bench, host, joiner)
@@ -443,7 +509,63 @@ def test_kept_messages_are_cleared_by_their_sender_and_by_the_host() -> None:
     read_on(bench, host, one, two)
     assert refusals(one) == [RequestRefusal.NOT_KEPT]
     [joiner] = bench.join_all(1)
-    assert joiner.messages == [(0, b"client 0")]
+    assert joiner.messages == [(0, index[b"client 0"].to_bytes(4, "little") + b"client 0")]
+    expected = [{"player_id": 1, "cleared": [index[b"client 1"]]}, {"player_id": 0, "cleared": [index[b"client 2"]]}]
+    assert cleared(one) == cleared(two) == expected and cleared(joiner) == []
+
+
+def cleared(client: Client) -> list[dict[str, Any]]:
+    return [
+        fields | {"cleared": [one.log_index for one in fields["cleared"]]}
+        for fields in client.told_of(EntryKind.KEPT_CLEARED)
+    ]
+
+
+def test_who_joined_later_clears_by_the_number_that_its_copy_begins_with() -> None:
+    """It was told a copy, under an index of its own that the relay did not know: nothing could be cleared by that."""
+    bench = Bench()
+    [first] = bench.join_all(1)
+    first.say(first.message(b"wall", flags=MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER))
+    read_on(bench, first)
+    [heir] = bench.join_all(1)
+    bench.receive(first.bye())
+    read_on(bench, heir)
+    [(at, copy)] = [(at, entry.payload) for at, entry in heir.entries.items() if entry.kind == 1]
+    written_at = schemas.KEPT_COPY.parse(copy).log_index
+    assert written_at != at
+    heir.say(heir.request(RequestKind.CLEAR_KEPT, log_index=at))
+    heir.say(heir.request(RequestKind.CLEAR_KEPT, log_index=written_at))
+    read_on(bench, heir)
+    assert refusals(heir) == [RequestRefusal.NOT_KEPT]
+    assert cleared(heir) == [{"player_id": 1, "cleared": [written_at]}]
+    assert bench.join_all(1)[0].messages == []
+
+
+def test_all_that_a_room_keeps_is_cleared_by_one_entry_that_counts_as_its_askers() -> None:
+    bench = Bench(messages_per_s=1000)
+    host, other = bench.join_all(2)
+    host.say(host.request(RequestKind.CLEAR_KEPT, log_index=0))
+    for _ in range(MAX_KEPT_MESSAGES):
+        other.say(other.message(b"x", flags=MessageFlag.KEEP))
+        read_on(bench, host, other)
+    host.say(host.request(RequestKind.CLEAR_KEPT, log_index=0))
+    table = bench.engine.world.sessions.table
+    assert table.unread_bytes[host.row] == 2 + 4 * MAX_KEPT_MESSAGES + table.entry_charge[host.row]
+    read_on(bench, host, other)
+    [told] = cleared(other)
+    assert told["player_id"] == 0 and len(told["cleared"]) == MAX_KEPT_MESSAGES and refusals(host) == []
+
+
+def test_a_message_to_keep_leaves_room_for_its_index() -> None:
+    bench = Bench()
+    [host] = bench.join_all(1)
+    for size in (MAX_KEPT_MESSAGE_BYTES, MAX_KEPT_MESSAGE_BYTES + 1):
+        host.say(host.message(bytes(size), flags=MessageFlag.KEEP))
+    read_on(bench, host)
+    flags = [entry.flags for _, entry in sorted(host.entries.items()) if entry.kind < 128]
+    assert flags == [MessageFlag.KEEP, 0] and refusals(host) == [RequestRefusal.MALFORMED]
+    [joiner] = bench.join_all(1)
+    assert [len(payload) for _, payload in joiner.messages] == [MAX_FRAGMENT_BYTES]
 
 
 def test_what_cannot_be_kept_is_passed_on_all_the_same_and_its_sender_told() -> None:
@@ -460,6 +582,20 @@ def test_what_cannot_be_kept_is_passed_on_all_the_same_and_its_sender_told() -> 
         read_on(bench, host, other)
     assert refusals(host)[2:] == [RequestRefusal.TOO_MANY] * 2
     assert other.messages[-1] == (0, b"%d" % (MAX_KEPT_MESSAGES + 1))
+
+
+def test_what_is_not_kept_does_not_say_that_it_is() -> None:
+    """Everybody but its sender took a refused message for a kept one: it had the flag all the same."""
+    bench = Bench(messages_per_s=1000)
+    host, other = bench.join_all(2)
+    both = MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER
+    host.say(host.message(b"for one", Target.ONE, (1,), flags=both), host.message(b"a" * 9, flags=both, more=1))
+    host.say(host.message(b"end", flags=both))
+    for number in range(MAX_KEPT_MESSAGES + 1):
+        host.say(host.message(b"%d" % number, flags=both))
+        read_on(bench, host, other)
+    flags = [entry.flags for _, entry in sorted(other.entries.items()) if entry.kind < 128]
+    assert flags == [0] * 3 + [both] * MAX_KEPT_MESSAGES + [0]
 
 
 def test_every_request_has_a_payload_and_every_payload_a_handler() -> None:

@@ -1,13 +1,22 @@
 """What a joiner is told of the room, and whether there is memory for it."""
 
-from protocol.constants import MAX_HANDED_OVER, NO_PLAYER, EntryKind, MessageFlag, PropertyType
+from protocol.constants import (
+    MAX_HANDED_OVER,
+    MAX_KEPT_MESSAGES,
+    NO_PLAYER,
+    ByeReason,
+    EntryKind,
+    MessageFlag,
+    PropertyType,
+)
 from relay.audience import only
 from relay.belongings import LIST_BYTES, Kept, Property
-from relay.log import OwnEntry
+from relay.log import LOG_CAP_ENTRIES, OwnEntry
+from relay.membership import leave
 from relay.rooms import Room
-from relay.welcome import known_of_room, room_ready, welcome_fits
+from relay.welcome import CROWD_SHARE, known_of_room, room_ready, welcome_fits
 from relay.world import World
-from tests.relay.bench import Bench
+from tests.relay.bench import Bench, Client
 
 
 def a_room(num_players: int = 2, **settings: int) -> tuple[World, Room]:
@@ -56,6 +65,34 @@ def test_lists_are_cut_into_entries_that_fit_a_datagram() -> None:
     assert kinds(entries).count(EntryKind.OWNERS) == 2 and kinds(entries).count(EntryKind.PROPERTIES) > 1
     assert max(len(entry.payload) for entry in entries) <= LIST_BYTES
     assert sum(len(entry.payload) for entry in entries if entry.kind == EntryKind.OWNERS) == 4 * MAX_HANDED_OVER
+
+
+def test_nobody_joins_while_members_have_much_to_read_and_its_join_comes_again() -> None:
+    """Each of a crowd is told 128 kept messages, and others may be only so many entries behind."""
+    bench = Bench(max_room_players=256, max_sessions_per_host=1000)
+    reader = bench.join(max_players=256)
+    for n in range(MAX_KEPT_MESSAGES):
+        bench.now += 0.1
+        reader.say(reader.message(b"%d" % n, flags=MessageFlag.KEEP))
+        bench.tick()
+        bench.receive(reader.listen())
+    bench.tick(2)
+    crowd = [Client(bench) for _ in range(60)]
+    joins = [(client.join_datagram(client.get_cookie()), client.address) for client in crowd]
+    bench.receive(*joins)
+    seated = bench.engine.num_sessions
+    assert 20 < seated < 40 and bench.dropped() == {"CROWDED": 61 - seated}
+    room = bench.engine.world.rooms.by_code[b"ROOM"]
+    table = bench.engine.world.rooms.table
+    assert table.log_head[room.row] - table.log_tail[room.row] <= LOG_CAP_ENTRIES // CROWD_SHARE
+    for row in bench.engine.world.sessions.live.tolist():
+        if row != reader.row:
+            leave(bench.engine.world, row, ByeReason.LEFT)
+    for _ in range(20):
+        bench.tick()
+        bench.receive(reader.listen())
+    bench.receive(*joins[-10:])
+    assert bench.counted("joins") == seated + 10
 
 
 def test_what_a_room_knows_must_fit_what_messages_may_use_and_names_the_reserve() -> None:

@@ -7,10 +7,15 @@ from typing import Any
 from protocol.client import ANYTHING, ClientConnection, JoinRequest, ResumeToken
 from protocol.constants import NO_PLAYER, JoinMode, Target
 from relay.addresses import pack_address
+from relay.config import RelayConfig
 from tests.sim.invariants import Witness
 from tests.sim.lives import Life, SentMessage, SentRequest, SentSignal, build_message_payload, build_state
 from tests.sim.network import STANDARD
 from tests.sim.players import Player, RoomShape
+
+RETURN_S = 7.0
+"""How long coming back may take when the line is there again, in the worst weather that games are played in: some
+HELLOs or their answers are lost, one a second."""
 
 
 class Deeds:
@@ -18,6 +23,7 @@ class Deeds:
 
     now: float
     started_at: float
+    config: RelayConfig
     judging: bool
     rng: Random
     room: RoomShape
@@ -109,9 +115,19 @@ class Deeds:
     def lose_connection(self, number: int, seconds: float) -> None:
         """Let nothing pass between a player and the server for a while; the player does not know why."""
         player = self.players[number]
+        self._expect_absence(player, self.now + seconds)
         player.lost_until = max(player.lost_until, self.now + seconds)
         player.up.blocked = player.down.blocked = True
         self._at(player.lost_until, self._regain, player)
+
+    def _expect_absence(self, player: Player, until: float) -> None:
+        """Note that nothing comes from a player until then. One that is absent for too long may lose its place."""
+        if self.now >= player.absent_until and (player.connection is None or player.connection.is_whole):
+            player.absent_since = self.now
+        player.absent_until = max(player.absent_until, until)
+        place_s = self.config.timeout_s + self.config.grace_s
+        if player.life is not None and player.absent_until - player.absent_since > place_s - RETURN_S:
+            player.life.may_time_out = True
 
     def _regain(self, player: Player) -> None:
         if self.now >= player.lost_until:
@@ -141,6 +157,7 @@ class Deeds:
     def freeze(self, number: int, seconds: float) -> None:
         """Let a player neither read nor send for a while, as a game that loads a scene."""
         player = self.players[number]
+        self._expect_absence(player, self.now + seconds)
         player.frozen_until = self.now + seconds
         self._at(player.frozen_until, self._thaw, player)
 
@@ -322,11 +339,11 @@ class Deeds:
         if connection is not None:
             connection.set_property(key, None)
 
-    def clear_kept(self, number: int, message: SentMessage) -> None:
-        """Let a player ask to keep a message no longer that has come back to it."""
-        connection, index = self._connection(number), self.witness.index_of(message.uid)
-        if connection is not None and index is not None:
-            message.may_be_cleared = True
+    def clear_kept(self, number: int, index: int) -> None:
+        """Let a player ask to keep a message no longer, by the number that its game was told."""
+        life, connection = self.players[number].playing, self._connection(number)
+        if life is not None and connection is not None:
+            self.witness.clearings.add((life.number, index))
             connection.clear_kept(index)
 
     def kick(self, number: int, other: int) -> None:
@@ -337,10 +354,11 @@ class Deeds:
             connection.kick(player_id)
 
     def ban(self, number: int, other: int) -> None:
-        """Let a player ask to ban another's identity, as the host may."""
+        """Let a player ask to ban another's identity, as the host may: all who have it go, but who asks."""
         connection, player_id = self._connection(number), self._player_id(other)
-        if connection is not None and player_id is not None:
-            self._expect_removal(other)
+        asking, banned = self.players[number].playing, self.players[other].playing
+        if connection is not None and player_id is not None and asking is not None and banned is not None:
+            self.witness.on_ban_asked(asking, banned)
             connection.ban(player_id, address=False)
 
     def _expect_removal(self, number: int) -> None:

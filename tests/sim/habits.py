@@ -58,7 +58,6 @@ class LastingHabits(Habits):
     """As host, like the rest."""
     kick: float = 0.002
     ban: float = 0.002
-    """Only in a room whose players give identities."""
     lock: float = 0.002
     locked_s: float = 1.0
 
@@ -139,9 +138,11 @@ def act_on_belongings(world: "World", player: Player, habits: LastingHabits) -> 
     if rng.random() < habits.message * habits.keep:
         world.send_message(number, rng.randint(MIN_MESSAGE_BYTES, 200), keep=True, outlives_sender=rng.random() < 0.5)
     if rng.random() < habits.clear_kept and player.life is not None:
-        kept = [message for message in player.life.messages if message.keep]
+        kept, messages, connection = sorted(player.life.kept.items()), world.witness.messages, player.connection
+        is_host = connection is not None and connection.host == connection.player_id
+        own = [index for index, uid in kept if is_host or messages[uid].life is player.life]
         if kept:
-            world.clear_kept(number, rng.choice(kept))
+            world.clear_kept(number, rng.choice(own or [index for index, _ in kept]))
 
 
 def act_as_host(world: "World", player: Player, habits: LastingHabits) -> None:
@@ -152,7 +153,7 @@ def act_as_host(world: "World", player: Player, habits: LastingHabits) -> None:
         world.hand_over_host(number, other)
     if rng.random() < habits.kick and other != number:
         world.kick(number, other)
-    if rng.random() < habits.ban and other != number and player.identity:
+    if rng.random() < habits.ban and other != number:
         world.ban(number, other)
     if rng.random() < habits.lock:
         world.lock(number)

@@ -4,14 +4,14 @@
 2. All receivers have one total order: the same entry at the same index, handed over by ascending index; a sender's
    messages in the order in which it queued them.
 3. Once the network is quiet, the server's table is what each owner last published, and every client's view of the room
-   is the server's: table, members, who is away, host, properties, owners, lock. On the way there nobody sees a state
-   that was never published, or one older than it has seen.
+   is the server's: table, members, who is away, host, properties, owners, kept messages, lock. On the way there nobody
+   sees a state that was never published, or one older than it has seen.
 4. Nobody is sent what is not meant for it. A signal arrives at most once, never behind a newer one where newest-first
    was asked, and never before the message that it follows.
 5. No queue passes its cap.
 6. An unproven address is never sent more bytes than came from it (the wiretap raises that one at once).
 7. No session ends unless its player ended it, or a host asked for that.
-8. No seat is given twice, none without proof, none to who is banned (`seats.py`, at once).
+8. No seat is given twice, none without proof, none to who is banned (`seats.py`, at once), and all go who are banned.
 9. The host is somebody who is here, and stays it while it is; of those who change one version of a property exactly one
    succeeds; nobody joins a locked room; a kept message is told to every joiner once (`roomstate.py`).
 
@@ -24,7 +24,9 @@ from typing import NoReturn
 from protocol.client import (
     EntityOwnerChanged,
     HostChanged,
+    KeptCleared,
     Message,
+    MessageFlag,
     PlayerAway,
     PlayerBack,
     PlayerJoined,
@@ -38,7 +40,7 @@ from protocol.constants import ByeReason, EntryKind, Resumed
 from tests.sim.lives import Life, SentMessage, SentRequest, SentSignal, covers, state_origin, uid_of
 from tests.sim.roomlog import RoomLog
 from tests.sim.roomstate import RoomState
-from tests.sim.seats import TappedSession
+from tests.sim.seats import Seat, TappedSession
 from tests.sim.views import RoomView
 from tests.sim.wiretap import Wiretap, WiretapError
 
@@ -70,6 +72,11 @@ class Witness:
         """By uid."""
         self.done_requests: dict[int, int] = {}
         """Uid -> log index of what it caused."""
+        self.clearings: set[tuple[int, int]] = set()
+        """(life, log index) of the kept messages that it asked to clear."""
+        self.bans_asked: set[tuple[int, bytes]] = set()
+        """(opening of the room, identity) that somebody asked to ban there."""
+        self.askers_of_bans: set[Seat] = set()
         self.hand_overs: set[tuple[int, int]] = set()
         """(life, player id) to whom it asked to hand over being host."""
         self.handed_over: set[int] = set()
@@ -138,10 +145,6 @@ class Witness:
         life.sessions.add(session.session)
         self.life_of[session.session] = life
 
-    def index_of(self, uid: int) -> int | None:
-        """Return the log index of a message, None while nobody was handed it."""
-        return self._index_of.get(uid)
-
     def on_attempt(self, life: Life, address: bytes) -> None:
         """A life uses an address: what is meant for it may be sent there."""
         self.tap.addresses.setdefault(life.nonce, set()).add(address)
@@ -158,12 +161,19 @@ class Witness:
                 self.on_kept(life, event)
             case Message():
                 self.on_message(life, event.sender, event.kind, event.channel, event.payload, event.index)
+                if event.flags & MessageFlag.KEEP:
+                    life.kept[event.index] = life.handed[-1]  # type: ignore[assignment]
+            case KeptCleared():
+                self.on_entry(life, (EntryKind.KEPT_CLEARED, event.by, event.indexes))
+                for index in event.indexes:
+                    life.kept.pop(index, None)
             case Signal():
                 self.on_signal(life, event.sender, event.kind, event.channel, event.payload)
             case PlayerJoined():
                 self.on_entry(life, (EntryKind.PLAYER_JOINED, event.player_id))
             case PlayerLeft():
                 self.on_entry(life, (EntryKind.PLAYER_LEFT, event.player_id))
+                self._forget_kept_of(life, event.player_id)
             case PlayerAway():
                 self.on_entry(life, (EntryKind.PLAYER_AWAY, event.player_id))
             case PlayerBack():
@@ -179,6 +189,13 @@ class Witness:
                 life.requests[event.request_id].is_refused = True
         if isinstance(event, HostChanged | EntityOwnerChanged) and life.alive:
             life.forget_what_is_not_ours()
+
+    def _forget_kept_of(self, life: Life, player_id: int) -> None:
+        """Somebody left: what it said is kept no longer, unless it was to outlive its sender."""
+        for index, uid in list(life.kept.items()):
+            message = self.messages[uid]
+            if message.life.player_id == player_id and not message.outlives_sender:
+                del life.kept[index]
 
     def on_entry(self, life: Life, what: tuple[object, ...]) -> None:
         """An entry of the server was handed over. What comes before a life's own arrival tells what was there."""
@@ -198,8 +215,13 @@ class Witness:
             self.broken(f"{life} was told of the kept message {uid} although it is here already")
         if event.index <= self._newest_index.get(life.number, 0):
             self.broken(f"{life} was told of the kept message {uid}, index {event.index}, out of order")
+        if self._index_of.setdefault(message.uid, event.index) != event.index:
+            self.broken(
+                f"{life} was told of the kept message {uid} as {event.index}, not {self._index_of[message.uid]}"
+            )
         self._newest_index[life.number] = event.index
         life.kept_handed.append(message.uid)
+        life.kept[event.index] = message.uid
 
     def on_message(self, life: Life, sender: int, kind: int, channel: int, payload: bytes, index: int) -> None:
         """A message was handed over: (1) once, (2) in order, (4) to the right ones."""
@@ -268,16 +290,31 @@ class Witness:
 
     def on_end(self, life: Life, reason: object) -> None:
         """A client's session ended: (7)."""
-        was_removed = life.removal_asked and reason in REMOVED
-        if not life.ending and not was_removed and not self._is_banned(life, reason):
+        was_removed = self.may_be_removed(life) and reason in REMOVED
+        was_lost = life.may_time_out and reason == ByeReason.TIMEOUT
+        if not life.ending and not was_removed and not was_lost:
             self.broken(f"the session of {life} ended although nobody ended it: {reason}")
 
-    def _is_banned(self, life: Life, reason: object) -> bool:
-        """Tell whether a client heard at last that somebody of its identity was banned."""
-        sessions = [self.tap.sessions[session] for session in life.sessions]
-        return reason == ByeReason.BANNED and any(
-            (session.room, session.seat.identity) in self.tap.book.banned for session in sessions
-        )
+    def on_ban_asked(self, asking: Life, banned: Life) -> None:
+        """A player asked to ban another: all with its identity may end, now and whenever they are in this room."""
+        self.bans_asked.add((banned.room, self._seat_of(banned).identity))
+        self.askers_of_bans.add(self._seat_of(asking))
+
+    def may_be_removed(self, life: Life) -> bool:
+        """Tell whether somebody asked to remove a player, or to ban one with its identity."""
+        is_seated = bool(life.sessions)
+        return life.removal_asked or (is_seated and (life.room, self._seat_of(life).identity) in self.bans_asked)
+
+    def _seat_of(self, life: Life) -> Seat:
+        """Return the seat of a life that has one."""
+        return self.tap.sessions[next(iter(life.sessions))].seat
+
+    def _check_banned_are_gone(self, lives: list[Life]) -> None:
+        """Check (8): of those with a banned identity none is here but a host who asked for that."""
+        for life in lives:
+            seat = self._seat_of(life)
+            if (seat.room, seat.identity) in self.tap.book.banned and seat not in self.askers_of_bans:
+                self.broken(f"{life} is here, but its identity is banned")
 
     # --- caps
 
@@ -308,6 +345,7 @@ class Witness:
         self._check_signals_after()
         self._check_shown_states()
         clients = list(clients)
+        self._check_banned_are_gone([life for life, _ in clients])
         self._check_table({} if server is None else server.table, [life for life, _ in clients])
         for life, view in clients:
             assert server is not None
@@ -317,6 +355,9 @@ class Witness:
             told = {what: found.version for what, found in self.states[life.room].properties.items()}
             if told != versions:
                 self.broken(f"the versions of properties are {versions}, but the log says {told}")
+            kept = {index: message.uid for index, (message, _) in self.states[life.room].kept.items()}
+            if kept != server.kept:
+                self.broken(f"the server keeps messages {server.kept}, but the log says {kept}")
             if life.host != view.host or any(
                 view.owners.get(id_, id_ % life.player_slots) != owner for id_, owner in life.owners.items()
             ):

@@ -168,6 +168,11 @@ def ban_ignored_on_resume() -> Any:
     return patched(lobby, "resume", build)
 
 
+def ban_spares_the_others_of_its_machine() -> Any:
+    """Of those with a banned identity only the one who was named has to go. So it was in the relay's first version."""
+    return patched(Requests, "_others_with", lambda original: lambda self, *args: [])
+
+
 def condition_ignored() -> Any:
     """A property is set whatever its version is."""
 
@@ -281,7 +286,43 @@ def kept_messages_not_told() -> Any:
 
 def kept_messages_told_twice() -> Any:
     """Who comes later is told of every kept message twice."""
-    return _kept_told(lambda by_index: by_index | {-index: kept for index, kept in by_index.items()})
+
+    class Twice(dict[int, Any]):
+        def items(self) -> Any:
+            return [*super().items(), *super().items()]
+
+    return _kept_told(Twice)
+
+
+def copies_have_a_number_of_their_own() -> Any:
+    """Who comes later knows kept messages by other numbers than those who had them."""
+    return _kept_told(lambda by_index: {index + 1: kept for index, kept in by_index.items()})
+
+
+def clearing_is_not_told() -> Any:
+    """Kept messages are cleared, and nobody hears of it. So it was in the relay's first version."""
+
+    def build(original: Any) -> Any:
+        def tell(self: Any, session: int, kind: Any, *rest: Any) -> int:
+            return 0 if kind == EntryKind.KEPT_CLEARED else original(self, session, kind, *rest)
+
+        return tell
+
+    return patched(Requests, "_tell", build)
+
+
+def keeping_is_decided_too_late() -> Any:
+    """A message that is not kept says that it is: it is looked at when it stands in the log. The first version did."""
+
+    def build(original: Any) -> Any:
+        def keep(self: Any, session: int, index: int, message: Any) -> None:
+            if self._room_of(session).belongings.kept.fits(len(message.payload)):
+                original(self, session, index, message)
+
+        return keep
+
+    too_late = patched(Requests, "why_not_kept", lambda original: lambda self, *args: None)
+    return both(too_late, patched(Requests, "keep", build))
 
 
 def kept_messages_outlive_everybody() -> Any:

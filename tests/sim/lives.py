@@ -34,8 +34,6 @@ class SentMessage:
     keep: bool = False
     """To be kept for those who join later."""
     outlives_sender: bool = False
-    may_be_cleared: bool = False
-    """Somebody has asked to keep it no longer."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -109,6 +107,8 @@ class Life:
     """Entity id -> owner of those that were handed over, as its game was told."""
     removal_asked: bool = False
     """A host has asked to remove it: it may end."""
+    may_time_out: bool = False
+    """It was absent for about as long as a place is kept: it may end."""
     requests: dict[int, SentRequest] = field(default_factory=dict)
     """Request id -> what it asked for."""
     messages: list[SentMessage] = field(default_factory=list)
@@ -120,6 +120,8 @@ class Life:
     """The same of what it was handed before its own arrival: who and what was there already."""
     kept_handed: list[int] = field(default_factory=list)
     """Uids of the kept messages that it was told of, in that order."""
+    kept: dict[int, int] = field(default_factory=dict)
+    """Log index -> uid of the messages that the room keeps, as its game was told."""
     handed_at: dict[int, float] = field(default_factory=dict)
     """Message uid -> when its client handed it over."""
     signals_handed: dict[int, float] = field(default_factory=dict)

@@ -20,7 +20,7 @@ class RoomShape:
     anyone_sets: bool = False
     """Every player may set the room's properties."""
     num_identities: int = 0
-    """So many machines the players sit at, those at one with one identity; 0: nobody gives an identity."""
+    """So many machines the players sit at, those at one with one identity; 0: each has its own."""
 
 
 LASTING_ROOM = RoomShape(anyone_sets=True, num_identities=5)
@@ -52,6 +52,9 @@ class Player:
         self.identity = b""
         self.lost_until = -math.inf
         """Nothing passes between it and the server until then."""
+        self.absent_since = -math.inf
+        """Since then nothing comes from it, or it tries to come back."""
+        self.absent_until = -math.inf
         self.bytes_up = 0
         """Payload bytes that it sent."""
         self.bytes_down = 0

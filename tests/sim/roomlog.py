@@ -36,6 +36,8 @@ class RoomLog:
         self._message: dict[int, SentMessage] = {}
         self._parts: dict[int, dict[int, bytes]] = {}
         """Sender -> fragments seen of its unfinished message, by number."""
+        self._num_known = 0
+        """Entries walked, the present one too."""
         self._next_order: dict[int, int] = {}
         """Sending life -> least order that its next message may have."""
 
@@ -53,6 +55,7 @@ class RoomLog:
         """Add to `expected` what every life was to be handed of this log: (index, message uid or other entry)."""
         newest = 0
         for index, entry in sorted(self._tap.logs[self._room].items()):
+            self._num_known += 1
             audience, what = self._walk_entry(index, entry)
             if audience is not None:
                 self._check_sent(index, entry, audience)
@@ -71,10 +74,11 @@ class RoomLog:
             return self._walk_told_alone(index, entry), None
         arriving = self._life_of[self._arrivals[index].session] if index in self._arrivals else None
         if arriving is not None:
+            self._note_unseen_leave(index, entry)
             self._check_told(index, arriving)
         if entry.kind == EntryKind.PLAYER_LEFT or arriving is not None:
             self._parts.pop(entry.about, None)
-        what = self.state.apply(index, entry, arriving)
+        what = self.state.apply(index, entry, arriving, self._has_hole(index))
         return list(self.state.members.values()), what
 
     def _walk_told_alone(self, index: int, entry: Entry) -> list[Life]:
@@ -110,6 +114,12 @@ class RoomLog:
             self._witness.broken(f"{life} was told of properties {told}, but there were {properties}")
         self._check_kept(life)
 
+    def _note_unseen_leave(self, index: int, entry: Entry) -> None:
+        """Find out that somebody has left in a hole of the log from that its number is given to another."""
+        former = self.state.members.get(entry.about)
+        if entry.kind == EntryKind.PLAYER_JOINED and former is not None and not former.alive and self._has_hole(index):
+            self.state.leave_unseen(entry.about)
+
     def _check_roster(self, index: int, life: Life) -> None:
         """Check the members that it was told of.
 
@@ -126,16 +136,14 @@ class RoomLog:
             self._witness.broken(f"{life} was told of members {told}, but there were {list(state.members)}")
 
     def _check_kept(self, life: Life) -> None:
-        """Check the kept messages that it was told of: each once, in order, those that may have been cleared or not."""
-        kept = [message for message, _ in self.state.kept.values()]
-        sure = [message.uid for message in kept if not message.may_be_cleared]
-        told = [uid for uid in life.kept_handed if not self._witness.messages[uid].may_be_cleared]
-        if told != sure or not set(life.kept_handed) <= {message.uid for message in kept}:
-            self._witness.broken(f"{life} was told of the kept messages {life.kept_handed}, but there were {sure}")
+        """Check the kept messages that it was told of: each once and in order."""
+        kept = [message.uid for message, _ in self.state.kept.values()]
+        if life.kept_handed != kept:
+            self._witness.broken(f"{life} was told of the kept messages {life.kept_handed}, but there were {kept}")
 
     def _has_hole(self, index: int) -> bool:
-        """Tell whether some entry up to this index was never sent to anybody."""
-        return sum(known <= index for known in self._tap.logs[self._room]) < index
+        """Tell whether some entry up to this index, at which the walk is, was never sent to anybody."""
+        return self._num_known < index
 
     def _arriving_after(self, index: int) -> list[Life]:
         """Find who is arriving at this index: the one whose own arrival is the next after it."""
@@ -168,7 +176,7 @@ class RoomLog:
         message = self._message[sender]
         if b"".join(parts.values()) != message.payload:
             witness.broken(f"the fragments that end at index {index} are not message {message.uid}")
-        self.state.keep(index, message)
+        self.state.keep(index, message, entry.flags)
         return audience, message.uid
 
     def _begin_message(self, index: int, entry: Entry) -> None:

@@ -13,6 +13,7 @@ from protocol.constants import (
     NO_PLAYER,
     ByeReason,
     EntryKind,
+    MessageFlag,
     PropertyType,
     RequestRefusal,
     Target,
@@ -56,11 +57,12 @@ class RoomState:
         """Player ids of members who are not away, longest present first."""
         return [player_id for player_id in self.members if player_id not in self.away]
 
-    def apply(self, index: int, entry: Entry, arriving: Life | None) -> object:
+    def apply(self, index: int, entry: Entry, arriving: Life | None, has_hole: bool) -> object:
         """Take an entry of the server's that is for all.
 
         Args:
             arriving: Whose arrival this is, if it is one.
+            has_hole: Some entry before was never sent to anybody: who seems to be here may have left there.
         Returns: what a game is handed of it, None if nothing that is compared.
         """
         kind = EntryKind(entry.kind)
@@ -68,6 +70,8 @@ class RoomState:
         value = schemas.ENTRY_PAYLOADS[kind].parse(entry.payload)
         if kind in (EntryKind.ENTITY_OWNER, EntryKind.ROOM_LOCKED, EntryKind.PROPERTY_CHANGED):
             return self._apply_belonging(index, kind, value)
+        if kind == EntryKind.KEPT_CLEARED:
+            return self._clear_kept(index, value.player_id, tuple(one.log_index for one in value.cleared))
         if kind == EntryKind.HOST_CHANGED:
             self._set_host(index, entry.about)
         elif kind == EntryKind.PLAYER_JOINED:
@@ -76,16 +80,21 @@ class RoomState:
             self._leave(index, entry.about, value.reason)
         else:
             self._come_and_go(index, entry, arriving)
-        if self.here and kind != EntryKind.HOST_CHANGED and self.host not in self.here:
+        surely_here = [one for one in self.here if self.members[one].alive] if has_hole else self.here
+        if surely_here and kind != EntryKind.HOST_CHANGED and self.host not in self.here:
             self._host_due_at = index + 1
         return kind, entry.about
 
-    def keep(self, index: int, message: SentMessage) -> None:
-        """A message to be kept was written."""
+    def keep(self, index: int, message: SentMessage, flags: int) -> None:
+        """A message was written; check that it says whether it is kept."""
         num_bytes = sum(len(kept.payload) for kept, _ in self.kept.values()) + len(message.payload)
         is_fit = message.target == Target.ALL and len(self.kept) < MAX_KEPT_MESSAGES and num_bytes <= MAX_KEPT_BYTES
+        expected = MessageFlag(0)
         if message.keep and is_fit:
             self.kept[index] = message, message.life.player_id
+            expected = MessageFlag.KEEP | (MessageFlag.OUTLIVES_SENDER if message.outlives_sender else MessageFlag(0))
+        if flags != expected:
+            self._witness.broken(f"index {index}, message {message.uid}, has the flags {flags}, not {expected!r}")
 
     def finish(self, index: int) -> None:
         """Check what holds behind the last entry."""
@@ -111,7 +120,7 @@ class RoomState:
             self._witness.broken(f"index {index} says that player id {player_id} left, which nobody had")
         if gone.alive:
             self._witness.broken(f"index {index} says that {gone} left, but it is alive")
-        if reason in (ByeReason.KICKED, ByeReason.BANNED) and not gone.removal_asked:
+        if reason in (ByeReason.KICKED, ByeReason.BANNED) and not self._witness.may_be_removed(gone):
             self._witness.broken(f"index {index} says that {gone} was removed, but nobody asked for that")
         self._forget(player_id)
 
@@ -194,6 +203,18 @@ class RoomState:
         else:
             self.properties[what] = Property(index, found)
         return kind, *what, found
+
+    def _clear_kept(self, index: int, player_id: int, cleared: tuple[int, ...]) -> object:
+        """Check that who cleared messages had asked for each, and may, and that all were kept."""
+        life = self.members.get(player_id)
+        for at in cleared:
+            _, sender = self.kept.pop(at, (None, NO_PLAYER))
+            is_asked = life is not None and (life.number, at) in self._witness.clearings
+            if not is_asked or player_id not in (sender, self.host):
+                self._witness.broken(
+                    f"index {index} clears {at} of player id {sender} for {life}; asked: {is_asked}, host: {self.host}"
+                )
+        return EntryKind.KEPT_CLEARED, player_id, cleared
 
     def version(self, owner: int, key: bytes) -> int:
         """Return the version of a property, 0 if there is none."""

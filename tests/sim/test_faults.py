@@ -103,7 +103,7 @@ def lasting_game(seed: int) -> None:
 
 
 def game_of_machines(seed: int) -> None:
-    """Pairs of players who share a machine, and a host who bans one of them while the other comes and goes."""
+    """Pairs of players who share a machine, and a host who bans one of them, its neighbour too, and comes and goes."""
     room = RoomShape(num_identities=2, max_players=4)
     world = World(f"fault {seed}", conditions=STANDARD, num_players=4, config=LASTING_CONFIG, room=room)
     world.join_all()
@@ -111,6 +111,7 @@ def game_of_machines(seed: int) -> None:
     world.run(1.5)
     world.crash_and_resume(3)
     world.crash_and_resume(2)
+    world.crash_and_resume(0)
     world.run(1.5)
     world.settle(within_s=30.0)
 
@@ -135,8 +136,29 @@ def game_of_hosts(seed: int) -> None:
         world.witness.broken(f"the host's entities {given} are not what they were: {table}")
 
 
+def game_of_keepers(seed: int) -> None:
+    """More messages are to be kept than a room keeps; some are cleared, also by a host who came later."""
+    world = World(f"fault {seed}", conditions=STANDARD, num_players=3, config=LASTING_CONFIG, room=LASTING_ROOM)
+    world.join_all()
+    for number in range(68):
+        world.send_message(number % 2, 1_000, keep=True, outlives_sender=number % 4 > 1)
+        world.run(0.05)
+    world.leave(2)
+    world.run(1.0)
+    world.join(2)
+    world.run_until(lambda: world.players[2].playing is not None, within_s=10.0)
+    world.clear_kept(0, min(world.players[0].life.kept))  # type: ignore[union-attr]
+    world.hand_over_host(0, 2)
+    world.run_until(lambda: world.host() == 2, within_s=5.0)
+    world.clear_kept(2, max(world.players[2].life.kept))  # type: ignore[union-attr]
+    world.leave(1)
+    world.settle(within_s=30.0)
+    if world.engine.stats.counters["requests_clear_kept"] != 2:
+        world.witness.broken("not all requests to clear were read")
+
+
 GAMES = (standard_game, crowded_game, game_among_strangers, game_with_a_frozen_player, game_with_many_entities)
-LASTING_GAMES = (lasting_game, game_of_machines, game_of_hosts)
+LASTING_GAMES = (lasting_game, game_of_machines, game_of_hosts, game_of_keepers)
 OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[int], None]]] = [
     (faults.duplicate_check_off, standard_game),
     (faults.ack_bit_off_by_one, standard_game),
@@ -173,6 +195,7 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.client_repeats_acknowledged_messages, lasting_game),
     (lasting.ban_ignored, game_of_machines),
     (lasting.ban_ignored_on_resume, game_of_machines),
+    (lasting.ban_spares_the_others_of_its_machine, game_of_machines),
     (lasting.condition_ignored, lasting_game),
     (lasting.version_not_updated, lasting_game),
     (lasting.property_of_who_left_stays, lasting_game),
@@ -184,6 +207,9 @@ OF_ALL_FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], Callable[[
     (lasting.kept_messages_not_told, lasting_game),
     (lasting.kept_messages_told_twice, lasting_game),
     (lasting.kept_messages_outlive_everybody, lasting_game),
+    (lasting.copies_have_a_number_of_their_own, lasting_game),
+    (lasting.clearing_is_not_told, game_of_keepers),
+    (lasting.keeping_is_decided_too_late, game_of_keepers),
     (lasting.nobody_is_away, lasting_game),
 ]
 

@@ -6,6 +6,7 @@ from protocol.client import ClientConnection
 from protocol.constants import NO_PLAYER
 from protocol.properties import Value, decode_value
 from relay.engine import Engine
+from tests.sim.lives import Life, uid_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,8 @@ class RoomView:
     """(owner, key) -> value."""
     owners: dict[int, int]
     """Entity id -> owner, of those that were handed over."""
+    kept: dict[int, int]
+    """Log index -> uid of the messages that are kept."""
     is_locked: bool
     table: dict[int, bytes]
     """Entity id -> state."""
@@ -52,13 +55,14 @@ def view_of_engine(engine: Engine, code: str) -> RoomView | None:
         host=None if room.host is None else int(player_id[room.host]),
         properties=properties,
         owners=dict(room.belongings.owners),
+        kept={index: uid_of(b"M", kept.payload) or 0 for index, kept in room.belongings.kept.by_index.items()},
         is_locked=room.belongings.is_locked,
         table=engine.room_table(code),
     )
 
 
-def view_of_client(connection: ClientConnection) -> RoomView:
-    """See a room as a client does."""
+def view_of_client(life: Life, connection: ClientConnection) -> RoomView:
+    """See a room as a client does, and its game."""
     owners = {}
     for entity_id in range(connection.player_slots * connection.entities_per_player):
         owner = connection.owner_of(entity_id)
@@ -73,6 +77,7 @@ def view_of_client(connection: ClientConnection) -> RoomView:
         host=connection.host,
         properties={(owner, key): value for owner, of_owner in by_owner.items() for key, value in of_owner.items()},
         owners=owners,
+        kept=dict(life.kept),
         is_locked=connection.is_locked,
         table=dict(connection.table),
     )

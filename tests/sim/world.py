@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from protocol.client import ClientConnection, Disconnected, Joined, Refused, Resumed, RoomReset
-from protocol.constants import ByeReason, Kind, Refusal
+from protocol.constants import Kind, Refusal
 from relay.addresses import pack_address
 from relay.batch import Batch, Outgoing
 from relay.config import RelayConfig
@@ -85,8 +85,8 @@ class World(Deeds):
         self.players = [Player(number, seed, conditions) for number in range(num_players)]
         self.player_at = {player.address: player for player in self.players}
         """Every address that a player has or had."""
-        for player in self.players if self.room.num_identities else ():
-            player.identity = b"machine %8d" % (player.number % self.room.num_identities)
+        for player in self.players:
+            player.identity = b"machine %8d" % (player.number % (self.room.num_identities or num_players))
         self.strangers: dict[bytes, list[bytes]] = {}
         """Address that belongs to nobody -> what the server sent to it."""
         self._num_strangers = 0
@@ -307,7 +307,7 @@ class World(Deeds):
         if life is None:  # nobody is judging
             life = self.witness.begin_life(player.number, player.name, 0)
         life.states, life.removed = dict(former.states), set(former.removed)
-        life.removal_asked = former.removal_asked
+        life.removal_asked, life.may_time_out = former.removal_asked, former.may_time_out
         player.life = life
 
     def _on_end(self, player: Player, life: Life, event: Refused | Disconnected) -> None:
@@ -315,7 +315,7 @@ class World(Deeds):
             self.witness.on_end(life, event.reason)
         if event.reason == Refusal.BANNED:
             player.identity = self.rng.randbytes(16)  # it finds another machine
-        wants_in = life.joined_at is None or life.removal_asked or event.reason == ByeReason.BANNED
+        wants_in = life.joined_at is None or self.witness.may_be_removed(life)
         if wants_in and not life.ending and player.rejoin_at is None:
             player.rejoin_at = self.now + TRY_AGAIN_S
         self.endings.append(event)
@@ -352,7 +352,7 @@ class World(Deeds):
         """Check the invariants that hold when all is quiet."""
         code = self.room.code
         clients = self._clients()
-        views = [(life, view_of_client(connection)) for life, connection in clients]
+        views = [(life, view_of_client(life, connection)) for life, connection in clients]
         self.witness.check_end(view_of_engine(self.engine, code), versions_of_engine(self.engine, code), views)
         names = {life.player_id: life.name for life, _ in clients}
         if self.engine.room_members(code) != names:
@@ -379,6 +379,6 @@ class World(Deeds):
         if self._unrest():
             return False
         server = view_of_engine(self.engine, self.room.code)
-        if any(view_of_client(connection) != server for _, connection in self._clients()):
+        if any(view_of_client(life, connection) != server for life, connection in self._clients()):
             return False
         return not self.witness.missing()

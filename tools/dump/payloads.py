@@ -33,6 +33,11 @@ def say_entry(kind: int, payload: bytes) -> str:
     return "" if schema is None else _say(schema, payload, _ENTRIES[EntryKind(kind)])
 
 
+def say_kept_copy(sender: int, payload: bytes) -> str:
+    """Describe a kept message as who joins later is told it: its own size, and the index that it was written at."""
+    return _say(schemas.KEPT_COPY, payload, lambda v: f"{len(v.payload)} B of {sender} at {v.log_index}")
+
+
 def say_request(kind: int, payload: bytes) -> str:
     """Describe what a message asks the server for. Returns: empty for one that asks nothing, or of an unknown kind."""
     schema = schemas.REQUEST_PAYLOADS.get(kind)
@@ -128,6 +133,10 @@ def _say_ready(value: Any) -> str:
     return f"{_locked(value)}, pages {_list(pages)}"
 
 
+def _say_cleared(value: Any) -> str:
+    return f"entries {_list([str(one.log_index) for one in value.cleared])}, by {_player(value.player_id)}"
+
+
 def _say_properties(value: Any) -> str:
     return _list([f"{_set(one)} (version {one.version})" for one in value.properties])
 
@@ -146,6 +155,7 @@ _ENTRIES: dict[EntryKind, Callable[[Any], str]] = {
     EntryKind.ROOM_LOCKED: _locked,
     EntryKind.REQUEST_REFUSED: _say_refused,
     EntryKind.ROOM_READY: _say_ready,
+    EntryKind.KEPT_CLEARED: _say_cleared,
 }
 
 # --- requests

@@ -27,7 +27,7 @@ from protocol.constants import (
     UpdateSection,
 )
 from tools.dump.fields import id_text
-from tools.dump.payloads import flags_text, say_entry, say_option, say_request
+from tools.dump.payloads import flags_text, say_entry, say_kept_copy, say_option, say_request
 from tools.dump.sessions import name_of, printable, text_of
 
 MAX_PARTS_SHOWN = 6
@@ -127,11 +127,12 @@ def _page(body: Any, tick: int) -> str:
 
 def _entry(entry: Any) -> str:
     header = entry.header
-    name = (
-        name_of(EntryKind, header.kind)
-        if header.kind > MAX_PLAYER_KIND
-        else f"{len(entry.payload)} B of {header.sender}"
-    )
+    if header.kind > MAX_PLAYER_KIND:
+        name = name_of(EntryKind, header.kind)
+    elif header.flags & MessageFlag.KEPT:
+        name = say_kept_copy(header.sender, entry.payload)
+    else:
+        name = f"{len(entry.payload)} B of {header.sender}"
     flags = flags_text(MessageFlag, header.flags)
     return f"{header.index}:{name}{'+' if header.part & PART_MORE else ''}{f' {flags}' if flags else ''}"
 

@@ -95,10 +95,11 @@ def _told_cases() -> list[Case]:
         _u32(13) + _u16(1) + _text(b"speed") + bytes([PropertyType.FLOAT]) + _text(bytes.fromhex("000000000000f83f")),
         _u32(14) + _u16(2) + _text(b"skin") + bytes([PropertyType.BYTES]) + _text(b""),
     ]
-    kept = made.entry(65_545, b"door 4 is open", flags=MessageFlag.KEEP | MessageFlag.KEPT, sender=1, channel=2)
+    flags = MessageFlag.KEEP | MessageFlag.KEPT
+    kept = made.entry(65_545, _u32(19) + b"door 4 is open", flags=flags, sender=1, channel=2)
     orphan = made.entry(
         65_546,
-        b"wall at 9",
+        _u32(65_540) + b"wall at 9",
         kind=111,
         flags=MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER | MessageFlag.KEPT,
         sender=65_535,
@@ -150,6 +151,11 @@ def _entry_cases() -> list[Case]:
         ),
         ("the room is locked", Kind.UPDATE, told(EntryKind.ROOM_LOCKED, b"\1")),
         ("the room is open again", Kind.UPDATE, told(EntryKind.ROOM_LOCKED, b"\0")),
+        (
+            "kept messages are cleared",
+            Kind.UPDATE,
+            told(EntryKind.KEPT_CLEARED, _u16(1) + _u32(19) + _u32(65_540)),
+        ),
         ("a request is refused", Kind.UPDATE, told(EntryKind.REQUEST_REFUSED, refused)),
         ("a player was banned", Kind.UPDATE, told(EntryKind.PLAYER_LEFT, _u16(2) + bytes([ByeReason.BANNED]))),
     ]

@@ -140,6 +140,7 @@ local names = {
 		[138] = "ROOM_LOCKED",
 		[139] = "REQUEST_REFUSED",
 		[140] = "ROOM_READY",
+		[141] = "KEPT_CLEARED",
 	},
 	JoinMode = {
 		[1] = "CREATE",
@@ -337,6 +338,13 @@ local PAYLOADS = {
 	[140] = branch("update.log_range.entries.room_ready", struct({
 		{ "is_locked", number(1, "update.log_range.entries.room_ready.is_locked") },
 		{ "pages", bytes(REST, "update.log_range.entries.room_ready.pages") },
+	})),
+	[141] = branch("update.log_range.entries.kept_cleared", struct({
+		{ "player_id", number(2, "update.log_range.entries.kept_cleared.player_id") },
+		{ "cleared", range("cleared", struct({
+			{ "log_index", number(4, "update.log_range.entries.kept_cleared.cleared.log_index") },
+		})) },
+		"end",
 	})),
 }
 

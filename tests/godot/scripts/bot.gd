@@ -144,7 +144,7 @@ func _report() -> void:
 			"tick": client.tick,
 			"server_time": client.server_time,
 			"tick_rate": client.tick_rate,
-			"limits": client.room_limits(),
+			"limits": client.room.limits(),
 		}
 	)
 	has_reported = true

@@ -48,7 +48,7 @@ func _join_by_node() -> void:
 	client.read_in_thread = is_threaded
 	root.add_child(client)
 	client.join_or_create_room("GHOST")
-	await _until_asked(client._visit.connection)
+	await _until_asked(client._visitor.visit.connection)
 
 
 func _join_by_peer() -> void:

@@ -107,7 +107,7 @@ func _give_up() -> void:
 	client.join_timeout_s = 5.0
 	client.join_or_create_room("GHOST")
 	# JOIN leaves after 0.6 s, and WELCOME is here after 1.2 s.
-	await _wait(func() -> bool: return client._visit.connection.state() == _JOINING)
+	await _wait(func() -> bool: return client._visitor.visit.connection.state() == _JOINING)
 	client.leave_room()
 	await create_timer(2.0).timeout
 	await _tell("given_up", client.status)

@@ -2,9 +2,9 @@ extends SceneTree
 ## A player that does what a test orders and tells every signal that it hears.
 ##
 ## Orders are lines of JSON, appended to the file of the option --orders: the name of a method or
-## property of the client, or of a function below that begins with "do_", and arguments. Numbers
-## without a fraction become int; {"hex": "00ff"} becomes bytes, {"float": 1} a float. What a method
-## returns, or a property is, is told as "result".
+## property of the client ("is_host") or its room ("room.kick"), or of a function below that begins
+## with "do_", and arguments. Numbers without a fraction become int; {"hex": "00ff"} becomes bytes,
+## {"float": 1} a float. What a method returns, or a property is, is told as "result".
 
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
 const RelayStates := preload("res://addons/tickrelay/relay_states.gd")
@@ -70,10 +70,10 @@ func _obey(order: Array) -> void:
 	var value: Variant
 	if has_method("do_" + name):
 		value = callv("do_" + name, arguments)
-	elif client.has_method(name):
-		value = client.callv(name, arguments)
 	else:
-		value = client.get(name)
+		var of: Object = client.room if name.begins_with("room.") else client
+		var member := name.trim_prefix("room.")
+		value = of.callv(member, arguments) if of.has_method(member) else of.get(member)
 	tell("result", {"of": name, "value": _shown(value)})
 
 
@@ -118,15 +118,21 @@ func do_gap() -> int:
 
 
 func do_token() -> Dictionary:
-	return client._place._token()
+	return client._visitor.place._token()
 
 
 func do_profile() -> int:
-	return client._place._profile.number
+	return client._visitor.place._profile.number
+
+
+## Of the profile, and in the end that at which processes wait for each other.
+func do_ports() -> Array:
+	var profile := client._visitor.place._profile
+	return Array(profile._ports_of(profile.number)) + [profile._guard_port()]
 
 
 func do_identity() -> PackedByteArray:
-	return client._place.identity()
+	return client._visitor.place.identity()
 
 
 ## The game's loop stands still, as it does while a scene is loaded.

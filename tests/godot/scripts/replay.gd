@@ -149,7 +149,10 @@ func _described(event: RefCounted) -> Array:
 	if event is Events.RelayMessageReceived:
 		var text: String = event.payload.hex_encode()
 		var is_kept: bool = event.flags & Wire.MessageFlag.KEPT != 0
-		return [["message", event.sender, event.kind, event.channel, text, event.index, is_kept]]
+		var flags: int = event.flags & (Wire.MessageFlag.KEEP | Wire.MessageFlag.OUTLIVES_SENDER)
+		return [
+			["message", event.sender, event.kind, event.channel, text, event.index, is_kept, flags]
+		]
 	if event is Events.RelaySignalReceived:
 		var text: String = event.payload.hex_encode()
 		return [["signal", event.sender, event.kind, event.channel, text, event.sequence]]
@@ -178,6 +181,8 @@ func _described_of_room(event: RefCounted) -> Array:
 		return ["entity_owner_changed", event.entity_id, event.owner]
 	if event is Events.RelayRoomLocked:
 		return ["room_locked", event.is_locked]
+	if event is Events.RelayKeptCleared:
+		return ["kept_cleared", Array(event.indexes), event.by]
 	if event is Events.RelayRequestRefused:
 		var text: String = Wire.REQUEST_TEXTS.get(event.reason, "")
 		return ["request_refused", event.message_id, event.request, event.reason, text]

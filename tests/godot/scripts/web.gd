@@ -1,17 +1,13 @@
 extends SceneTree
 ## A RelayClient that believes it runs in a browser.
 
-var client: BrowserClient = BrowserClient.new()
+const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
 
-
-class BrowserClient:
-	extends "res://addons/tickrelay/relay_client.gd"
-
-	func _has_udp() -> bool:
-		return false
+var client: RelayClient = RelayClient.new()
 
 
 func _initialize() -> void:
+	client._visitor.has_udp = false
 	root.add_child.call_deferred(client)
 	client.join_refused.connect(_on_join_refused)
 	client.relay_unreachable.connect(_on_relay_unreachable)

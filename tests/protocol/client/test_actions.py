@@ -121,8 +121,8 @@ def test_a_message_to_keep_says_so_and_has_an_id(server: Any, connection: Client
 
 
 def test_only_a_short_message_for_all_can_be_kept(connection: ClientConnection) -> None:
-    with pytest.raises(ValueError, match="1025 bytes for ALL; permitted: 0 to 1024 bytes for ALL"):
-        connection.send_message(bytes(1025), keep=True)
+    with pytest.raises(ValueError, match="1021 bytes for ALL; permitted: 0 to 1020 bytes for ALL"):
+        connection.send_message(bytes(1021), keep=True)
     with pytest.raises(ValueError, match="1 bytes for ONE; permitted"):
         connection.send_message(b"x", target=Target.ONE, players=[2], keep=True)
     with pytest.raises(ValueError, match="outlives_sender is True; permitted: with keep only"):

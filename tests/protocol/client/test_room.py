@@ -11,6 +11,7 @@ from protocol.client import (
     Event,
     HostChanged,
     Joined,
+    KeptCleared,
     Message,
     PlayerAway,
     PlayerBack,
@@ -54,7 +55,7 @@ def test_a_joiner_hears_everything_before_joined(server: Any, hear: Hear) -> Non
         roster,
         server.written(2, EntryKind.PROPERTIES, properties=[fields]),
         server.written(3, EntryKind.OWNERS, owners=[{"entity_id": 11, "owner": 2}]),
-        server.entry(4, b"rules", sender=NO_PLAYER, flags=MessageFlag.KEEP | MessageFlag.KEPT),
+        server.entry(4, b"\x07\x00\x01\x00rules", sender=NO_PLAYER, flags=MessageFlag.KEEP | MessageFlag.KEPT),
         server.joined(5, 1, b"ann"),
         server.ready(6, b"\x01", is_locked=1),
     ]
@@ -64,7 +65,7 @@ def test_a_joiner_hears_everything_before_joined(server: Any, hear: Hear) -> Non
         HostChanged(2),
         PropertyChanged(NO_PLAYER, "map", "cave", NO_PLAYER),
         EntityOwnerChanged(11, 2),
-        Message(NO_PLAYER, 1, 0, b"rules", 4, kept=True),
+        Message(NO_PLAYER, 1, 0, b"rules", 65_543, kept=True, flags=MessageFlag.KEEP),
         PlayerJoined(1, "ann"),
         RoomLocked(True),
     ]
@@ -88,7 +89,7 @@ def test_a_room_that_names_pages_it_cannot_have_is_not_believed(
 
 
 def test_requests_are_no_entries(server: Any, connection: ClientConnection, hear: Hear) -> None:
-    entries = [server.entry(index, kind=kind) for index, kind in enumerate((111, 112, 127, 141), start=1)]
+    entries = [server.entry(index, kind=kind) for index, kind in enumerate((111, 112, 127, 142), start=1)]
     assert [event.kind for event in hear(server.log(1, 4, *entries)) if isinstance(event, Message)] == [111]
     assert connection.dropped == {}
 
@@ -102,6 +103,29 @@ def test_locking_is_told_once(server: Any, connection: ClientConnection, hear: H
     entries = [server.written(index, EntryKind.ROOM_LOCKED, is_locked=index < 3) for index in (1, 2, 3)]
     assert hear(server.log(1, 3, *entries)) == [RoomLocked(True), RoomLocked(False)]
     assert not connection.is_locked
+
+
+def test_kept_messages_are_known_by_the_index_that_they_were_written_at(server: Any, hear: Hear) -> None:
+    flags = MessageFlag.KEEP | MessageFlag.OUTLIVES_SENDER
+    [heard] = hear(server.log(1, 1, server.entry(1, b"door", flags=flags | 0xF8)))
+    assert isinstance(heard, Message) and (heard.index, heard.kept, heard.flags) == (1, False, flags)
+    cleared = server.written(2, EntryKind.KEPT_CLEARED, player_id=2, cleared=[{"log_index": 1}, {"log_index": 70_000}])
+    assert hear(server.log(2, 2, cleared)) == [KeptCleared((1, 70_000), 2)]
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_a_copy_too_short_for_its_index_is_malformed(
+    server: Any, connection: ClientConnection, hear: Hear, size: int
+) -> None:
+    assert hear(server.log(1, 1, server.entry(1, bytes(size), flags=MessageFlag.KEPT))) == []
+    assert connection.dropped == {DropReason.MALFORMED: 1}
+
+
+def test_nobody_can_have_cleared_who_cannot_be_in_the_room(
+    server: Any, connection: ClientConnection, hear: Hear
+) -> None:
+    assert hear(server.log(1, 1, server.written(1, EntryKind.KEPT_CLEARED, player_id=8, cleared=[]))) == []
+    assert connection.dropped == {DropReason.MALFORMED: 1}
 
 
 def test_a_refused_request_is_told_by_its_whole_id(server: Any, hear: Hear) -> None:

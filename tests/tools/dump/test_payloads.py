@@ -6,7 +6,7 @@ import pytest
 
 from protocol import schemas
 from protocol.constants import EntryKind, MessageFlag, Option, PropertyType, RequestKind, RoomFlag
-from tools.dump.payloads import MALFORMED, flags_text, say_entry, say_option, say_request, value_text
+from tools.dump.payloads import MALFORMED, flags_text, say_entry, say_kept_copy, say_option, say_request, value_text
 
 ROOM = HOST = NOBODY = 65_535
 
@@ -72,6 +72,11 @@ ROOM = HOST = NOBODY = 65_535
         (EntryKind.REQUEST_REFUSED, {"message_id": 9, "request": 127, "reason": 1}, "message 9, 127: UNKNOWN"),
         (EntryKind.ROOM_READY, {"is_locked": 0, "pages": b"\x05\x80"}, "open, pages 0, 2, 15"),
         (EntryKind.ROOM_READY, {"is_locked": 1, "pages": b""}, "locked, pages none"),
+        (
+            EntryKind.KEPT_CLEARED,
+            {"player_id": 3, "cleared": [{"log_index": 7}, {"log_index": 65_543}]},
+            "entries 7, 65543, by player 3",
+        ),
     ],
 )
 def test_what_is_said_of_an_entry(kind: EntryKind, fields: dict[str, object], words: str) -> None:
@@ -121,6 +126,8 @@ def test_any_bytes_are_said_in_printable_letters(kind: EntryKind | RequestKind) 
 
 
 def test_what_a_player_says_and_what_nobody_knows_is_not_described() -> None:
+    assert say_kept_copy(3, b"\x07\x00\x01\x00hi") == "2 B of 3 at 65543"
+    assert say_kept_copy(3, b"hi") == MALFORMED
     assert say_entry(EntryKind.MESSAGE, b"hi") == say_entry(200, b"hi") == ""
     assert say_request(EntryKind.MESSAGE, b"hi") == say_request(127, b"hi") == ""
     assert say_entry(EntryKind.PLAYER_AWAY, b"hello") == say_request(RequestKind.LOCK, b"") == MALFORMED

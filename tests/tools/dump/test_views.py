@@ -149,7 +149,7 @@ VECTORS_SAY = {
     "asks for a property of the room": "MESSAGE 5 SET_PROPERTY 'map' of the room = 'Görlitz'",
     "asks to remove a player": "MESSAGE 5 KICK player 2 'Be nice.'",
     "asks for something of a later revision": "MESSAGE 5 request 127 5 B",
-    "kept messages, one of a sender who left": "[9:14 B of 1 KEEP|KEPT 10:9 B of 65535 KEEP|OUTLIVES_SENDER|KEPT]",
+    "kept messages, one of a sender who left": "[9:14 B of 1 at 19 KEEP|KEPT 10:9 B of 65535 at 65540 ",
     "all that a joiner is told before the kept messages": "[6:ROSTER 7:PROPERTIES 8:OWNERS]",
 }
 

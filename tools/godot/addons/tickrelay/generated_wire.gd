@@ -55,6 +55,7 @@ enum EntryKind {
 	ROOM_LOCKED = 138,
 	REQUEST_REFUSED = 139,
 	ROOM_READY = 140,
+	KEPT_CLEARED = 141,
 }
 enum JoinMode {
 	CREATE = 1,
@@ -200,23 +201,24 @@ enum DropReason {
 	MALFORMED = 6,
 	STALE_COOKIE = 7,
 	STALE_JOIN = 8,
-	UNKNOWN_SESSION = 9,
-	OVER_RATE = 10,
-	OVER_BYTE_RATE = 11,
-	BAD_PATH_PROOF = 12,
-	DUPLICATE = 13,
-	TOO_OLD = 14,
-	BAD_ACK = 15,
-	BAD_SECTION = 16,
-	BAD_ENTITY = 17,
-	NOT_OWNER = 18,
-	OVER_MESSAGE_RATE = 19,
-	MESSAGE_WINDOW = 20,
-	HOLD_FULL = 21,
-	LOG_FULL = 22,
-	OVER_SIGNAL_RATE = 23,
-	SIGNAL_LATE = 24,
-	SIGNAL_QUEUE_FULL = 25,
+	CROWDED = 9,
+	UNKNOWN_SESSION = 10,
+	OVER_RATE = 11,
+	OVER_BYTE_RATE = 12,
+	BAD_PATH_PROOF = 13,
+	DUPLICATE = 14,
+	TOO_OLD = 15,
+	BAD_ACK = 16,
+	BAD_SECTION = 17,
+	BAD_ENTITY = 18,
+	NOT_OWNER = 19,
+	OVER_MESSAGE_RATE = 20,
+	MESSAGE_WINDOW = 21,
+	HOLD_FULL = 22,
+	LOG_FULL = 23,
+	OVER_SIGNAL_RATE = 24,
+	SIGNAL_LATE = 25,
+	SIGNAL_QUEUE_FULL = 26,
 }
 
 const REVISION_MIN := 1
@@ -261,6 +263,7 @@ const MAX_SIGNAL_FRAGMENTS := 8
 const MAX_SIGNAL_BYTES := 8192
 const LOG_WINDOW := 256
 const MESSAGE_WINDOW := 32
+const SPECIAL_MESSAGE_COST := 5
 const PART_MORE := 32768
 const MAX_KEY_BYTES := 32
 const MAX_VALUE_BYTES := 200
@@ -270,6 +273,7 @@ const MAX_ROOM_PROPERTY_BYTES := 4096
 const MAX_PLAYER_PROPERTY_BYTES := 1024
 const MAX_KEPT_MESSAGES := 128
 const MAX_KEPT_BYTES := 65536
+const MAX_KEPT_MESSAGE_BYTES := 1020
 const MAX_HANDED_OVER := 256
 const MAX_BANS := 256
 const AGE_STEP_MS := 2
@@ -279,7 +283,7 @@ const NO_PLAYER := 65535
 const MAX_PLAYER_KIND := 127
 const FIRST_REQUEST_KIND := 112
 ## CRC-32 of all layouts: differs between builds whose wire differs (SPEC 3).
-const FINGERPRINT := 1777894099
+const FINGERPRINT := 2699692846
 const REFUSAL_TEXTS := {
 	1: "This game and the server speak different versions. Update the older one.",
 	2: "There is no room with this code. Check the code, or create the room.",
@@ -1414,6 +1418,28 @@ class RelayRoomReadyPayload:
 		data.resize(SIZE)
 		data.encode_u8(0, is_locked)
 		data.append_array(pages)
+		return data
+
+
+class RelayKeptCopy:
+	extends RefCounted
+	const SIZE := 4
+	var log_index := 0
+	var payload := PackedByteArray()
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayKeptCopy:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayKeptCopy.new()
+		value.log_index = data.decode_u32(at)
+		value.payload = data.slice(at + 4)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u32(0, log_index)
+		data.append_array(payload)
 		return data
 
 

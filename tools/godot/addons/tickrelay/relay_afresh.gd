@@ -7,7 +7,7 @@ extends RefCounted
 
 const RelayEvents := preload("relay_events.gd")
 const RelayOwners := preload("relay_owners.gd")
-const RelayRoom := preload("relay_room.gd")
+const RelayRoomFacts := preload("relay_room_facts.gd")
 const RelayStatesScript := preload("relay_states.gd")
 const RelayValues := preload("relay_values.gd")
 const RelayWire := preload("generated_wire.gd")
@@ -23,7 +23,7 @@ var _player_slots: int
 
 
 func _init(forgotten: RelayEvents.RelayForgotten, player_slots: int) -> void:
-	var room: RelayRoom = forgotten.room
+	var room: RelayRoomFacts = forgotten.room
 	_player_slots = player_slots
 	_host = room.roster.host
 	_is_locked = room.is_locked
@@ -63,7 +63,7 @@ func news_of(event: RefCounted) -> Array:
 
 
 ## What the game knew and was not told again, when the room [param room] has been told.
-func gone(room: RelayRoom) -> Array:
+func gone(room: RelayRoomFacts) -> Array:
 	var events := []
 	for player_id: int in _members:
 		events.append(_left(player_id))
@@ -110,7 +110,7 @@ func _knows_property(event: RelayEvents.RelayPropertyChanged) -> bool:
 
 
 ## Those of a player who left went with it.
-func _properties_gone(room: RelayRoom) -> Array:
+func _properties_gone(room: RelayRoomFacts) -> Array:
 	var events := []
 	for owner: int in _properties:
 		if owner != RelayOwners.HOST and not room.roster.members.has(owner):

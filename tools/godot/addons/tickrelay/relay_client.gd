@@ -19,7 +19,8 @@ extends Node
 ## A game sends three kinds of things. [b]State[/b] ([method publish_state]) is the newest bytes of
 ## an entity: newest wins. A [b]message[/b] ([method send_message]) arrives exactly once, and all
 ## players receive all messages in one order. A [b]signal[/b] ([method send_signal]) arrives once or
-## not at all. Lost packets are sent again by themselves.
+## not at all. Lost packets are sent again by themselves. What is set rather than sent, as
+## properties are, and what the host may do stands in [member room].
 ## [br][br]
 ## Signals come in the order in which things happened; properties such as [member players] are those
 ## of the newest. So who left may still have sent the message that comes now:
@@ -46,8 +47,8 @@ signal disconnected(reason: int, text: String)
 ## [signal resumed] or [signal disconnected] follows.
 signal connection_lost
 ## We are back in our place. [param afresh]: more was missed than the relay keeps. Then messages of
-## ours that were under way are lost, and kept messages were told again; what else changed was told
-## as always. After [method resume] it comes right behind [signal joined].
+## ours that were under way are lost, and all messages that are kept were told again; what else
+## changed was told as always. After [method resume] it comes right behind [signal joined].
 signal resumed(afresh: bool)
 ## Answer to [method connect_to_relay]: [code]release, tick_rate, load_percent, players,
 ## max_players, rooms, round_trip_s[/code].
@@ -74,9 +75,13 @@ signal host_changed(player_id: int)
 signal property_changed(owner: int, key: String, value: Variant, by: int)
 ## The host locked the room, or opened it again.
 signal room_locked(is_locked: bool)
-## The relay did not do what [param request_id] asked for, see [method set_room_property] and
-## others; or it did not keep a message of ours. [param text] is for a human; [param reason] is a
-## RequestRefusal.
+## Messages are no longer kept for those who join later: [param by] asked for that with [method
+## RelayRoom.clear_kept]. [param indexes]: the [member message_index] of each. What goes with a
+## player who leaves is not told so.
+signal kept_cleared(indexes: PackedInt64Array, by: int)
+## The relay did not do what [param request_id] asked for, see [RelayRoom] and
+## [method give_entity]; or it did not keep a message of ours. [param text] is for a human;
+## [param reason] is a RequestRefusal.
 signal request_refused(request_id: int, reason: int, text: String)
 ## [param owner] publishes an entity from now on; HOST = whoever is host. Its state stays.
 signal entity_owner_changed(entity_id: int, owner: int)
@@ -112,18 +117,16 @@ enum Problem {
 	VERSION = 258,
 }
 
-const _RelayAddress := preload("relay_address.gd")
-const _RelayConnection := preload("relay_connection.gd")
-const _RelayLink := preload("relay_link.gd")
-const _RelayPlace := preload("relay_place.gd")
-const _RelayProbe := preload("relay_probe.gd")
-const _RelayProperties := preload("relay_properties.gd")
-const _RelayRequest := preload("relay_request.gd")
 const _RelayClientScript := preload("relay_client.gd")
+const _RelayAddress := preload("relay_address.gd")
+const _RelayHandshake := preload("relay_handshake.gd")
+const _RelayLink := preload("relay_link.gd")
+const _RelayProbe := preload("relay_probe.gd")
+const _RelayProofs := preload("relay_proofs.gd")
+const _RelayRequest := preload("relay_request.gd")
+const _RelayRoomScript := preload("relay_room.gd")
 const _RelayStatesScript := preload("relay_states.gd")
-const _RelayTeller := preload("relay_teller.gd")
-const _RelayValues := preload("relay_values.gd")
-const _RelayVisit := preload("relay_visit.gd")
+const _RelayVisitor := preload("relay_visitor.gd")
 const _RelayWarnings := preload("relay_warnings.gd")
 const _RelayWire := preload("generated_wire.gd")
 
@@ -143,11 +146,7 @@ const NOBODY := -1
 ## Owner of an entity that is the host's, whoever that is.
 const HOST := 65535
 ## Request id of a request that was not sent.
-const NO_REQUEST := 0
-
-const _NO_PLACE_TEXT := "There is no place in a room to come back to. Join again."
-const _BAD_PORT_TEXT := "%s is no address with a port from 1 to 65535."
-const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
+const NO_REQUEST := _RelayVisitor.NO_REQUEST
 
 ## Name or IP address of the relay, with or without ":port" behind it.
 @export var address := "127.0.0.1"
@@ -185,69 +184,66 @@ var status: _RelayClientScript.Status:
 ## Code of the room; "" while in none. Made up by the relay if [method create_room] had none.
 var room_code: String:
 	get:
-		return _RelayConnection.RelayHandshake.code_of(_welcome()) if _is_in_room() else ""
+		return _RelayHandshake.code_of(_visitor.welcome()) if _visitor.is_in_room() else ""
 ## Our number in the room, -1 while in none. Known, as all that follows, before [signal joined]:
 ## what is told of the room before it may need it.
 var player_id: int:
 	get:
-		return _welcome().player_id if _is_in_room() else NOBODY
+		return _visitor.welcome().player_id if _visitor.is_in_room() else NOBODY
 ## The host's number, -1 if there is none.
 var host_id: int:
 	get:
-		return _room().roster.host if _is_in_room() else NOBODY
+		return _visitor.room().roster.host if _visitor.is_in_room() else NOBODY
 ## Player id -> name of everybody in the room, us and those who are away included.
 var players: Dictionary:
 	get:
-		return _room().roster.members.duplicate() if _is_in_room() else {}
+		return _visitor.room().roster.members.duplicate() if _visitor.is_in_room() else {}
 ## Player ids of those who are away.
 var away_players: PackedInt32Array:
 	get:
-		return PackedInt32Array(_room().roster.away.keys()) if _is_in_room() else []
-## Whether nobody can join the room.
-var is_room_locked: bool:
-	get:
-		return _is_in_room() and _room().is_locked
+		return PackedInt32Array(_visitor.room().roster.away.keys()) if _visitor.is_in_room() else []
 ## While [signal message_received] is told: whether the message was sent before we came, and kept
 ## for us. Who sent it may have left: then its sender is -1.
 var message_is_kept := false
-## While [signal message_received] is told: the message's place in the room's log, for
-## [method clear_kept].
+## While [signal message_received] is told: the message's place in the room's log when it was sent,
+## the same for all, for [method RelayRoom.clear_kept].
 var message_index := 0
 ## The relay's newest tick that we know of; 0 while not joined.
 var tick: int:
 	get:
-		return _visit.connection.session.tick if _is_in_room() else 0
+		return _visitor.session().tick if _visitor.is_in_room() else 0
 ## Ticks of the relay per second; 0 while not joined.
 var tick_rate: int:
 	get:
-		return _welcome().tick_rate if _is_in_room() else 0
+		return _visitor.welcome().tick_rate if _visitor.is_in_room() else 0
 ## Estimate of the relay's time now, seconds since its tick 0.
 var server_time: float:
 	get:
-		return _visit.connection.session.server_time(_RelayLink.clock()) if _is_in_room() else 0.0
+		return _visitor.session().server_time(_RelayLink.clock()) if _visitor.is_in_room() else 0.0
 ## Smoothed time to the relay and back, seconds; -1 until measured.
 var round_trip_s: float:
 	get:
-		return _visit.connection.session.round_trip_s() if _is_in_room() else -1.0
+		return _visitor.session().round_trip_s() if _visitor.is_in_room() else -1.0
 ## Share of the relay's datagrams that got lost lately, 0 to 1.
 var loss_down: float:
 	get:
-		return _visit.connection.session.loss_down() if _is_in_room() else 0.0
+		return _visitor.session().loss_down() if _visitor.is_in_room() else 0.0
 ## Share of our datagrams that got lost lately, 0 to 1.
 var loss_up: float:
 	get:
-		return _visit.connection.session.loss_up() if _is_in_room() else 0.0
+		return _visitor.session().loss_up() if _visitor.is_in_room() else 0.0
 
-var _place := _RelayPlace.new()
-var _visit: _RelayVisit
-var _next_request: _RelayRequest  # if our place is no longer kept
-var _teller: _RelayTeller
-var _probe: _RelayProbe
-var _leaving: Array[_RelayVisit] = []
-var _failure: _RelayConnection.RelayEvents.RelayRefused
-var _is_polling := false
-var _is_send_planned := false
+## What the room keeps, and what the host may do: properties, kick, ban, lock and so on. Always the
+## same object, whatever room we are in.
+var room: _RelayRoomScript:
+	get:
+		return _room
+
 var _warnings := _RelayWarnings.new("RelayClient")
+var _visitor := _RelayVisitor.new(self, _warnings)
+var _room := _RelayRoomScript.new(_visitor, _warnings)
+var _probe: _RelayProbe
+var _is_polling := false
 
 
 func _enter_tree() -> void:
@@ -262,7 +258,8 @@ func _process(_delta: float) -> void:
 
 func _notification(what: int) -> void:
 	if what == NOTIFICATION_PREDELETE:
-		_say_goodbye()
+		_close_probe()
+		_visitor.leave_at_once()
 
 
 ## Looks whether a relay is there, without joining: [signal relay_answered] or
@@ -275,8 +272,11 @@ func connect_to_relay(relay_address: String = "", relay_port: int = 0) -> void:
 		address = asked_address
 		port = asked_port
 	_close_probe()
-	var parsed := _RelayAddress.new(asked_address, asked_port)
-	_probe = _RelayProbe.new(parsed.host, parsed.port, join_timeout_s, _nonce(), _RelayLink.clock())
+	var relay := _RelayAddress.new(asked_address, asked_port)
+	var nonce := _RelayProofs.random_nonce()
+	_probe = _RelayProbe.new(relay.host, relay.port, join_timeout_s, nonce, _RelayLink.clock())
+	if not _visitor.has_udp:
+		_probe.fail(Problem.NO_UDP, _RelayVisitor.NO_UDP_TEXT)
 
 
 ## Creates a room and joins it. Without [param code] the relay makes one up, see [member room_code].
@@ -297,7 +297,7 @@ func join_or_create_room(code: String, password: String = "") -> void:
 ## Whether a game of ours was in a room when it crashed, so that [method resume] may bring it back.
 ## The relay keeps the place for a while only (60 s unless it is configured otherwise).
 func can_resume() -> bool:
-	return status == Status.OFFLINE and _place.has_token()
+	return status == Status.OFFLINE and _visitor.place.has_token()
 
 
 ## Comes back as the same player into the room in which this game was when it crashed, with the
@@ -307,38 +307,21 @@ func can_resume() -> bool:
 ## Of several games on one machine each comes back to its own place, if they are started with
 ## [code]-- --tickrelay-profile=0[/code], [code]=1[/code] and so on; without that, in any order.
 func resume() -> void:
-	leave_room()
-	if _visit != null or _failure != null:
-		return  # a handler of disconnected has entered another room
-	if not _place.has_token():
-		_fail(Refusal.CANNOT_RESUME, _NO_PLACE_TEXT)
-		return
-	_enter(_place.address(), _place.port(), _place.request(_new_request()))
+	if _leave_to_enter():
+		_visitor.come_back(_new_request(), read_in_thread)
 
 
 ## Leaves the room: [signal disconnected] with ByeReason.LEFT. An attempt to join is given up
 ## without a signal. What the relay does not have yet is lost: wait for [method is_idle] first if
 ## that matters.
 func leave_room() -> void:
-	_failure = null
-	if _visit == null:
-		return
-	var visit := _visit
-	var was_joined := _teller.has_joined
-	_forget_visit()
-	_place.forget()
-	visit.leave(_RelayLink.clock())
-	_leaving.append(visit)
-	if was_joined:
-		disconnected.emit(
-			_RelayWire.ByeReason.LEFT, _RelayWire.BYE_TEXTS[_RelayWire.ByeReason.LEFT]
-		)
+	_visitor.leave()
 
 
 ## Whether we are in a room, from [signal joined] to [signal disconnected]: also while the
 ## connection is lost and comes back, see [member status].
 func is_joined() -> bool:
-	return _is_in_room() and _teller.has_joined
+	return _visitor.is_joined()
 
 
 ## Whether we are the host.
@@ -348,7 +331,7 @@ func is_host() -> bool:
 
 ## Whether the relay has everything that was published and sent.
 func is_idle() -> bool:
-	return _visit == null or _visit.connection.is_idle()
+	return _visitor.visit == null or _visitor.visit.connection.is_idle()
 
 
 ## Sets the newest bytes of one of our entities: 1 to [member max_state_bytes] of the room. They go
@@ -357,9 +340,10 @@ func is_idle() -> bool:
 func publish_state(state: PackedByteArray, local_index: int = 0) -> Error:
 	if not is_joined():
 		return ERR_UNAVAILABLE
-	var error := _visit.connection.publish(local_index, state, _RelayLink.clock())
+	var error := _visitor.visit.connection.publish(local_index, state, _RelayLink.clock())
 	if error == ERR_INVALID_PARAMETER:
-		var permitted := [_welcome().max_state_bytes, _welcome().entities_per_player - 1]
+		var limits := room.limits()
+		var permitted := [limits["max_state_bytes"], limits["entities_per_player"] - 1]
 		_warnings.give(
 			"publish_state of %d bytes for index %d" % [state.size(), local_index],
 			"this room takes 1 to %d bytes and indexes 0 to %d; see max_state_bytes" % permitted,
@@ -373,18 +357,18 @@ func publish_state(state: PackedByteArray, local_index: int = 0) -> Error:
 func publish_entity(entity_id: int, state: PackedByteArray) -> Error:
 	if not is_joined():
 		return ERR_UNAVAILABLE
-	return _visit.connection.publish_entity(entity_id, state, _RelayLink.clock())
+	return _visitor.visit.connection.publish_entity(entity_id, state, _RelayLink.clock())
 
 
 ## Takes one of our entities out of the room. Others get [signal entities_removed].
 func remove_state(local_index: int = 0) -> Error:
-	return _visit.connection.remove(local_index) if is_joined() else ERR_UNAVAILABLE
+	return _visitor.visit.connection.remove(local_index) if is_joined() else ERR_UNAVAILABLE
 
 
 ## As [method remove_state], for an entity that was handed over to us, or that is the host's while
 ## we are.
 func remove_entity(entity_id: int) -> Error:
-	return _visit.connection.remove_entity(entity_id) if is_joined() else ERR_UNAVAILABLE
+	return _visitor.visit.connection.remove_entity(entity_id) if is_joined() else ERR_UNAVAILABLE
 
 
 ## Sends a message: exactly once, in the same order for everybody. It leaves at the frame's end.
@@ -393,8 +377,8 @@ func remove_entity(entity_id: int) -> Error:
 ## [param to_players], LIST with up to 255. [param channel] 0 to 255 and [param kind] 1 to 111 are
 ## for the game to use. Returns ERR_OUT_OF_MEMORY while more than 4 MiB wait.
 ## [br][br]
-## [param keep]: who joins later gets it too (at most 1,024 bytes, to ALL), until it is cleared
-## ([method clear_kept]) or we leave; with [param outlives_sender] also after that.
+## [param keep]: who joins later gets it too (at most 1,020 bytes, to ALL), until it is cleared
+## ([method RelayRoom.clear_kept]) or we leave; with [param outlives_sender] also after that.
 func send_message(
 	payload: PackedByteArray,
 	target: int = Target.ALL,
@@ -405,10 +389,10 @@ func send_message(
 	outlives_sender: bool = false
 ) -> Error:
 	if not is_joined():
-		return _warn_too_early("send_message")
+		return _visitor.warn_too_early("send_message")
 	var flags := _RelayWire.MessageFlag.KEEP if keep or outlives_sender else 0
 	flags |= _RelayWire.MessageFlag.OUTLIVES_SENDER if outlives_sender else 0
-	var connection := _visit.connection
+	var connection := _visitor.visit.connection
 	var error := connection.send_message(payload, kind, channel, target, to_players, flags)
 	_after_sending("send_message", error, payload.size())
 	return error
@@ -429,10 +413,10 @@ func send_signal(
 	kind: int = 1
 ) -> Error:
 	if not is_joined():
-		return _warn_too_early("send_signal")
+		return _visitor.warn_too_early("send_signal")
 	var flags := _RelayWire.SignalFlag.NEWEST_FIRST if newest_first else 0
 	flags |= _RelayWire.SignalFlag.AFTER_LOG if after_log else 0
-	var connection := _visit.connection
+	var connection := _visitor.visit.connection
 	var error := connection.send_signal(payload, kind, channel, target, to_players, flags)
 	_after_sending("send_signal", error, payload.size())
 	return error
@@ -445,152 +429,47 @@ func get_state(of_player: int, local_index: int = 0) -> PackedByteArray:
 
 ## Newest bytes of any entity; empty if there is none.
 func get_entity_state(entity_id: int) -> PackedByteArray:
-	if not _is_in_room():
+	if not _visitor.is_in_room():
 		return PackedByteArray()
-	return _visit.connection.session.table.states().get(entity_id, PackedByteArray()).duplicate()
+	return _visitor.session().table.states().get(entity_id, PackedByteArray()).duplicate()
 
 
 ## Number of an entity in this room: [code]local_index * player_slots + player[/code].
 func entity_id_of(of_player: int, local_index: int = 0) -> int:
-	return local_index * _welcome().player_slots + of_player if _is_in_room() else NOBODY
+	return (
+		local_index * _visitor.welcome().player_slots + of_player
+		if _visitor.is_in_room()
+		else NOBODY
+	)
 
 
 ## The player whose number an entity has: who publishes it, unless it was handed over.
 func player_of(entity_id: int) -> int:
-	return entity_id % _welcome().player_slots if _is_in_room() else NOBODY
+	return entity_id % _visitor.welcome().player_slots if _visitor.is_in_room() else NOBODY
 
 
 ## The player who publishes an entity now. Of one that is the host's: the host, -1 if there is none.
 func get_entity_owner(entity_id: int) -> int:
-	if not _is_in_room():
+	if not _visitor.is_in_room():
 		return NOBODY
-	var owner := _room().owners.owner_of(entity_id)
+	var owner := _visitor.room().owners.owner_of(entity_id)
 	return host_id if owner == HOST else owner
 
 
 ## Whether we have published an entity, or removed it, since it is ours. Else its newest state is
 ## another's, or that of our game before it crashed: a good one to go on from.
 func is_published(entity_id: int) -> bool:
-	return _is_in_room() and _visit.connection.session.table.is_own(entity_id)
-
-
-## A property of the room; [param default] if there is none.
-func get_room_property(key: String, default: Variant = null) -> Variant:
-	return _property(_RelayProperties.ROOM, key, default)
-
-
-## A property of a player; [param default] if there is none.
-func get_player_property(of_player: int, key: String, default: Variant = null) -> Variant:
-	return _property(of_player, key, default)
-
-
-## Key -> value of all properties of the room.
-func room_properties() -> Dictionary:
-	return _room().properties.all_of(_RelayProperties.ROOM) if _is_in_room() else {}
-
-
-## Key -> value of all properties of a player.
-func player_properties(of_player: int) -> Dictionary:
-	return _room().properties.all_of(of_player) if _is_in_room() else {}
-
-
-## Asks the relay to set a property of the room: null (remove it), bool, int, float, String or
-## PackedByteArray, the last two of at most 200 bytes; [param key] has 1 to 32 bytes. Permitted to
-## the host, or to all if the room was created with [member anyone_sets]. A room has up to 64.
-## [br][br]
-## Everybody, us too, gets [signal property_changed]; or we get [signal request_refused] with the
-## number that this returns. NO_REQUEST: it was not sent.
-func set_room_property(key: String, value: Variant) -> int:
-	return _set_property("set_room_property", _RelayProperties.ROOM, key, value)
-
-
-## As [method set_room_property], if the property is [param expected] (null: if there is none) and
-## nobody changes it before us: of several who try, exactly one succeeds. The others get
-## [signal request_refused] with RequestRefusal.CHANGED.
-func compare_and_set_room_property(key: String, expected: Variant, value: Variant) -> int:
-	var version := _RelayProperties.NEVER
-	if _is_in_room() and _RelayValues.is_same(get_room_property(key), expected):
-		version = _room().properties.version(_RelayProperties.ROOM, key)
-	return _set_property(
-		"compare_and_set_room_property", _RelayProperties.ROOM, key, value, version
-	)
-
-
-## Asks the relay to set a property of ours, or, as the host, of another player. A player has up to
-## 16. The rest as for [method set_room_property].
-func set_player_property(key: String, value: Variant, of_player: int = NOBODY) -> int:
-	var owner := player_id if of_player == NOBODY else of_player
-	return _set_property("set_player_property", owner, key, value)
+	return _visitor.is_in_room() and _visitor.session().table.is_own(entity_id)
 
 
 ## Hands an entity over: [param to_player] publishes it from now on, HOST = whoever is host.
-## Permitted to its owner and the host. All get [signal entity_owner_changed]; see [method
-## set_room_property] for what this returns.
+## Permitted to its owner and the host. All get [signal entity_owner_changed]; see [RelayRoom] for
+## what this returns.
 func give_entity(entity_id: int, to_player: int) -> int:
 	var payload := _RelayWire.RelayGiveEntityPayload.new()
 	payload.entity_id = entity_id
 	payload.owner = to_player
-	return _request(_RelayWire.RequestKind.GIVE_ENTITY, payload.encode())
-
-
-## Keeps a message no longer: that with this [member message_index], 0 = all that we may clear.
-## Permitted to its sender and the host.
-func clear_kept(index: int = 0) -> int:
-	var payload := _RelayWire.RelayClearKeptPayload.new()
-	payload.log_index = index
-	return _request(_RelayWire.RequestKind.CLEAR_KEPT, payload.encode())
-
-
-## Host: makes another player the host, who must not be away. All get [signal host_changed].
-func hand_over_host(to_player: int) -> int:
-	var payload := _RelayWire.RelayHandOverHostPayload.new()
-	payload.player_id = to_player
-	return _request(_RelayWire.RequestKind.HAND_OVER_HOST, payload.encode())
-
-
-## Host: removes a player from the room, who gets [signal disconnected] with [param text] (at most
-## 200 bytes). It may join again.
-func kick(of_player: int, text: String = "") -> int:
-	var payload := _RelayWire.RelayKickPayload.new()
-	payload.player_id = of_player
-	payload.text = text.to_utf8_buffer()
-	return _request(_RelayWire.RequestKind.KICK, payload.encode())
-
-
-## Host: removes a player, who cannot join this room again with the same installation of the game;
-## with [param by_address] nobody can from the same internet address.
-func ban(of_player: int, text: String = "", by_address: bool = false) -> int:
-	var payload := _RelayWire.RelayBanPayload.new()
-	payload.player_id = of_player
-	payload.flags = _RelayWire.BanFlag.ADDRESS if by_address else 0
-	payload.text = text.to_utf8_buffer()
-	return _request(_RelayWire.RequestKind.BAN, payload.encode())
-
-
-## Host: lets nobody join any more, or everybody again. Who is away can come back. All get
-## [signal room_locked].
-func lock_room(is_locked: bool = true) -> int:
-	var payload := _RelayWire.RelayLockPayload.new()
-	payload.is_locked = int(is_locked)
-	return _request(_RelayWire.RequestKind.LOCK, payload.encode())
-
-
-## What the room permits, as the relay said when we joined: [code]max_players, player_slots,
-## entities_per_player, max_state_bytes, messages_per_s, signals_per_s, grace_s[/code] (how long the
-## place of a lost player is kept). Empty while offline.
-func room_limits() -> Dictionary:
-	if not _is_in_room():
-		return {}
-	var welcome := _welcome()
-	return {
-		"max_players": welcome.max_players,
-		"player_slots": welcome.player_slots,
-		"entities_per_player": welcome.entities_per_player,
-		"max_state_bytes": welcome.max_state_bytes,
-		"messages_per_s": welcome.messages_per_s,
-		"signals_per_s": welcome.signals_per_s,
-		"grace_s": welcome.grace_s,
-	}
+	return _visitor.ask(_RelayWire.RequestKind.GIVE_ENTITY, payload.encode())
 
 
 ## Counters of this session: [code]datagrams_in, datagrams_out, bytes_in, bytes_out,
@@ -598,7 +477,7 @@ func room_limits() -> Dictionary:
 ## one that asked for newest_first order), [code]dropped[/code] (reason -> count of what was not
 ## taken).
 func statistics() -> Dictionary:
-	return {} if _visit == null else _visit.statistics()
+	return {} if _visitor.visit == null else _visitor.visit.statistics()
 
 
 ## Reads the network, emits signals, and plans what is to be sent for the end of the frame. In the
@@ -608,83 +487,39 @@ func poll() -> void:
 		return  # called from a signal that this function emits
 	_is_polling = true
 	_poll_probe()
-	if _failure != null:
-		var failure := _failure
-		_failure = null
-		join_refused.emit(failure.reason, failure.text)
-	if _visit != null:
-		var events := _visit.receive()
-		_keep_place()
-		_tell(_visit, events)
-	_plan_sending()
+	_visitor.poll()
 	_is_polling = false
 
 
 func _status() -> _RelayClientScript.Status:
-	if is_joined():
-		return Status.RESUMING if _teller.is_lost else Status.JOINED
-	return Status.JOINING if _visit != null or _failure != null else Status.OFFLINE
-
-
-func _welcome() -> _RelayWire.RelayWelcomeFields:
-	return _visit.connection.session.welcome
-
-
-func _room() -> _RelayConnection.RelaySession.RelayRoom:
-	return _visit.connection.session.room
-
-
-## From WELCOME on: before [signal joined], too.
-func _is_in_room() -> bool:
-	return _visit != null and _visit.connection.is_in_room()
-
-
-func _property(owner: int, key: String, default: Variant) -> Variant:
-	return _room().properties.value(owner, key, default) if _is_in_room() else default
-
-
-func _set_property(
-	what: String, owner: int, key: String, value: Variant, if_version: int = -1
-) -> int:
-	if not _RelayValues.is_key(key) or not _RelayValues.is_value(value):
-		_warnings.give(
-			"%s: key or value cannot be used" % what,
-			"keys have 1 to 32 bytes; values are null, bool, int, float, String or PackedByteArray",
-			what
-		)
-		return NO_REQUEST
-	var payload := _RelayProperties.build_request(owner, key, value, if_version)
-	return _request(_RelayWire.RequestKind.SET_PROPERTY, payload)
-
-
-func _request(kind: _RelayWire.RequestKind, payload: PackedByteArray) -> int:
-	if not is_joined():
-		_warn_too_early("a request")
-		return NO_REQUEST
-	var id := _visit.connection.send_request(kind, payload)
-	if id != NO_REQUEST:
-		_visit.flush_soon()
-		_plan_sending()
-	return id
-
-
-## Whether this platform has UDP sockets at all.
-func _has_udp() -> bool:
-	return not OS.has_feature("web")
+	if _visitor.is_joined():
+		return Status.RESUMING if _visitor.is_lost() else Status.JOINED
+	return Status.JOINING if _visitor.is_busy() else Status.OFFLINE
 
 
 func _enter_room(mode: _RelayWire.JoinMode, code: String, password: String) -> void:
-	leave_room()
-	if _visit != null or _failure != null:
-		return  # a handler of disconnected has entered another room
+	if not _leave_to_enter():
+		return
 	var request := _new_request()
 	request.mode = mode
 	request.code = code.strip_edges().to_upper()
 	request.password = password
-	if resume_when_joining and _has_udp() and _place.is_of(request, address, port):
-		_next_request = request
-		request = _place.request(_new_request())
-	_enter(address, port, request)
+	var place := _visitor.place
+	if resume_when_joining and _visitor.has_udp and place.is_of(request, address, port):
+		var otherwise := _visitor.enter.bind(request, address, port, read_in_thread)
+		_visitor.come_back(_new_request(), read_in_thread, otherwise)
+	else:
+		_visitor.enter(request, address, port, read_in_thread)
+
+
+## Makes room for another attempt. Returns false if a handler of [signal disconnected] has begun one
+## already.
+func _leave_to_enter() -> bool:
+	leave_room()
+	if _visitor.is_busy():
+		return false
+	_close_probe()
+	return true
 
 
 ## What is asked for in each attempt.
@@ -701,65 +536,15 @@ func _new_request() -> _RelayRequest:
 	return request
 
 
-func _enter(at_address: String, at_port: int, request: _RelayRequest) -> void:
-	_close_probe()
-	var relay := _RelayAddress.new(at_address, at_port)
-	if not _has_udp():
-		_fail(Problem.NO_UDP, _WEB_TEXT)
-	elif relay.port == 0:
-		_fail(Problem.NO_ANSWER, _BAD_PORT_TEXT % at_address)
-	elif request.problem() != 0:
-		_fail(request.problem(), _RelayWire.REFUSAL_TEXTS[request.problem()])
-	else:
-		_warnings.clear(str(get_path()) if is_inside_tree() else "RelayClient")
-		request.identity = _place.identity()
-		_place.use(at_address, at_port)
-		var now := _RelayLink.clock()
-		_visit = _RelayVisit.new(relay.host, relay.port, read_in_thread, request, _nonce(), now)
-		_teller = _RelayTeller.new(self, _visit.connection, _visit.was_resuming)
-		_tell(_visit, _visit.send(now))  # a scene may be loaded in this frame
-
-
-func _forget_visit() -> void:
-	if _teller != null:
-		_teller.is_over = true
-	_visit = null
-	_next_request = null
-
-
-## Writes down, before the next DATA leaves, how a process that is started anew gets back here.
-func _keep_place() -> void:
-	if not _is_in_room():
-		return
-	_place.keep(_welcome())
-	if _visit.connection.fingerprint_differs:
-		_warnings.give("the relay is of another build", "use game and relay of one release")
-
-
-## Tells of a failure with the next poll: who calls and then waits for the signal must not miss it.
-func _fail(reason: int, text: String) -> void:
-	_failure = _RelayConnection.RelayEvents.RelayRefused.new()
-	_failure.reason = reason
-	_failure.text = text
-
-
 func _poll_probe() -> void:
-	if _probe == null:
+	if _probe == null or not _probe.poll(_RelayLink.clock()):
 		return
-	var problem := Problem.NO_ANSWER
-	if not _has_udp():
-		problem = Problem.NO_UDP
-		_probe.problem = _WEB_TEXT
-	elif not _probe.poll(_RelayLink.clock()):
-		return
-	elif _probe.is_version_problem:
-		problem = Problem.VERSION
 	var probe := _probe
 	_close_probe()
 	if probe.problem.is_empty():
 		relay_answered.emit(probe.answer)
 	else:
-		relay_unreachable.emit(problem, probe.problem)
+		relay_unreachable.emit(probe.reason, probe.problem)
 
 
 func _close_probe() -> void:
@@ -768,35 +553,10 @@ func _close_probe() -> void:
 		_probe = null
 
 
-func _nonce() -> int:
-	return Crypto.new().generate_random_bytes(_RelayWire.NONCE_BYTES).decode_u64(0)
-
-
-## Emits signals for events of a visit, as long as the game does not end it meanwhile.
-func _tell(visit: _RelayVisit, events: Array) -> void:
-	var end := _teller.tell(events)
-	if end == null:
-		return
-	var next := _next_request
-	_forget_visit()
-	_leaving.append(visit)
-	if end is _RelayConnection.RelayEvents.RelayDisconnected:
-		_place.forget()
-		disconnected.emit(end.reason, end.text)
-		return
-	if visit.was_resuming and end.reason != Problem.NO_ANSWER:
-		_place.forget()
-		if next != null and end.reason != Refusal.BANNED:
-			_enter(address, port, next)
-			return
-	join_refused.emit(end.reason, end.text)
-
-
 func _after_sending(what: String, error: Error, size: int) -> void:
 	match error:
 		OK:
-			_visit.flush_soon()
-			_plan_sending()
+			_visitor.flush_soon()
 		ERR_INVALID_PARAMETER:
 			_warnings.give(
 				"%s of %d bytes was not sent" % [what, size],
@@ -805,41 +565,3 @@ func _after_sending(what: String, error: Error, size: int) -> void:
 			)
 		ERR_OUT_OF_MEMORY:
 			_warnings.give(what + ": 4 MiB wait to be sent", "send less, or wait for is_idle()")
-
-
-func _warn_too_early(what: String) -> Error:
-	_warnings.give(what + " while not joined: nothing is sent", "wait for the signal joined")
-	return ERR_UNAVAILABLE
-
-
-## Sends at the end of this frame, when the game has said all that it has to say.
-func _plan_sending() -> void:
-	if _is_send_planned:
-		return
-	var now := _RelayLink.clock()
-	if (_visit != null and _visit.is_due(now)) or not _leaving.is_empty():
-		_is_send_planned = true
-		_send.call_deferred()
-
-
-func _send() -> void:
-	_is_send_planned = false
-	var now := _RelayLink.clock()
-	for visit: _RelayVisit in _leaving.duplicate():
-		visit.send(now)
-		if visit.is_over() or not visit.line.is_open():
-			visit.line.close()
-			_leaving.erase(visit)
-	if _visit != null:
-		_tell(_visit, _visit.send(now))
-
-
-func _say_goodbye() -> void:
-	_close_probe()
-	if _visit != null:
-		_leaving.append(_visit)
-		_place.forget()
-	for visit in _leaving:
-		visit.leave_at_once(_RelayLink.clock())
-	_leaving.clear()
-	_forget_visit()

@@ -16,7 +16,7 @@ class RelayConnectionLost:
 ## We came back, but not into what we knew: all that was told of the room is void, and is told anew.
 class RelayForgotten:
 	extends RefCounted
-	## What was told: a RelayRoom, and ids of entities.
+	## What was told: RelayRoomFacts, and ids of entities.
 	var room: RefCounted
 	var shown_ids := []
 
@@ -103,6 +103,15 @@ class RelayRoomLocked:
 	var is_locked := false
 
 
+## Messages are kept no longer, for somebody asked for that.
+class RelayKeptCleared:
+	extends RefCounted
+	## The index of each, as in RelayMessageReceived.
+	var indexes := PackedInt64Array()
+	## Player id of who asked.
+	var by := 0
+
+
 ## The server did not do what we asked for, or did not keep a message.
 class RelayRequestRefused:
 	extends RefCounted
@@ -129,7 +138,8 @@ class RelayMessageReceived:
 	var payload := PackedByteArray()
 	## RelayWire.MessageFlag: whether it is kept for those who join later, and was for us.
 	var flags := 0
-	## Whole log index; that of the last fragment.
+	## Whole log index; that of the last fragment. Of one that was kept for us: where it stood when it
+	## was sent, so that all know it by one number.
 	var index := 0
 
 

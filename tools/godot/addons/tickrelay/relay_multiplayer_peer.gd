@@ -55,6 +55,7 @@ const _RelayMesh := preload("relay_mesh.gd")
 const _RelayMeshBudget := preload("relay_mesh_budget.gd")
 const _RelayMeshPackets := preload("relay_mesh_packets.gd")
 const _RelayPlace := preload("relay_place.gd")
+const _RelayProofs := preload("relay_proofs.gd")
 const _RelayRequest := preload("relay_request.gd")
 const _RelayMeshUploads := preload("relay_mesh_uploads.gd")
 const _RelayOutbox := preload("relay_outbox.gd")
@@ -380,7 +381,7 @@ func _start() -> void:
 	elif request.problem() != 0:
 		_fail(request.problem(), _RelayWire.REFUSAL_TEXTS[request.problem()])
 	else:
-		var nonce := Crypto.new().generate_random_bytes(_RelayWire.NONCE_BYTES).decode_u64(0)
+		var nonce := _RelayProofs.random_nonce()
 		request.identity = _place.identity()
 		_visit = _RelayVisit.new(
 			_relay.host, _relay.port, read_in_thread, request, nonce, _RelayLink.clock()

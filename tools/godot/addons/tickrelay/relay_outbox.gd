@@ -22,6 +22,9 @@ const RETRY_EXTRA_S := 0.050
 ## are not a flood).
 const DEFAULT_RTT_S := 0.2
 const LARGE_FRAGMENTS := 16
+## Where a message's header has its kind and its flags.
+const _KIND_AT := 2
+const _FLAGS_AT := 3
 ## A message of more than 16 fragments ends with a short one (SPEC 9): others wait for it alone.
 const LAST_BYTES := 256
 ## Payload that may wait: four of the largest messages (chosen).
@@ -100,7 +103,7 @@ func num_waiting() -> int:
 ## Id up to which messages may go now: inside the window, the credit and the budget, as [method due]
 ## found it.
 func newest_permitted() -> int:
-	var by_budget := _sent_id + floori(_budget)
+	var by_budget := _sent_id + maxi(floori(_budget), 0)
 	return mini(by_budget, mini(_acked_id + RelayWire.MESSAGE_WINDOW, _credit_id))
 
 
@@ -118,6 +121,8 @@ func queue(
 	var pieces := _cut(payload, players.size())
 	var must_be_one := flags != 0 or kind >= RelayWire.FIRST_REQUEST_KIND
 	if pieces.size() > (1 if must_be_one else MAX_MESSAGE_FRAGMENTS):
+		return ERR_INVALID_PARAMETER
+	if flags != 0 and payload.size() > RelayWire.MAX_KEPT_MESSAGE_BYTES:
 		return ERR_INVALID_PARAMETER
 	if _waiting_bytes + payload.size() > MAX_WAITING_BYTES:
 		return ERR_OUT_OF_MEMORY
@@ -210,7 +215,7 @@ func pack(
 		if message.is_sent:
 			num_resent += 1
 		else:
-			_budget -= 1.0
+			_budget -= _cost(message.body)
 		message.is_sent = true
 		message.due_at = now + retry_s
 		_sent_id = maxi(_sent_id, message.message_id)
@@ -223,6 +228,13 @@ func _wait(body: PackedByteArray, payload_bytes: int) -> void:
 	message.body = body
 	message.payload_bytes = payload_bytes
 	_waiting[last_id] = message
+
+
+## What a message counts as in the relay's budget: header and flags tell.
+static func _cost(body: PackedByteArray) -> int:
+	var asks := body[_KIND_AT] >= RelayWire.FIRST_REQUEST_KIND
+	var is_kept := body[_FLAGS_AT] & RelayWire.MessageFlag.KEEP != 0
+	return RelayWire.SPECIAL_MESSAGE_COST if asks or is_kept else 1
 
 
 func _settle(message_id: int) -> void:

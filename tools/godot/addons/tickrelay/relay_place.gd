@@ -16,8 +16,7 @@ var _port := 0
 var _kept_session := 0
 
 
-## 16 bytes that tell this installation from others; of a game that cannot keep files others each
-## time.
+## 16 bytes that tell this profile from others; of a game that cannot keep files others each time.
 func identity() -> PackedByteArray:
 	if _taken() == null:
 		return Crypto.new().generate_random_bytes(RelayWire.IDENTITY_BYTES)

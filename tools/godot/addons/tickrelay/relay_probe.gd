@@ -5,6 +5,10 @@ const RelayLine := preload("relay_line.gd")
 const RelayText := preload("relay_text.gd")
 const RelayWire := preload("generated_wire.gd")
 
+## No answer in time, or no socket to ask with.
+const NO_ANSWER := 256
+## The relay answered, and speaks no revision that we do.
+const OTHER_VERSION := 258
 ## Time between PINGs, seconds.
 const INTERVAL_S := 0.5
 
@@ -14,8 +18,8 @@ var line: RelayLine
 var answer := {}
 ## Why there will be no answer; "" while there may be one.
 var problem := ""
-## The relay answered, and speaks no revision that we do.
-var is_version_problem := false
+## Which problem that is, as a RelayClient.Problem.
+var reason := NO_ANSWER
 var _nonce: int
 var _deadline_s: float
 var _deadline_at: float
@@ -31,19 +35,31 @@ func _init(host: String, port: int, deadline_s: float, nonce: int, now: float) -
 	_next_at = now
 
 
+## There will be no answer.
+func fail(for_reason: int, text: String) -> void:
+	reason = for_reason
+	problem = text
+
+
 ## Reads and sends. Returns whether it is over: then there is an answer or a problem.
 func poll(now: float) -> bool:
+	if _is_over():
+		return true
 	if line.is_open():
 		line.receive(_receive)
-		if answer.is_empty() and problem.is_empty() and now >= _next_at:
+		if not _is_over() and now >= _next_at:
 			_next_at = now + INTERVAL_S
 			_sent_at = now
 			line.send([_build_ping()])
 	elif not line.problem.is_empty():
 		problem = line.problem
-	if answer.is_empty() and problem.is_empty() and now >= _deadline_at:
+	if not _is_over() and now >= _deadline_at:
 		problem = line.silence_text(_deadline_s, false)
-	return not (answer.is_empty() and problem.is_empty())
+	return _is_over()
+
+
+func _is_over() -> bool:
+	return not answer.is_empty() or not problem.is_empty()
 
 
 func _build_ping() -> PackedByteArray:
@@ -63,8 +79,7 @@ func _receive(data: PackedByteArray, arrived_at: float) -> bool:
 	if pong == null or pong.nonce != _nonce:
 		return false
 	if pong.revision_max < RelayWire.REVISION_MIN or pong.revision_min > RelayWire.REVISION_MAX:
-		is_version_problem = true
-		problem = RelayText.version_text(pong.revision_min, pong.revision_max)
+		fail(OTHER_VERSION, RelayText.version_text(pong.revision_min, pong.revision_max))
 		return true
 	answer = {
 		"release": RelayText.printable(RelayText.decode(RelayText.unpadded(pong.release))),

@@ -18,6 +18,11 @@ static func room_key(password: String) -> PackedByteArray:
 	return _hmac("tickrelay room key".to_ascii_buffer(), password.to_utf8_buffer())
 
 
+## A fresh number for one attempt: who could guess it could answer in the relay's place.
+static func random_nonce() -> int:
+	return Crypto.new().generate_random_bytes(RelayWire.NONCE_BYTES).decode_u64(0)
+
+
 ## Proves knowledge of a room's key to the server that issued [param cookie].
 static func join_proof(
 	key: PackedByteArray, cookie: PackedByteArray, nonce: int

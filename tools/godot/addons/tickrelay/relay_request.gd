@@ -22,7 +22,7 @@ var entities_per_player := 0
 var max_state_bytes := 0
 ## For a room that is created: every player may set its properties, not only the host.
 var anyone_sets := false
-## 16 random bytes that an installation makes once and keeps; empty for none.
+## 16 random bytes that a profile makes once and keeps; empty for none.
 var identity := PackedByteArray()
 ## RESUME: the old session, and what proves that it was ours.
 var session := 0

@@ -1,98 +1,173 @@
+class_name RelayRoom
 extends RefCounted
-## What the log says of a room beside messages: who is in it, properties, owners, the lock (SPEC 9).
+## The room that a [RelayClient] is in: what it keeps for all who are there and who come later, and
+## what the host may do.
+##
+## [member RelayClient.room] is the only one, in whatever room the client is:
+## [codeblock]
+## client.room.set_property("round", 3)
+## client.room.set_player_property("team", "red")
+## if client.is_host():
+##     client.room.kick(player_id, "Be nice.")
+## [/codeblock]
+## What it knows is known before [signal RelayClient.joined]. While the client is in no room there
+## are no properties.
+## [br][br]
+## What changes the room is a request to the relay. It goes out at the end of the frame, and returns
+## its number; RelayClient.NO_REQUEST: it was not sent. Either all, us too, are told of the change
+## by a signal of the client; or we get [signal RelayClient.request_refused] with this number.
 
-const RelayEvents := preload("relay_events.gd")
-const RelayOwners := preload("relay_owners.gd")
-const RelayProperties := preload("relay_properties.gd")
-const RelayRecords := preload("relay_records.gd")
-const RelayRoster := preload("relay_roster.gd")
-const RelaySequence := preload("relay_sequence.gd")
-const RelayWire := preload("generated_wire.gd")
+const _RelayProperties := preload("relay_properties.gd")
+const _RelayValues := preload("relay_values.gd")
+const _RelayVisitor := preload("relay_visitor.gd")
+const _RelayWarnings := preload("relay_warnings.gd")
+const _RelayWire := preload("generated_wire.gd")
 
-var roster: RelayRoster
-var properties := RelayProperties.new()
-var owners: RelayOwners
-## Whether nobody can join.
-var is_locked := false
-## Whether ROOM_READY came, in this session or an earlier one: we know all owners.
-var is_told := false
-## Pages of the table that hold something, as ROOM_READY of this session listed them; null before it
-## came.
-var listed_pages: Variant = null
-var _player_slots: int
-var _num_ids: int
-var _page_ids: int
+const _ME := -1
 
+## Whether nobody can join the room.
+var is_locked: bool:
+	get:
+		return _visitor.is_in_room() and _visitor.room().is_locked
 
-func _init(shape: RelayRecords.RelayRoomShape) -> void:
-	_player_slots = shape.player_slots
-	_num_ids = shape.num_ids
-	_page_ids = shape.page_ids
-	roster = RelayRoster.new(shape.player_slots)
-	owners = RelayOwners.new(shape.player_slots, shape.num_ids)
-
-
-## Takes a server's entry, in log order, and appends what the game must hear. Returns false if the
-## payload is malformed, or names what the room cannot have. [param newest_message]: whole id of
-## the last message that we queued.
-func apply(entry: RelayRecords.RelayEntry, newest_message: int, events: Array) -> bool:
-	match entry.kind:
-		RelayWire.EntryKind.PROPERTY_CHANGED, RelayWire.EntryKind.PROPERTIES:
-			return properties.apply(entry, _player_slots, events)
-		RelayWire.EntryKind.ENTITY_OWNER, RelayWire.EntryKind.OWNERS:
-			return owners.apply(entry, events)
-		RelayWire.EntryKind.ROOM_LOCKED:
-			var value := RelayWire.RelayRoomLockedPayload.decode(entry.payload)
-			return value != null and _set_locked(value.is_locked, events)
-		RelayWire.EntryKind.REQUEST_REFUSED:
-			var value := RelayWire.RelayRequestRefusedPayload.decode(entry.payload)
-			return value != null and _tell_refused(value, newest_message, events)
-		RelayWire.EntryKind.ROOM_READY:
-			return _apply_ready(RelayWire.RelayRoomReadyPayload.decode(entry.payload), events)
-	return roster.apply(entry, events)
+var _visitor: _RelayVisitor
+var _warnings: _RelayWarnings
 
 
-## Whether we publish an entity: it is ours, or the host's and we are host.
-func owns(player_id: int, entity_id: int) -> bool:
-	var owner := owners.owner_of(entity_id)
-	return owner == player_id or (owner == RelayOwners.HOST and roster.host == player_id)
+func _init(visitor: _RelayVisitor, warnings: _RelayWarnings) -> void:
+	_visitor = visitor
+	_warnings = warnings
 
 
-## Whether we have been told of the owner of an entity.
-func is_owner_known(entity_id: int) -> bool:
-	var owner := owners.owner_of(entity_id)
-	return owner == RelayOwners.HOST or roster.members.has(owner)
+## What the room permits, as the relay said when we joined: [code]max_players, player_slots,
+## entities_per_player, max_state_bytes, messages_per_s, signals_per_s, grace_s[/code] (how long the
+## place of a lost player is kept). Empty while in none.
+func limits() -> Dictionary:
+	if not _visitor.is_in_room():
+		return {}
+	var welcome := _visitor.welcome()
+	return {
+		"max_players": welcome.max_players,
+		"player_slots": welcome.player_slots,
+		"entities_per_player": welcome.entities_per_player,
+		"max_state_bytes": welcome.max_state_bytes,
+		"messages_per_s": welcome.messages_per_s,
+		"signals_per_s": welcome.signals_per_s,
+		"grace_s": welcome.grace_s,
+	}
 
 
-func _set_locked(locked: int, events: Array) -> bool:
-	if is_locked != (locked != 0):
-		is_locked = locked != 0
-		var event := RelayEvents.RelayRoomLocked.new()
-		event.is_locked = is_locked
-		events.append(event)
-	return true
+## A property of the room; [param default] if there is none.
+func get_property(key: String, default: Variant = null) -> Variant:
+	return _value(_RelayProperties.ROOM, key, default)
 
 
-func _tell_refused(
-	value: RelayWire.RelayRequestRefusedPayload, newest_message: int, events: Array
-) -> bool:
-	var event := RelayEvents.RelayRequestRefused.new()
-	event.message_id = RelaySequence.extend(value.message_id, newest_message)
-	event.request = value.request
-	event.reason = value.reason
-	events.append(event)
-	return true
+## A property of a player; [param default] if there is none.
+func get_player_property(of_player: int, key: String, default: Variant = null) -> Variant:
+	return _value(of_player, key, default)
 
 
-func _apply_ready(value: RelayWire.RelayRoomReadyPayload, events: Array) -> bool:
-	if value == null:
-		return false
-	var pages := PackedInt32Array()
-	for page in value.pages.size() * 8:
-		if value.pages[page / 8] >> page % 8 & 1:
-			pages.append(page)
-	if not pages.is_empty() and pages[-1] * _page_ids >= _num_ids:
-		return false
-	listed_pages = pages
-	is_told = true
-	return _set_locked(value.is_locked, events)
+## Key -> value of all properties of the room.
+func properties() -> Dictionary:
+	return _all_of(_RelayProperties.ROOM)
+
+
+## Key -> value of all properties of a player.
+func player_properties(of_player: int) -> Dictionary:
+	return _all_of(of_player)
+
+
+## Sets a property of the room: null (remove it), bool, int, float, String or PackedByteArray, the
+## last two of at most 200 bytes; [param key] has 1 to 32 bytes. Permitted to the host, or to all if
+## the room was created with [member RelayClient.anyone_sets]. A room has up to 64. All get
+## [signal RelayClient.property_changed].
+func set_property(key: String, value: Variant) -> int:
+	return _ask_to_set("set_property", _RelayProperties.ROOM, key, value)
+
+
+## As [method set_property], if the property is [param expected] (null: if there is none) and nobody
+## changes it before us: of several who try, exactly one succeeds. The others get
+## [signal RelayClient.request_refused] with RequestRefusal.CHANGED.
+func compare_and_set_property(key: String, expected: Variant, value: Variant) -> int:
+	var version := _RelayProperties.NEVER
+	if _visitor.is_in_room() and _RelayValues.is_same(get_property(key), expected):
+		version = _visitor.room().properties.version(_RelayProperties.ROOM, key)
+	return _ask_to_set("compare_and_set_property", _RelayProperties.ROOM, key, value, version)
+
+
+## Sets a property of ours, or, as the host, of another player. A player has up to 16. The rest as
+## for [method set_property].
+func set_player_property(key: String, value: Variant, of_player: int = _ME) -> int:
+	var owner := of_player
+	if of_player == _ME and _visitor.is_in_room():
+		owner = _visitor.welcome().player_id
+	return _ask_to_set("set_player_property", owner, key, value)
+
+
+## Keeps a message no longer: that with this [member RelayClient.message_index], 0 = all that we may
+## clear. Permitted to its sender and the host.
+func clear_kept(index: int = 0) -> int:
+	var payload := _RelayWire.RelayClearKeptPayload.new()
+	payload.log_index = index
+	return _visitor.ask(_RelayWire.RequestKind.CLEAR_KEPT, payload.encode())
+
+
+## Host: makes another player the host, who must not be away. All get
+## [signal RelayClient.host_changed].
+func hand_over_host(to_player: int) -> int:
+	var payload := _RelayWire.RelayHandOverHostPayload.new()
+	payload.player_id = to_player
+	return _visitor.ask(_RelayWire.RequestKind.HAND_OVER_HOST, payload.encode())
+
+
+## Host: removes a player from the room, who gets [signal RelayClient.disconnected] with
+## [param text] (at most 200 bytes). It may join again.
+func kick(of_player: int, text: String = "") -> int:
+	var payload := _RelayWire.RelayKickPayload.new()
+	payload.player_id = of_player
+	payload.text = text.to_utf8_buffer()
+	return _visitor.ask(_RelayWire.RequestKind.KICK, payload.encode())
+
+
+## Host: removes a player, who cannot join this room again with the same profile of the game: what
+## it keeps in [code]user://tickrelay/[/code]. Whoever plays with another profile, as with
+## [code]-- --tickrelay-profile=1[/code], is another player. With [param by_address] nobody can join
+## from the same internet address.
+func ban(of_player: int, text: String = "", by_address: bool = false) -> int:
+	var payload := _RelayWire.RelayBanPayload.new()
+	payload.player_id = of_player
+	payload.flags = _RelayWire.BanFlag.ADDRESS if by_address else 0
+	payload.text = text.to_utf8_buffer()
+	return _visitor.ask(_RelayWire.RequestKind.BAN, payload.encode())
+
+
+## Host: lets nobody join any more, or everybody again. Who is away can come back. All get
+## [signal RelayClient.room_locked].
+func lock(closed: bool = true) -> int:
+	var payload := _RelayWire.RelayLockPayload.new()
+	payload.is_locked = int(closed)
+	return _visitor.ask(_RelayWire.RequestKind.LOCK, payload.encode())
+
+
+func _value(owner: int, key: String, default: Variant) -> Variant:
+	return (
+		_visitor.room().properties.value(owner, key, default) if _visitor.is_in_room() else default
+	)
+
+
+func _all_of(owner: int) -> Dictionary:
+	return _visitor.room().properties.all_of(owner) if _visitor.is_in_room() else {}
+
+
+func _ask_to_set(
+	what: String, owner: int, key: String, value: Variant, if_version: int = -1
+) -> int:
+	if not _RelayValues.is_key(key) or not _RelayValues.is_value(value):
+		_warnings.give(
+			"%s: key or value cannot be used" % what,
+			"keys have 1 to 32 bytes; values are null, bool, int, float, String or PackedByteArray",
+			what
+		)
+		return _RelayVisitor.NO_REQUEST
+	var payload := _RelayProperties.build_request(owner, key, value, if_version)
+	return _visitor.ask(_RelayWire.RequestKind.SET_PROPERTY, payload)

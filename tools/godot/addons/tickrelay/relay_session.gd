@@ -17,7 +17,7 @@ const RelayOutbox := preload("relay_outbox.gd")
 const RelayParcel := preload("relay_parcel.gd")
 const RelayProofs := preload("relay_proofs.gd")
 const RelayRecords := preload("relay_records.gd")
-const RelayRoom := preload("relay_room.gd")
+const RelayRoomFacts := preload("relay_room_facts.gd")
 const RelayRoster := preload("relay_roster.gd")
 const RelaySequence := preload("relay_sequence.gd")
 const RelaySignals := preload("relay_signals.gd")
@@ -50,7 +50,7 @@ var receipts := RelayAcks.RelayReceipts.new()
 var flight := RelayAcks.RelayFlight.new()
 var clock: RelayClock
 var table: RelayTable
-var room: RelayRoom
+var room: RelayRoomFacts
 ## Of the room.
 var roster: RelayRoster
 var inbox: RelayLog
@@ -100,7 +100,7 @@ func _init(
 		_timeout_s = minf(_timeout_s, silence_s)
 	clock = RelayClock.new(fields.tick_rate, now)
 	clock.add(fields.tick, now)
-	room = RelayRoom.new(_shape)
+	room = RelayRoomFacts.new(_shape)
 	roster = room.roster
 	table = RelayTable.new(_shape, fields.tick_rate, room.is_owner_known)
 	inbox = RelayLog.new(fields.log_index)
@@ -303,18 +303,12 @@ func _apply(update_tick: int, sections: RelayRecords.RelaySections, now: float) 
 
 
 func _hand_over(entry: RelayRecords.RelayEntry) -> void:
-	if entry.kind >= 1 and entry.kind <= RelayTargets.MAX_MESSAGE_KIND:
-		var event := RelayEvents.RelayMessageReceived.new()
-		event.sender = entry.sender
-		event.kind = entry.kind
-		event.channel = entry.channel
-		event.payload = entry.payload
-		event.flags = entry.flags
-		event.index = entry.log_index
-		_events.append(event)
-		return
 	var told := []
-	if not room.apply(entry, outbox.acked_id(), told):
+	var is_message := entry.kind >= 1 and entry.kind <= RelayTargets.MAX_MESSAGE_KIND
+	var is_fine := (
+		_read_message(entry, told) if is_message else room.apply(entry, outbox.acked_id(), told)
+	)
+	if not is_fine:
 		_dropped[RelayWire.DropReason.MALFORMED] = (
 			_dropped.get(RelayWire.DropReason.MALFORMED, 0) + 1
 		)
@@ -324,6 +318,25 @@ func _hand_over(entry: RelayRecords.RelayEntry) -> void:
 		_follow(event, entry.log_index)
 	if entry.kind in _MAY_CHANGE_OWNERS:
 		_settle()
+
+
+## Appends the event of a player's message. Returns false if it is malformed.
+static func _read_message(entry: RelayRecords.RelayEntry, events: Array) -> bool:
+	var event := RelayEvents.RelayMessageReceived.new()
+	event.sender = entry.sender
+	event.kind = entry.kind
+	event.channel = entry.channel
+	event.payload = entry.payload
+	event.flags = entry.flags
+	event.index = entry.log_index
+	if entry.flags & RelayWire.MessageFlag.KEPT:
+		var copy := RelayWire.RelayKeptCopy.decode(entry.payload)
+		if copy == null:
+			return false
+		event.payload = copy.payload
+		event.index = copy.log_index
+	events.append(event)
+	return true
 
 
 ## Lets the other parts know of who comes and goes.

@@ -286,7 +286,7 @@ func _take_known() -> void:
 
 
 func _check_room() -> void:
-	var limits := client.room_limits()
+	var limits := client.room.limits()
 	if _layout.size == 0:
 		_warn("nothing is shared: tick position or rotation, or add to properties")
 	elif _layout.size > limits["max_state_bytes"]:
@@ -304,7 +304,7 @@ func _check_room() -> void:
 
 
 func _publish() -> void:
-	var limits := client.room_limits() if not _has_published else {}
+	var limits := client.room.limits() if not _has_published else {}
 	if not limits.is_empty():
 		var is_right_size: bool = _layout.size <= limits["max_state_bytes"] and _layout.size > 0
 		if not is_right_size or local_index >= limits["entities_per_player"]:
