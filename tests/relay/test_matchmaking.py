@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay import gathering, matchmaking
 from relay.gathering import MAX_LOOKS, MAX_POOLS, Party
 from relay.matchmaking import LOOKS_PER_PASS, LOOKS_PER_TAKEN, MAX_EXPIRED, SILENT_S, Matchmaker, Policy
-from relay.tickets import Match, Ticket, TicketRefusal, Waiting
+from relay.tickets import Match, Ticket, TicketRefusal, Waiting, common_regions
 from tests.relay import arrivals
 from tests.relay.arrivals import JUDGES, Story, play
 
@@ -478,6 +477,17 @@ def test_more_regions_than_a_queue_may_have_are_refused() -> None:
     assert maker.put(tickets[-1], 0.0) is None
 
 
+def test_a_party_may_open_as_many_regions_as_suit_all_of_it() -> None:
+    """Also when the last friend names none: the others' regions count then."""
+    maker = Matchmaker()
+    put_all(maker, [ticket(regions=(b"region %d" % i,)) for i in range(MAX_POOLS - 1)])
+    many: dict[str, Any] = {"party_size": 2, "regions": (b"eu", b"us")}
+    assert maker.put(ticket(party=b"a", **many), 0.0) is TicketRefusal.TOO_MANY_REGIONS
+    put_all(maker, [ticket(party=b"b", party_size=2, regions=(b"eu",)), ticket(regions=(b"us",))])
+    assert maker.put(ticket(party=b"b", party_size=2), 0.0) is TicketRefusal.TOO_MANY_REGIONS
+    assert len(maker) == MAX_POOLS + 1
+
+
 def test_putting_the_same_again_is_a_refresh_and_keeps_the_place() -> None:
     maker = Matchmaker()
     one = ticket()
@@ -623,89 +633,70 @@ def test_a_policy_of_zeros_takes_anything_at_once() -> None:
 # --- any calls in any order
 
 
-class AnyCalls(RuleBasedStateMachine):
-    """Random calls against a plain list of who should wait; every match goes to the judges."""
+class AnyCalls:
+    """Calls against a plain list of who should wait; every match goes to the judges."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.maker = Matchmaker(max_tickets=24)
+        self.maker = Matchmaker(max_tickets=MOST_WAITING)
         self.now = 0.0
         self.story = Story()
         self.heard: dict[int, float] = {}
         """Who should wait, and when it was last heard."""
-        self.next_key = 0
+        self.keys = count()
 
-    @rule(
-        shape=st.sampled_from([(b"a", 2, 4), (b"b", 2, 4), (b"b", 1, 3)]),
-        skill=st.integers(-300, 300),
-        regions=st.sampled_from([(), (b"x",), (b"y",), (b"x", b"y"), (b"y", b"x", b"z")]),
-        party=st.sampled_from([b"", b"", b"p", b"q"]),
-        size=st.integers(1, 4),
-    )
     def put(
-        self, shape: tuple[bytes, int, int], skill: int, regions: tuple[bytes, ...], party: bytes, size: int
+        self, shape: tuple[bytes, int, int], skill: int, regions: tuple[bytes, ...], party: tuple[bytes, int]
     ) -> None:
-        game, least, most = shape
-        one = ticket(
-            self.next_key,
-            game=game,
-            sizes=(least, most),
+        """Put a ticket that may be good or not, and foretell which."""
+        one = Ticket(
+            key=next(self.keys),
+            game=shape[0],
+            min_players=shape[1],
+            max_players=shape[2],
             skill=skill,
             regions=regions,
-            party=party,
-            party_size=size if party else 1,
+            party=party[0],
+            party_size=party[1],
         )
-        self.next_key += 1
-        friends_there = [
-            other
-            for other in map(self.story.tickets.__getitem__, self.heard)
-            if party and (other.game, other.party) == (game, party)
-        ]
+        there = [self.story.tickets[key] for key in self.heard]
+        mates = [other for other in there if one.party and (other.game, other.party) == (one.game, one.party)]
+        is_good = (
+            one.party_size <= one.max_players
+            and len(there) < MOST_WAITING
+            and len(mates) < one.party_size
+            and all((arrivals.queue_of(mate), mate.party_size) == (arrivals.queue_of(one), party[1]) for mate in mates)
+            and common_regions([*mates, one]) is not None
+        )
         refusal = self.maker.put(one, self.now)
-        if refusal is None:
+        assert (refusal is None) == is_good, refusal
+        if is_good:
             self.story.tickets[one.key], self.story.put_at[one.key] = one, self.now
             self.heard[one.key] = self.now
-        like = [replace(other, key=0, skill=0, regions=()) for other in friends_there]
-        should = (
-            one.party_size <= most
-            and len(self.heard) - (refusal is None) < 24
-            and all(other == replace(one, key=0, skill=0, regions=()) for other in like)
-            and len(friends_there) < one.party_size
-            and matchmaking.common_regions([*friends_there, one]) is not None
-        )
-        assert (refusal is None) == should, refusal
 
-    @precondition(lambda self: self.heard)
-    @rule(data=st.data())
-    def withdraw(self, data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(list(self.heard)))
-        assert self.maker.withdraw(key)
-        self.story.withdrawn[key] = self.now
-        del self.heard[key]
+    def withdraw(self, key: int) -> None:
+        assert self.maker.withdraw(key) == (key in self.heard)
+        if self.heard.pop(key, None) is not None:
+            self.story.withdrawn[key] = self.now
 
-    @rule(key=st.integers(0, 30))
     def refresh(self, key: int) -> None:
         assert self.maker.refresh(key, self.now) == (key in self.heard)
         if key in self.heard:
             self.heard[key] = self.now
 
-    @rule(seconds=st.sampled_from([0.1, 3.0, 9.0, 30.0]), refreshing=st.booleans())
-    def wait(self, seconds: float, refreshing: bool) -> None:
+    def wait(self, seconds: float) -> None:
         self.now += seconds
-        if refreshing:
-            for key in self.heard:
-                self.maker.refresh(key, self.now)
-                self.heard[key] = self.now
 
-    @rule()
+    def refresh_all(self) -> None:
+        for key in self.heard:
+            self.refresh(key)
+
     def expire(self) -> None:
-        expired = self.maker.expire(self.now)
-        assert sorted(expired) == [key for key, at in self.heard.items() if self.now - at >= SILENT_S]
-        for key in expired:
+        silent = [key for key, at in self.heard.items() if self.now - at >= SILENT_S]
+        assert sorted(self.maker.expire(self.now)) == silent
+        for key in silent:
             self.story.expired[key] = self.now
             del self.heard[key]
 
-    @rule()
     def match(self) -> None:
         for match in self.maker.match(self.now):
             self.story.matches.append((self.now, match))
@@ -713,24 +704,50 @@ class AnyCalls(RuleBasedStateMachine):
                 del self.heard[key]
         self.story.stuck += arrivals.stuck(self.story, list(self.heard), self.now)
 
-    @invariant()
-    def all_who_should_wait_do(self) -> None:
+    def check(self) -> None:
+        """Whoever should wait does, and is told so."""
         assert len(self.maker) == len(self.heard)
-        for key in self.heard:
+        queues = [arrivals.queue_of(self.story.tickets[key]) for key in self.heard]
+        for key, queue in zip(self.heard, queues):
             waiting = self.maker.waiting(key, self.now)
             assert waiting is not None and waiting.waited_s == self.now - self.story.put_at[key]
-            queue = arrivals.queue_of(self.story.tickets[key])
-            others = [other for other in self.heard if arrivals.queue_of(self.story.tickets[other]) == queue]
-            assert waiting.num_players == len(others)
+            assert waiting.num_players == queues.count(queue)
 
-    def teardown(self) -> None:
+    def end(self) -> None:
+        """Judge it all; and when all have gone, nothing is kept of them."""
         self.story.left = list(self.heard)
         for judge in JUDGES[: JUDGES.index(arrivals.left_waiting) + 1]:
             assert judge(self.story) == []
         for key in list(self.heard):
-            self.maker.withdraw(key)
-        assert (self.maker._queues, self.maker._friends, self.maker._heard) == ({}, {}, {}), "nothing is kept of them"
+            self.withdraw(key)
+        assert (self.maker._queues, self.maker._friends, self.maker._heard) == ({}, {}, {})
 
 
-TestAnyCalls = AnyCalls.TestCase
-TestAnyCalls.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+MOST_WAITING = 12
+PUTS = st.fixed_dictionaries(
+    {
+        "shape": st.sampled_from([(b"a", 2, 4), (b"b", 2, 4), (b"b", 1, 3)]),
+        "skill": st.integers(-300, 300),
+        "regions": st.sampled_from([(), (b"x",), (b"x", b"y"), (b"y", b"x", b"z")]),
+        "party": st.sampled_from([(b"", 1), (b"p", 2), (b"p", 3), (b"q", 2), (b"q", 4)]),
+    }
+)
+KEYS = st.fixed_dictionaries({"key": st.integers(0, 40)})
+NOTHING = st.just(dict[str, Any]())
+CALLS = st.one_of(
+    st.tuples(st.just("put"), PUTS),
+    st.tuples(st.just("put"), PUTS),
+    st.tuples(st.just("wait"), st.fixed_dictionaries({"seconds": st.sampled_from([0.1, 3.0, 9.0, 30.0])})),
+    st.tuples(st.sampled_from(["withdraw", "refresh"]), KEYS),
+    st.tuples(st.sampled_from(["refresh_all", "expire", "match"]), NOTHING),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(calls=st.lists(CALLS, min_size=30, max_size=80))
+def test_whatever_is_called_in_any_order_all_rules_hold(calls: list[tuple[str, dict[str, Any]]]) -> None:
+    run = AnyCalls()
+    for name, values in calls:
+        getattr(run, name)(**values)
+        run.check()
+    run.end()
