@@ -46,8 +46,6 @@ LOOKS_PER_POOL = 6
 """What beginning to look through a pool counts as: the search for one's own place in it."""
 LOOKS_PER_TAKEN = 8
 """What taking one matched party out of its queue counts as: sorted lists close up behind it."""
-
-
 MAX_EXPIRED = 256
 """Tickets given up in one `expire`: about a millisecond. The rest have their turn in the next call."""
 
