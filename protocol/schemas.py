@@ -38,6 +38,7 @@ from protocol.constants import (
     DataSection,
     EntryKind,
     Kind,
+    Option,
     RequestKind,
     UpdateSection,
 )
@@ -126,11 +127,14 @@ TEXT = Prefixed(Int8ul, GreedyBytes)
 """Bytes behind their length."""
 
 PLAIN_PROPERTY = Struct("key" / TEXT, "type" / Int8ul, "value" / TEXT)
-PROPERTIES_OPTION = Struct("properties" / GreedyRange(PLAIN_PROPERTY), Terminated)
+PLAIN_PROPERTIES = Struct("properties" / GreedyRange(PLAIN_PROPERTY), Terminated)
 """Value of the option PROPERTIES."""
 
 TEXTS = Struct("texts" / GreedyRange(TEXT), Terminated)
 """Value of the options TAGS and SHOWN."""
+
+LABEL = Struct("text" / GreedyBytes)
+"""Value of the options GAME, GAME_VERSION and ROOM_NAME."""
 
 RESUME_OPTION = Struct(
     "session" / Int64ul,
@@ -139,6 +143,25 @@ RESUME_OPTION = Struct(
     Terminated,
 )
 """Value of JOIN's option RESUME."""
+
+OPTION_LAYOUTS: dict[Kind, dict[Option, Struct]] = {
+    Kind.JOIN: {
+        Option.RESUME: RESUME_OPTION,
+        Option.GAME: LABEL,
+        Option.GAME_VERSION: LABEL,
+        Option.ROOM_NAME: LABEL,
+        Option.TAGS: TEXTS,
+        Option.SHOWN: TEXTS,
+        Option.PROPERTIES: PLAIN_PROPERTIES,
+    },
+    Kind.LIST: {
+        Option.GAME: LABEL,
+        Option.GAME_VERSION: LABEL,
+        Option.TAGS: TEXTS,
+        Option.PROPERTIES: PLAIN_PROPERTIES,
+    },
+}
+"""Values of options that are neither a number nor a key. LIST ignores the others."""
 
 WELCOME_FIELDS = Struct(
     "kind" / Int8ul,
@@ -183,20 +206,20 @@ LIST_FIELDS = Struct(
 )
 LIST = Struct("fields" / LIST_FIELDS, "options" / GreedyRange(OPTION), Terminated)
 
-LISTED_ROOM_HEAD = Struct(
+LISTED_ROOM_FIELDS = Struct(
     "code" / Bytes(CODE_BYTES),
     "players" / Int16ul,
     "max_players" / Int16ul,
     "flags" / Int8ul,
 )
-LISTED_ROOM_ABOUT = Struct(
+LISTED_ROOM_BODY = Struct(
     "name" / TEXT,
     "version" / TEXT,
-    "tags" / Prefixed(Int8ul, GreedyRange(TEXT)),
-    "properties" / Prefixed(Int16ul, GreedyRange(PLAIN_PROPERTY)),
+    "tags" / Prefixed(Int8ul, TEXTS),
+    "properties" / Prefixed(Int16ul, PLAIN_PROPERTIES),
 )
-LISTED_ROOM = Struct("head" / LISTED_ROOM_HEAD, "about" / LISTED_ROOM_ABOUT)
-ROOMS_HEAD = Struct(
+LISTED_ROOM = Struct("fields" / LISTED_ROOM_FIELDS, "body" / LISTED_ROOM_BODY)
+ROOMS_FIELDS = Struct(
     "kind" / Int8ul,
     "shard" / Int8ul,
     "nonce" / Int64ul,
@@ -204,7 +227,7 @@ ROOMS_HEAD = Struct(
     "next" / Int32ul,
     "num_listed" / Int32ul,
 )
-ROOMS = Struct("head" / ROOMS_HEAD, "region" / TEXT, "rooms" / GreedyRange(LISTED_ROOM), Terminated)
+ROOMS = Struct("fields" / ROOMS_FIELDS, "region" / TEXT, "rooms" / GreedyRange(LISTED_ROOM), Terminated)
 
 REDIRECT = Struct(
     "kind" / Int8ul,

@@ -117,7 +117,7 @@ def _record(room: Room) -> bytes:
     code = room.code.ljust(CODE_BYTES, b"\0")
     if room.about is None:
         room.about = _about(room)
-    return dtypes.LISTED_ROOM_HEAD.encode(code, len(room.joined), options.max_players, flags) + room.about
+    return dtypes.LISTED_ROOM_FIELDS.encode(code, len(room.joined), options.max_players, flags) + room.about
 
 
 def _about(room: Room) -> bytes:
@@ -130,7 +130,12 @@ def _about(room: Room) -> bytes:
             left -= len(key) + len(one.value)
             shown.append({"key": key, "type": one.type, "value": one.value})
     options = room.options
-    about: bytes = schemas.LISTED_ROOM_ABOUT.build(
-        {"name": options.name, "version": options.version, "tags": options.tags, "properties": shown}
+    about: bytes = schemas.LISTED_ROOM_BODY.build(
+        {
+            "name": options.name,
+            "version": options.version,
+            "tags": {"texts": options.tags},
+            "properties": {"properties": shown},
+        }
     )
     return about

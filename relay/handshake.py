@@ -85,6 +85,8 @@ class ResumeRequest:
     proof: bytes
     identity: bytes
     """16 bytes, or b""."""
+    game: bytes
+    """Of the room."""
 
 
 class Cookies:
@@ -206,18 +208,22 @@ def check_resume(value: Join) -> ResumeRequest | Refused:
     except ConstructError:
         return Refused(Refusal.BAD_OPTIONS)
     code = fields.code.rstrip(b"\0")
-    identity = options.get(Option.IDENTITY, b"")
-    return ResumeRequest(fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof, identity)
+    identity, game = options.get(Option.IDENTITY, b""), options.get(Option.GAME, b"")
+    return ResumeRequest(
+        fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof, identity, game
+    )
 
 
 def check_list(value: Join) -> Wish | Refused:
     """Check what a LIST asks for."""
-    labels, tags = read_labels(value.options), read_tags(value.options)
-    properties = read_properties(value.options)
+    fields, options = value
+    if not REVISION_MIN <= fields.revision <= REVISION_MAX:
+        return Refused(Refusal.VERSION, version_text(fields.revision, fields.revision, REVISION_MIN, REVISION_MAX))
+    labels, tags, properties = read_labels(options), read_tags(options), read_properties(options)
     if labels is None or tags is None or properties is None:
         return Refused(Refusal.BAD_OPTIONS)
-    game, version, _ = labels
-    is_open = bool(value.fields.flags & ListFlag.OPEN_ONLY)
+    game, version = labels
+    is_open = bool(fields.flags & ListFlag.OPEN_ONLY)
     return Wish(game=game, version=version, tags=tags, properties=properties, is_open=is_open)
 
 

@@ -209,7 +209,7 @@ class Lobby:
             self._answer(address, build_refuse(value.fields.nonce, wish))
             return
         self._world.stats.count("lists")
-        head = dtypes.ROOMS_HEAD
+        head = dtypes.ROOMS_FIELDS
         region = codec.counted(self._world.config.region.encode())
         page = list_rooms(self._world.rooms, wish, value.fields.after, MAX_BODY_BYTES - head.size - len(region))
         told = head.encode(Kind.ROOMS, 0, value.fields.nonce, value.fields.after, page.next, page.num_listed)

@@ -20,7 +20,7 @@ from relay.log import OwnEntry
 from relay.membership import choose_host, count_host, uncount_host
 from relay.messages import grant_credit
 from relay.roomoptions import Refused
-from relay.rooms import Room
+from relay.rooms import Room, key_of
 from relay.welcome import is_crowded, known_of_room, room_ready, welcome_fits
 from relay.world import World
 
@@ -139,7 +139,7 @@ def resume(world: World, request: ResumeRequest, address: bytes, now: float) -> 
 
 def _why_gone(world: World, request: ResumeRequest, address: bytes) -> Refusal:
     """Tell why there is no place to come back to: the host may have banned the player while it was away."""
-    room = world.rooms.by_code.get(request.code)
+    room = world.rooms.by_code.get(key_of(request.game, request.code))
     is_banned = room is not None and room.belongings.bans.hold(request.identity, address)
     return Refusal.BANNED if is_banned else Refusal.CANNOT_RESUME
 

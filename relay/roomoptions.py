@@ -92,15 +92,15 @@ def read_room_options(options: dict[int, bytes], config: RelayConfig) -> RoomOpt
             return Refused(Refusal.BAD_OPTIONS, f"{key.name.lower()} must be 1 to {highest} on this relay.")
         values.append(value)
     key_bytes, flags = options.get(Option.ROOM_KEY, b""), options.get(Option.ROOM_FLAGS, b"\0")
-    labels, tags = read_labels(options), read_tags(options)
+    labels, tags, name = read_labels(options), read_tags(options), options.get(Option.ROOM_NAME, b"")
     shown = _read_texts(options.get(Option.SHOWN, b""), MAX_SHOWN, MAX_KEY_BYTES)
     properties = read_properties(options)
-    if len(key_bytes) not in (0, ROOM_KEY_BYTES) or len(flags) != 1:
+    if len(key_bytes) not in (0, ROOM_KEY_BYTES) or len(flags) != 1 or not is_label(name, ROOM_NAME_BYTES):
         return Refused(Refusal.BAD_OPTIONS)
     if labels is None or tags is None or shown is None or properties is None:
         return Refused(Refusal.BAD_OPTIONS)
     players, per_player, state_bytes = values
-    game, version, name = labels
+    game, version = labels
     chosen = RoomOptions(
         max_players=players,
         entities_per_player=per_player,
@@ -121,12 +121,11 @@ def read_room_options(options: dict[int, bytes], config: RelayConfig) -> RoomOpt
     return chosen
 
 
-def read_labels(options: dict[int, bytes]) -> tuple[bytes, bytes, bytes] | None:
-    """Read game, version and name of a room; None if one of them is no label."""
+def read_labels(options: dict[int, bytes]) -> tuple[bytes, bytes] | None:
+    """Read game and version; None if one of them is no label."""
     game, version = options.get(Option.GAME, b""), options.get(Option.GAME_VERSION, b"")
-    name = options.get(Option.ROOM_NAME, b"")
-    is_good = is_label(game, GAME_BYTES) and is_label(version, GAME_VERSION_BYTES) and is_label(name, ROOM_NAME_BYTES)
-    return (game, version, name) if is_good else None
+    is_good = is_label(game, GAME_BYTES) and is_label(version, GAME_VERSION_BYTES)
+    return (game, version) if is_good else None
 
 
 def read_tags(options: dict[int, bytes]) -> tuple[bytes, ...] | None:
@@ -140,7 +139,7 @@ def read_properties(options: dict[int, bytes]) -> tuple[Given, ...] | None:
     if not value:
         return ()
     try:
-        listed = schemas.PROPERTIES_OPTION.parse(value).properties
+        listed = schemas.PLAIN_PROPERTIES.parse(value).properties
     except ConstructError:
         return None
     given = tuple(Given(one.key, one.type, one.value) for one in listed)

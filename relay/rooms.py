@@ -20,7 +20,7 @@ from protocol.constants import (
 )
 from protocol.proofs import shard_of
 from relay.belongings import Belongings, Property
-from relay.columns import Bools, Bytes, Columns, Ints, RowPool, Slabs
+from relay.columns import Bools, Bytes, Columns, Ints, RowPool, Slabs, places
 from relay.roomoptions import RoomOptions
 from relay.sessions import Random
 
@@ -166,6 +166,12 @@ class Rooms:
             room.belongings.properties.set(NO_PLAYER, given.key, Property(FIRST_VERSION, given.type, given.value))
         self.by_code[room.key] = self.by_row[row] = room
         return room
+
+    def with_code(self, code: bytes) -> list[Room]:
+        """Find the rooms with a code: one of each game at most."""
+        table = self.table
+        rows = places(table.live[: self.used] & (table.shard[: self.used] == shard_of(code)))
+        return [self.by_row[row] for row in rows.tolist() if self.by_row[row].code == code]
 
     def close(self, room: Room) -> None:
         """Forget a room whose members have all gone. The caller gives back the slabs of other tables."""

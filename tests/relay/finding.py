@@ -3,7 +3,7 @@
 from typing import Any
 
 from protocol import codec, schemas
-from protocol.constants import Kind, ListFlag, Option, RoomFlag
+from protocol.constants import REVISION_MAX, Kind, ListFlag, Option, RoomFlag
 from tests.relay.bench import Bench, Client
 
 LISTED = (Option.ROOM_FLAGS, bytes([RoomFlag.LISTED]))
@@ -15,7 +15,7 @@ def texts(*values: bytes) -> bytes:
 
 def properties(**values: bytes) -> bytes:
     listed = [{"key": key.encode(), "type": 4, "value": value} for key, value in values.items()]
-    return bytes(schemas.PROPERTIES_OPTION.build({"properties": listed}))
+    return bytes(schemas.PLAIN_PROPERTIES.build({"properties": listed}))
 
 
 def labels(game: bytes = b"chess", version: bytes = b"1", name: bytes = b"", tags: tuple[bytes, ...] = ()) -> Any:
@@ -28,8 +28,11 @@ def open_rooms(bench: Bench, *codes: str, players: int = 1, **named: Any) -> lis
     return [bench.join(code=code, options=options, max_players=4) for code in codes for _ in range(players)]
 
 
-def list_datagram(client: Client, cookie: bytes, after: int = 0, flags: int = 0, **wish: Any) -> bytes:
-    fields = {"kind": Kind.LIST, "shard": 0, "nonce": client.nonce, "cookie": cookie, "revision": 1, "features": 0}
+def list_datagram(
+    client: Client, cookie: bytes, after: int = 0, flags: int = 0, revision: int = REVISION_MAX, **wish: Any
+) -> bytes:
+    fields = {"kind": Kind.LIST, "shard": 0, "nonce": client.nonce, "cookie": cookie}
+    fields |= {"revision": revision, "features": 0}
     options = [{"key": key, "value": value} for key, value in labels(**{"version": b""} | wish) if value]
     return codec.encode(Kind.LIST, fields=fields | {"after": after, "flags": flags}, options=options)
 
@@ -44,4 +47,4 @@ def ask_for(bench: Bench, after: int = 0, is_open: bool = False, **wish: Any) ->
 
 
 def codes_of(page: Any) -> list[str]:
-    return [room.head.code.rstrip(b"\0").decode() for room in page.rooms]
+    return [room.fields.code.rstrip(b"\0").decode() for room in page.rooms]

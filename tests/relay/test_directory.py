@@ -4,6 +4,7 @@ from random import Random
 
 from protocol.constants import (
     MAX_BODY_BYTES,
+    MAX_SHOWN_BYTES,
     NO_PLAYER,
     EntryKind,
     ListedFlag,
@@ -13,7 +14,7 @@ from protocol.constants import (
     RequestKind,
     RequestRefusal,
 )
-from protocol.schemas import PROPERTIES_PAYLOAD, ROOM_SHOWN_PAYLOAD
+from protocol.schemas import LISTED_ROOM, PROPERTIES_PAYLOAD, ROOM_SHOWN_PAYLOAD
 from relay.belongings import Property
 from relay.directory import MAX_LOOKED_AT, Wish, fullest, list_rooms
 from relay.roomoptions import Given, RoomOptions
@@ -43,10 +44,10 @@ def test_a_list_shows_what_a_player_chooses_by() -> None:
     bench = Bench(region="eu-west")
     open_rooms(bench, "ONE", name=b"Zur Linde", tags=(b"blitz", b"rated"), players=2)
     page = ask_for(bench)
-    assert (page.head.num_listed, page.head.next, page.head.after, page.region) == (1, 0, 0, b"eu-west")
+    assert (page.fields.num_listed, page.fields.next, page.fields.after, page.region) == (1, 0, 0, b"eu-west")
     [room] = page.rooms
-    assert (room.head.players, room.head.max_players, room.head.flags) == (2, 4, 0)
-    assert (room.about.name, room.about.version, list(room.about.tags)) == (b"Zur Linde", b"1", [b"blitz", b"rated"])
+    assert (room.fields.players, room.fields.max_players, room.fields.flags) == (2, 4, 0)
+    assert (room.body.name, room.body.version, list(room.body.tags.texts)) == (b"Zur Linde", b"1", [b"blitz", b"rated"])
 
 
 def test_only_listed_rooms_of_the_game_are_shown() -> None:
@@ -73,7 +74,7 @@ def test_a_list_can_be_of_one_version_or_of_rooms_with_tags_and_places() -> None
     assert codes_of(ask_for(bench, is_open=True)) == ["OLD", "TAGGED"]
     assert codes_of(ask_for(bench, tags=(b"b",))) == codes_of(ask_for(bench, tags=(b"b", b"a"))) == ["TAGGED"]
     assert codes_of(ask_for(bench, tags=(b"b", b"c"))) == []
-    assert [room.head.flags for room in ask_for(bench).rooms] == [0, 0, 0, ListedFlag.LOCKED]
+    assert [room.fields.flags for room in ask_for(bench).rooms] == [0, 0, 0, ListedFlag.LOCKED]
 
 
 def test_pages_go_on_behind_the_last_room_whatever_opens_and_closes() -> None:
@@ -85,9 +86,9 @@ def test_pages_go_on_behind_the_last_room_whatever_opens_and_closes() -> None:
         page = ask_for(bench, after)
         seen += codes_of(page)
         pages += 1
-        if not page.head.next:
+        if not page.fields.next:
             break
-        after = page.head.next
+        after = page.fields.next
         goer = rng.randrange(100)
         if goer not in closed:
             closed.add(goer)
@@ -143,16 +144,16 @@ def test_a_host_shows_and_hides_its_room_and_chooses_what_of_it_is_shown() -> No
             RequestKind.SET_PROPERTY, owner=NO_PLAYER, is_conditional=0, version=0, key=b"map", type=4, value=b"sea"
         )
     )
-    assert list(ask_for(bench).rooms[0].about.properties) == []
+    assert list(ask_for(bench).rooms[0].body.properties.properties) == []
     host.say(host.request(RequestKind.SHOW, is_listed=1, keys=[b"round", b"map"]))
-    [shown] = ask_for(bench).rooms[0].about.properties
+    [shown] = ask_for(bench).rooms[0].body.properties.properties
     assert (shown.key, shown.type, shown.value) == (b"map", 4, b"sea")
     host.say(
         host.request(
             RequestKind.SET_PROPERTY, owner=NO_PLAYER, is_conditional=0, version=0, key=b"map", type=4, value=b"air"
         )
     )
-    assert ask_for(bench).rooms[0].about.properties[0].value == b"air"
+    assert ask_for(bench).rooms[0].body.properties.properties[0].value == b"air"
     host.say(host.request(RequestKind.SHOW, is_listed=0, keys=[]))
     assert codes_of(ask_for(bench)) == []
     bench.tick()
@@ -172,6 +173,17 @@ def test_only_the_host_shows_a_room_and_only_by_keys() -> None:
     assert refused[f"requests_refused_{RequestRefusal.NOT_HOST.name.lower()}"] == 1
     assert refused[f"requests_refused_{RequestRefusal.MALFORMED.name.lower()}"] == 3
     assert codes_of(ask_for(bench)) == ["ROOM"]
+
+
+def test_what_is_shown_of_a_room_is_bounded_and_what_does_not_fit_is_left_out() -> None:
+    rooms = rooms_of(with_tags(shown=(b"first", b"none", b"second", b"third")))
+    for key in (b"first", b"second"):
+        rooms.by_row[0].belongings.properties.set(NO_PLAYER, key, Property(1, PropertyType.BYTES, bytes(200)))
+    rooms.by_row[0].belongings.properties.set(NO_PLAYER, b"third", Property(1, PropertyType.BYTES, bytes(46)))
+    [record] = list_rooms(rooms, ANY, 0, 1000).rooms
+    shown = LISTED_ROOM.parse(record).body.properties.properties
+    assert [one.key for one in shown] == [b"first", b"third"]  # 5 + 200 + 5 + 46 = 256
+    assert sum(len(one.key) + len(one.value) for one in shown) == MAX_SHOWN_BYTES
 
 
 # --- candidates
@@ -214,4 +226,4 @@ def test_a_room_begins_with_the_properties_it_was_opened_with_and_lists_show_the
         (FIRST_VERSION, NO_PLAYER, b"mode", b"x"),
     ]
     [room] = ask_for(bench).rooms
-    assert [(one.key, one.value) for one in room.about.properties] == [(b"map", b"sea")]
+    assert [(one.key, one.value) for one in room.body.properties.properties] == [(b"map", b"sea")]
