@@ -149,7 +149,7 @@ VECTORS_SAY = {
     "a message to keep, beyond its sender's leave": "MESSAGE 6 9 B to ALL KEEP|OUTLIVES_SENDER",
     "asks for a property of the room": "MESSAGE 5 SET_PROPERTY 'map' of the room = 'Görlitz'",
     "a pong of a region, with bytes for later": "0.1.0 in eu-west, load 12 %",
-    "a quick match by tags and a property": "game 'org.example.kart', game_version '2.3', tags 'ranked', 'duo', properties",
+    "a quick match by tags and a property": "game_version '2.3', tags 'ranked', 'duo', properties 'map'",
     "list the open rooms that suit, from the first on": "behind 0, OPEN_ONLY, game 'org.example.kart'",
     "a page of two rooms, and more behind serial 70009": (
         "behind 70000 in eu-west: LOBBY 'Adas Rennstrecke Ω' 2.3 4/4 'ranked', 'duo' with 'map' = 'Görlitz'; "
