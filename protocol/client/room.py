@@ -197,8 +197,7 @@ class Room:
         if entry.kind == EntryKind.ROOM_LOCKED:
             return self._set_locked(bool(value.is_locked))
         if entry.kind == EntryKind.ROOM_SHOWN:
-            self.is_listed = bool(value.is_listed)
-            return [RoomShown(self.is_listed)]
+            return self._set_listed(bool(value.is_listed))
         if entry.kind == EntryKind.KEPT_CLEARED:
             return self._take_cleared(value)
         return [self._refused(value)] if entry.kind == EntryKind.REQUEST_REFUSED else self._take_ready(value)
@@ -220,6 +219,12 @@ class Room:
             return []
         self.is_locked = is_locked
         return [RoomLocked(is_locked)]
+
+    def _set_listed(self, is_listed: bool) -> list[RoomShown]:
+        if is_listed == self.is_listed:
+            return []  # the host shows other properties of it
+        self.is_listed = is_listed
+        return [RoomShown(is_listed)]
 
     def _take_cleared(self, value: Any) -> list[KeptCleared] | None:
         if not is_owner(value.player_id, self.shape.player_slots):

@@ -17,6 +17,7 @@ extends RefCounted
 ## its number; RelayClient.NO_REQUEST: it was not sent. Either all, us too, are told of the change
 ## by a signal of the client; or we get [signal RelayClient.request_refused] with this number.
 
+const _RelayLabels := preload("relay_labels.gd")
 const _RelayProperties := preload("relay_properties.gd")
 const _RelayValues := preload("relay_values.gd")
 const _RelayVisitor := preload("relay_visitor.gd")
@@ -29,6 +30,12 @@ const _ME := -1
 var is_locked: bool:
 	get:
 		return _visitor.is_in_room() and _visitor.room().is_locked
+
+## Whether all who play this game find the room in lists and quick matches; else only who knows its
+## code.
+var is_listed: bool:
+	get:
+		return _visitor.is_in_room() and _visitor.room().is_listed
 
 var _visitor: _RelayVisitor
 var _warnings: _RelayWarnings
@@ -147,6 +154,18 @@ func lock(closed: bool = true) -> int:
 	var payload := _RelayWire.RelayLockPayload.new()
 	payload.is_locked = int(closed)
 	return _visitor.ask(_RelayWire.RequestKind.LOCK, payload.encode())
+
+
+## Host: lists the room for all who play this game, see [RelayRoomList], or hides it. Lists show
+## those of its properties whose [param keys] are named here, at most 8. All get
+## [signal RelayClient.room_shown].
+func show(in_lists: bool = true, keys: PackedStringArray = PackedStringArray()) -> int:
+	if not _RelayLabels.are_labels(keys, _RelayWire.MAX_SHOWN, _RelayWire.MAX_KEY_BYTES):
+		_warnings.give("show: these are no keys", "at most 8 of 1 to 32 bytes", "show")
+		return _RelayVisitor.NO_REQUEST
+	var payload := PackedByteArray([int(in_lists)])
+	payload.append_array(_RelayLabels.encode_texts(keys))
+	return _visitor.ask(_RelayWire.RequestKind.SHOW, payload)
 
 
 func _value(owner: int, key: String, default: Variant) -> Variant:
