@@ -143,6 +143,20 @@ CAPS: list[Cap] = [
         "tests/relay/test_belongings.py::test_an_owner_has_so_many_properties_and_bytes_and_no_more",
     ),
     Cap(
+        "tags of a room, and properties that lists show or that a JOIN or LIST names",
+        f"{constants.MAX_TAGS} of {constants.TAG_BYTES} bytes, and {constants.MAX_SHOWN}",
+        "the JOIN, LIST or request is refused",
+        "BAD_OPTIONS, MALFORMED",
+        "tests/relay/test_roomoptions.py::test_lists_have_a_most_and_their_texts_a_longest",
+    ),
+    Cap(
+        "keys and values of a room that lists show",
+        f"{constants.MAX_SHOWN_BYTES} bytes",
+        "one that does not fit is not shown",
+        "-",
+        "tests/relay/test_directory.py::test_what_is_shown_of_a_room_is_bounded_and_what_does_not_fit_is_left_out",
+    ),
+    Cap(
         "messages that a room keeps",
         f"{constants.MAX_KEPT_MESSAGES}, together {_number(constants.MAX_KEPT_BYTES)} bytes; {_SHARE}",
         "passed on but not kept, and the sender is told",

@@ -71,6 +71,11 @@ def text_bytes(text: str, limit: int) -> bytes:
     return text.encode()[:limit].decode(errors="ignore").encode()
 
 
+def counted(text: bytes) -> bytes:
+    """Put its length before a text of at most 255 bytes, as schema TEXT does."""
+    return bytes((len(text),)) + text
+
+
 def layout_text() -> str:
     """Describe every layout, enumeration and constant as text: what the fingerprint is made of.
 

@@ -92,6 +92,21 @@ much for it (measured: 0.1 ms, for another 0.02)."""
 PART_MORE = 0x8000
 """Bit of an entry's `part`: more fragments of this message follow. The low 15 bits number the fragment from 0."""
 
+GAME_BYTES = 32
+"""A game's id is 1..32 bytes of UTF-8 without control characters; of one that says none it is empty."""
+GAME_VERSION_BYTES = 16
+"""Likewise a game's version: whoever cannot play together must not have the same."""
+ROOM_NAME_BYTES = 48
+"""Likewise a room's name, which is shown in lists. It may be empty."""
+MAX_TAGS = 8
+TAG_BYTES = 16
+"""Tags of a room, likewise 1..16 bytes each: what lists and quick matches can ask for (chosen)."""
+REGION_BYTES = 16
+MAX_SHOWN = 8
+"""Properties of a room that lists show."""
+MAX_SHOWN_BYTES = 256
+"""Their keys and values together: two rooms of the largest records fit a page at least (chosen)."""
+
 MAX_KEY_BYTES = 32
 """Property keys are 1..32 bytes of UTF-8 without control characters."""
 MAX_VALUE_BYTES = 200
@@ -141,6 +156,8 @@ class Kind(IntEnum):
     RESET = 10
     PATH_CHALLENGE = 11
     PATH_RESPONSE = 12
+    LIST = 13
+    ROOMS = 14
     DATA = 16
     UPDATE = 17
 
@@ -169,7 +186,7 @@ class AckFlag(IntFlag):
 
 
 class JoinMode(IntEnum):
-    """What JOIN asks for. QUICK has a number only: this revision refuses it as unsupported."""
+    """What JOIN asks for. QUICK: the fullest suitable room of those that are listed, or else a new one."""
 
     CREATE = 1
     JOIN = 2
@@ -189,6 +206,12 @@ class Option(IntEnum):
     IDENTITY = 6
     RESUME = 7
     ROOM_FLAGS = 8
+    GAME = 9
+    GAME_VERSION = 10
+    ROOM_NAME = 11
+    TAGS = 12
+    SHOWN = 13
+    PROPERTIES = 14
 
 
 class Refusal(IntEnum):
@@ -209,6 +232,8 @@ class Refusal(IntEnum):
     CANNOT_RESUME = 13
     BANNED = 14
     ROOM_LOCKED = 15
+    OTHER_VERSION = 16
+    TOO_MANY_TRIES = 17
 
 
 class ByeReason(IntEnum):
@@ -255,6 +280,7 @@ class EntryKind(IntEnum):
     REQUEST_REFUSED = 139
     ROOM_READY = 140
     KEPT_CLEARED = 141
+    ROOM_SHOWN = 142
 
 
 MAX_PLAYER_KIND = 127
@@ -271,6 +297,7 @@ class RequestKind(IntEnum):
     KICK = 116
     BAN = 117
     LOCK = 118
+    SHOW = 119
 
 
 FIRST_REQUEST_KIND = 112
@@ -302,6 +329,20 @@ class RoomFlag(IntFlag):
     """Bits of the room option ROOM_FLAGS."""
 
     ANYONE_SETS = 1
+    LISTED = 2
+
+
+class ListFlag(IntFlag):
+    """Bits of LIST's `flags`."""
+
+    OPEN_ONLY = 1
+
+
+class ListedFlag(IntFlag):
+    """Bits of a listed room's `flags`."""
+
+    LOCKED = 1
+    PASSWORD = 2
 
 
 class BanFlag(IntFlag):

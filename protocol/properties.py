@@ -69,7 +69,12 @@ def is_value(kind: int, data: bytes) -> bool:
 
 def is_key(key: bytes) -> bool:
     """Tell whether bytes are the key of a property: 1 to 32 bytes of UTF-8 without control characters."""
-    return 1 <= len(key) <= MAX_KEY_BYTES and is_utf8(key) and not any(map(is_control, key.decode()))
+    return bool(key) and is_label(key, MAX_KEY_BYTES)
+
+
+def is_label(label: bytes, most: int) -> bool:
+    """Tell whether bytes are at most `most` of UTF-8 without control characters, or none at all."""
+    return len(label) <= most and is_utf8(label) and not any(map(is_control, label.decode()))
 
 
 def is_utf8(data: bytes) -> bool:

@@ -38,6 +38,7 @@ from protocol.constants import (
     DataSection,
     EntryKind,
     Kind,
+    Option,
     RequestKind,
     UpdateSection,
 )
@@ -122,6 +123,19 @@ JOIN = Struct(
     Terminated,
 )
 
+TEXT = Prefixed(Int8ul, GreedyBytes)
+"""Bytes behind their length."""
+
+PLAIN_PROPERTY = Struct("key" / TEXT, "type" / Int8ul, "value" / TEXT)
+PLAIN_PROPERTIES = Struct("properties" / GreedyRange(PLAIN_PROPERTY), Terminated)
+"""Value of the option PROPERTIES."""
+
+TEXTS = Struct("texts" / GreedyRange(TEXT), Terminated)
+"""Value of the options TAGS and SHOWN."""
+
+LABEL = Struct("text" / GreedyBytes)
+"""Value of the options GAME, GAME_VERSION and ROOM_NAME."""
+
 RESUME_OPTION = Struct(
     "session" / Int64ul,
     "log_index" / Int32ul,
@@ -129,6 +143,25 @@ RESUME_OPTION = Struct(
     Terminated,
 )
 """Value of JOIN's option RESUME."""
+
+OPTION_LAYOUTS: dict[Kind, dict[Option, Struct]] = {
+    Kind.JOIN: {
+        Option.RESUME: RESUME_OPTION,
+        Option.GAME: LABEL,
+        Option.GAME_VERSION: LABEL,
+        Option.ROOM_NAME: LABEL,
+        Option.TAGS: TEXTS,
+        Option.SHOWN: TEXTS,
+        Option.PROPERTIES: PLAIN_PROPERTIES,
+    },
+    Kind.LIST: {
+        Option.GAME: LABEL,
+        Option.GAME_VERSION: LABEL,
+        Option.TAGS: TEXTS,
+        Option.PROPERTIES: PLAIN_PROPERTIES,
+    },
+}
+"""Values of options that are neither a number nor a key. LIST ignores the others."""
 
 WELCOME_FIELDS = Struct(
     "kind" / Int8ul,
@@ -160,6 +193,41 @@ WELCOME_FIELDS = Struct(
     "room_flags" / Int8ul,
 )
 WELCOME = Struct("fields" / WELCOME_FIELDS, "options" / GreedyRange(OPTION), Terminated)
+
+LIST_FIELDS = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "cookie" / Bytes(COOKIE_BYTES),
+    "revision" / Int16ul,
+    "features" / Int32ul,
+    "after" / Int32ul,
+    "flags" / Int8ul,
+)
+LIST = Struct("fields" / LIST_FIELDS, "options" / GreedyRange(OPTION), Terminated)
+
+LISTED_ROOM_FIELDS = Struct(
+    "code" / Bytes(CODE_BYTES),
+    "players" / Int16ul,
+    "max_players" / Int16ul,
+    "flags" / Int8ul,
+)
+LISTED_ROOM_BODY = Struct(
+    "name" / TEXT,
+    "version" / TEXT,
+    "tags" / Prefixed(Int8ul, TEXTS),
+    "properties" / Prefixed(Int16ul, PLAIN_PROPERTIES),
+)
+LISTED_ROOM = Struct("fields" / LISTED_ROOM_FIELDS, "body" / LISTED_ROOM_BODY)
+ROOMS_FIELDS = Struct(
+    "kind" / Int8ul,
+    "shard" / Int8ul,
+    "nonce" / Int64ul,
+    "after" / Int32ul,
+    "next" / Int32ul,
+    "num_listed" / Int32ul,
+)
+ROOMS = Struct("fields" / ROOMS_FIELDS, "region" / TEXT, "rooms" / GreedyRange(LISTED_ROOM), Terminated)
 
 REDIRECT = Struct(
     "kind" / Int8ul,
@@ -352,9 +420,6 @@ UPDATE = Struct("header" / UPDATE_HEADER, "sections" / _sections(UPDATE_SECTION_
 
 # --- Payloads of the entries that the server writes
 
-TEXT = Prefixed(Int8ul, GreedyBytes)
-"""Bytes behind their length."""
-
 PLAYER_JOINED_PAYLOAD = Struct("player_id" / Int16ul, "name" / GreedyBytes)
 PLAYER_LEFT_PAYLOAD = Struct("player_id" / Int16ul, "reason" / Int8ul, Terminated)
 HOST_CHANGED_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
@@ -377,6 +442,7 @@ KEPT_INDEX = Struct("log_index" / Int32ul)
 KEPT_CLEARED_PAYLOAD = Struct("player_id" / Int16ul, "cleared" / GreedyRange(KEPT_INDEX), Terminated)
 KEPT_COPY = Struct("log_index" / Int32ul, "payload" / GreedyBytes)
 """Payload of a message as who joins later is told it (flag KEPT): the index it was written at, and what it said."""
+ROOM_SHOWN_PAYLOAD = Struct("is_listed" / Int8ul, Terminated)
 
 ENTRY_PAYLOADS: dict[EntryKind, Construct] = {
     EntryKind.PLAYER_JOINED: PLAYER_JOINED_PAYLOAD,
@@ -393,6 +459,7 @@ ENTRY_PAYLOADS: dict[EntryKind, Construct] = {
     EntryKind.REQUEST_REFUSED: REQUEST_REFUSED_PAYLOAD,
     EntryKind.ROOM_READY: ROOM_READY_PAYLOAD,
     EntryKind.KEPT_CLEARED: KEPT_CLEARED_PAYLOAD,
+    EntryKind.ROOM_SHOWN: ROOM_SHOWN_PAYLOAD,
 }
 """Payload of every kind of entry that the server writes."""
 
@@ -412,6 +479,7 @@ HAND_OVER_HOST_PAYLOAD = Struct("player_id" / Int16ul, Terminated)
 KICK_PAYLOAD = Struct("player_id" / Int16ul, "text" / GreedyBytes)
 BAN_PAYLOAD = Struct("player_id" / Int16ul, "flags" / Int8ul, "text" / GreedyBytes)
 LOCK_PAYLOAD = Struct("is_locked" / Int8ul, Terminated)
+SHOW_PAYLOAD = Struct("is_listed" / Int8ul, "keys" / GreedyRange(TEXT), Terminated)
 
 REQUEST_PAYLOADS: dict[RequestKind, Construct] = {
     RequestKind.SET_PROPERTY: SET_PROPERTY_PAYLOAD,
@@ -421,6 +489,7 @@ REQUEST_PAYLOADS: dict[RequestKind, Construct] = {
     RequestKind.KICK: KICK_PAYLOAD,
     RequestKind.BAN: BAN_PAYLOAD,
     RequestKind.LOCK: LOCK_PAYLOAD,
+    RequestKind.SHOW: SHOW_PAYLOAD,
 }
 """Payload of every request."""
 
@@ -437,6 +506,8 @@ DATAGRAMS: dict[Kind, Construct] = {
     Kind.RESET: RESET,
     Kind.PATH_CHALLENGE: PATH_CHALLENGE,
     Kind.PATH_RESPONSE: PATH_RESPONSE,
+    Kind.LIST: LIST,
+    Kind.ROOMS: ROOMS,
     Kind.DATA: DATA,
     Kind.UPDATE: UPDATE,
 }

@@ -22,6 +22,8 @@ REFUSAL_TEXTS: dict[Refusal, str] = {
     Refusal.CANNOT_RESUME: "Your place in this room is no longer kept. Join again.",
     Refusal.BANNED: "You are banned from this room.",
     Refusal.ROOM_LOCKED: "This room is locked. Nobody can join until its host opens it.",
+    Refusal.OTHER_VERSION: "This room was opened with another version of the game. Update the older one.",
+    Refusal.TOO_MANY_TRIES: "Too many wrong codes. Wait a minute, then try again.",
 }
 """One text per reason. VERSION has one for when the ranges are not known; a relay sends `version_text` instead."""
 

@@ -182,3 +182,5 @@ class Belongings:
     """Entity id -> player id, or NO_PLAYER for whoever is host; only of entities that were handed over."""
     bans: Bans = field(default_factory=Bans)
     is_locked: bool = False
+    shown: tuple[bytes, ...] = ()
+    """Keys of the room's properties that lists show, in this order."""

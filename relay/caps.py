@@ -2,7 +2,22 @@
 
 from protocol.caps import Cap
 from protocol.constants import SPECIAL_MESSAGE_COST
-from relay import config, delivery, engine, lobby, log, messages, pacing, presence, sessions, signals, stages, welcome
+from relay import (
+    config,
+    delivery,
+    directory,
+    engine,
+    guesses,
+    lobby,
+    log,
+    messages,
+    pacing,
+    presence,
+    sessions,
+    signals,
+    stages,
+    welcome,
+)
 from relay.capture import blocks, choice, files, tap
 
 _DEFAULT = config.RelayConfig()
@@ -43,7 +58,7 @@ CAPS: list[Cap] = [
         "tests/relay/test_lobby.py",
     ),
     Cap(
-        "HELLO, and JOIN, BYE and PATH_RESPONSE that prove nothing",
+        "HELLO, and JOIN, LIST, BYE and PATH_RESPONSE that prove nothing",
         f"{_number(lobby.GREETINGS_PER_S)} a second, {lobby.MAX_BURST} at once",
         "dropped",
         "COLD_BUDGET",
@@ -69,6 +84,34 @@ CAPS: list[Cap] = [
         "dropped",
         "COLD_BUDGET",
         "tests/relay/test_lobby.py",
+    ),
+    Cap(
+        "LIST with a good cookie",
+        f"{_number(lobby.LISTS_PER_S)} a second, {lobby.MAX_BURST} at once",
+        "dropped",
+        "COLD_BUDGET",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap(
+        "rooms looked at for a LIST or a quick match",
+        f"{_number(directory.MAX_LOOKED_AT)} of those whose game, places and tags suit",
+        "the page ends, and the next goes on behind it; a quick match opens a room",
+        "-",
+        "tests/relay/test_directory.py",
+    ),
+    Cap(
+        "wrong codes and passwords of one IPv4 address or IPv6 /64",
+        f"{guesses.GUESSES_AT_ONCE} at once, then one per {1 / guesses.GUESSES_PER_S:.0f} s (loopback exempt)",
+        "its joins are refused",
+        "TOO_MANY_TRIES",
+        "tests/relay/test_guesses.py",
+    ),
+    Cap(
+        "hosts whose wrong guesses are remembered",
+        _number(guesses.MAX_GUESSERS),
+        "that which guessed wrong longest ago is forgotten",
+        "-",
+        "tests/relay/test_guesses.py",
     ),
     Cap(
         "PING answered",

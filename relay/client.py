@@ -12,12 +12,11 @@ A thin shell: one connected UDP socket and one timer around `protocol.client.Cli
 import asyncio
 import contextlib
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 from protocol.client import (
     ANYTHING,
@@ -38,15 +37,14 @@ from protocol.client import (
 )
 from protocol.constants import DEFAULT_PORT
 from relay.eventqueue import EventQueue
-from relay.transport.link import Link
+from relay.transport.link import Link, open_links
 
-MAX_ADDRESSES = 4
-"""Addresses of one host that are asked at the same time: "localhost" may mean ::1, 127.0.0.1 or both."""
 EARLY_S = 0.001
 """A timer may fire this much before its time (uvloop has steps of 1 ms)."""
 REOPEN_S = 5.0
 """While the connection is lost, fresh sockets replace the old ones this often: another network has other addresses
 (chosen: longer than a join takes on a slow path, so that answers find their socket)."""
+NO_PROPERTIES: Mapping[str, Value] = MappingProxyType({})
 FLUSH_S = 1.0
 """How long leaving waits for what was sent last; a round trip is enough unless something got lost."""
 _NOT_TOLD_ALL = "the relay let us in, but did not tell us all of the room within {:g} s: is the network very slow?"
@@ -110,6 +108,13 @@ class RelayClient:
         code: str = "",
         mode: JoinMode | None = None,
         password: str = "",
+        game: str = "",
+        game_version: str = "",
+        room_name: str = "",
+        tags: Sequence[str] = (),
+        listed: bool = False,
+        shown: Sequence[str] = (),
+        properties: Mapping[str, Value] = NO_PROPERTIES,
         max_players: int | None = None,
         entities_per_player: int | None = None,
         max_state_bytes: int | None = None,
@@ -131,6 +136,13 @@ class RelayClient:
             mode: CREATE, JOIN or JOIN_OR_CREATE. None: RESUME with `resume`, else JOIN_OR_CREATE if there is a code,
                 otherwise CREATE.
             password: Password of the room.
+            game: Which game this is, such as org.example.kart; rooms of others are not seen. At most 32 bytes.
+            game_version: Its version, at most 16 bytes; a room that another one opened refuses us.
+            room_name: For a room that is created: what lists show beside its code, at most 48 bytes.
+            tags: For a room that is created, and for QUICK: up to 8 that lists and quick matches can ask for.
+            listed: For a room that is created: `list_rooms` finds it.
+            shown: For a room that is created: up to 8 keys of its properties, which lists show.
+            properties: For a room that is created, and for QUICK: up to 8 that it begins with.
             max_players, entities_per_player, max_state_bytes: For a room that is created: 1 to 256, 256, 255.
             anyone_sets: For a room that is created: every player may set its properties, not only the host.
             identity: 16 random bytes, made once for this installation and kept, so that a ban holds; or none.
@@ -151,6 +163,13 @@ class RelayClient:
             name=name,
             code=code,
             password=password,
+            game=game,
+            game_version=game_version,
+            room_name=room_name,
+            tags=tags,
+            listed=listed,
+            shown=shown,
+            properties=properties,
             max_players=max_players,
             entities_per_player=entities_per_player,
             max_state_bytes=max_state_bytes,
@@ -166,6 +185,17 @@ class RelayClient:
         self._links: list[Link] = []
         self._events = EventQueue()
         self._waiters: list[asyncio.Future[None]] = []
+
+    @classmethod
+    def quick_match(cls, host: str = "127.0.0.1", port: int = DEFAULT_PORT, **options: Any) -> Self:
+        """Prepare to join the fullest listed room of our game and version that has these tags and properties.
+
+        If there is none with a free place, one is opened with them, for the next who asks for the same.
+
+        Args:
+            options: Those of the class but code, mode, password and resume.
+        """
+        return cls(host, port, mode=JoinMode.QUICK, **options)
 
     # --- its life
 
@@ -388,6 +418,13 @@ class RelayClient:
         """Let nobody join any more, or open the room again, as the host. Returns: the request's id."""
         return self._asked(self.connection.lock(is_locked))
 
+    def show(self, is_listed: bool = True, keys: Sequence[str] = ()) -> int:
+        """List the room for all who play this game, with these of its properties, or hide it, as the host.
+
+        Returns: the request's id.
+        """
+        return self._asked(self.connection.show(is_listed, keys))
+
     def _asked(self, request_id: int) -> int:
         self._tick_soon()
         self._take_events()  # a comparison that failed here is told at once
@@ -556,23 +593,7 @@ class RelayClient:
         self._reopening = None
 
     async def _open_links(self) -> list[Link]:
-        loop = asyncio.get_running_loop()
-        host, port = self._address
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        links: list[Link] = []
-        problem: OSError | None = None
-        for family, _, _, _, address in found[:MAX_ADDRESSES]:
-            try:
-                links.append(await Link.open(self._datagram_received, self._count_socket_error, family, address))
-            except OSError as error:
-                problem = error  # no route in this family; another may have one
-            except BaseException:  # cancelled: the client was closed
-                for link in links:
-                    link.close()
-                raise
-        if not links:
-            raise problem or OSError(f"{host} has no address")
-        return links
+        return await open_links(*self._address, self._datagram_received, self._count_socket_error)
 
     def _keep_only(self, link: Link) -> None:
         for other in self._links:

@@ -5,7 +5,8 @@ import inspect
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from protocol.constants import MAX_PLAYERS_PER_ROOM
+from protocol.constants import MAX_PLAYERS_PER_ROOM, REGION_BYTES
+from protocol.properties import is_label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class RelayConfig:
     """Memory for the tables of all rooms, 1 ... 65,536 MiB; a create beyond it is refused as SERVER_FULL."""
     log_memory_mib: int = 64
     """Memory for the entries of all logs, 1 ... 65,536 MiB; beyond it no message is accepted until some are read."""
+    region: str = ""
+    """Where the relay is, at most 16 bytes of UTF-8 such as eu-west: shown in PONG and in lists of rooms."""
     release: str = "0.1.0"
     """Shown in PONG and logs."""
 
@@ -56,6 +59,10 @@ class RelayConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; permitted: {low} to {high}")
+        if not is_label(self.region.encode(), REGION_BYTES):
+            raise ValueError(
+                f"region is {self.region!r}; permitted: at most {REGION_BYTES} bytes, no control characters"
+            )
         if self.keepalive_s > self.timeout_s / 2:
             raise ValueError(
                 f"keepalive_s is {self.keepalive_s}; permitted: 0.1 to timeout_s / 2 ({self.timeout_s / 2})"

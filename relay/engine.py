@@ -24,6 +24,7 @@ from relay.membership import leave
 from relay.messages import MAX_HELD
 from relay.presence import go_away, review
 from relay.requests import Requests
+from relay.rooms import key_of
 from relay.sessions import Random
 from relay.signals import MAX_QUEUED, MAX_WAITING
 from relay.stages import ColumnStages, Gathered, Plan, Stages, TakenIn
@@ -108,17 +109,17 @@ class Engine:
         """Tell whether a message, signal or join was seen in the last second: then gather only briefly."""
         return now < self._quick_until
 
-    def room_members(self, code: str) -> dict[int, str]:
-        """Return player id -> name of a room, empty if there is none."""
-        room = self.world.rooms.by_code.get(code.encode())
+    def room_members(self, code: str, game: str = "") -> dict[int, str]:
+        """Return player id -> name of a game's room, empty if there is none."""
+        room = self.world.rooms.by_code.get(key_of(game.encode(), code.encode()))
         if room is None:
             return {}
         table = self.world.sessions.table
         return {int(table.player_id[row]): self.world.sessions.name[row] for row in room.joined}
 
-    def room_table(self, code: str) -> dict[int, bytes]:
-        """Return entity id -> newest state of a room, empty if there is none."""
-        room = self.world.rooms.by_code.get(code.encode())
+    def room_table(self, code: str, game: str = "") -> dict[int, bytes]:
+        """Return entity id -> newest state of a game's room, empty if there is none."""
+        room = self.world.rooms.by_code.get(key_of(game.encode(), code.encode()))
         if room is None:
             return {}
         table, entities = self.world.rooms.table, self.world.entities

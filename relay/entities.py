@@ -10,7 +10,8 @@ import numpy.typing as npt
 from protocol import dtypes
 from protocol.drops import DropReason
 from relay.columns import Bytes, Columns, Ints, Slabs, places, windows
-from relay.rooms import Room, RoomOptions, Rooms
+from relay.roomoptions import RoomOptions
+from relay.rooms import Room, Rooms
 from relay.stats import Stats
 
 NO_OWNER = -1

@@ -16,10 +16,6 @@ from protocol.constants import (
     HELLO_BYTES,
     IDENTITY_BYTES,
     MAGIC,
-    MAX_ENTITIES_PER_PLAYER,
-    MAX_ENTITY_IDS,
-    MAX_PAGES,
-    MAX_STATE_BYTES,
     MAX_TEXT_BYTES,
     NAME_BYTES,
     PING_BYTES,
@@ -27,18 +23,19 @@ from protocol.constants import (
     RESET_TOKEN_BYTES,
     REVISION_MAX,
     REVISION_MIN,
-    ROOM_KEY_BYTES,
     JoinMode,
     Kind,
+    ListFlag,
     Option,
     Refusal,
-    RoomFlag,
 )
 from protocol.drops import DropReason
 from protocol.proofs import join_proof
 from protocol.texts import REFUSAL_TEXTS, version_text
 from relay.config import RelayConfig
-from relay.rooms import RoomOptions, is_code
+from relay.directory import Wish
+from relay.roomoptions import Refused, RoomOptions, read_labels, read_properties, read_room_options, read_tags
+from relay.rooms import is_code
 
 COOKIE_SLOT_S = 10.0
 """A cookie is good for the rest of its slot and the next one: 10 to 20 s (SPEC 4: at least 10)."""
@@ -46,16 +43,15 @@ COOKIE_MEMORY_S = 2 * COOKIE_SLOT_S
 """After this no cookie for a nonce can be acceptable any more."""
 FEATURES = 0
 """Feature bits this relay knows."""
-DEFAULT_STATE_BYTES = 32
 OPTION_HEAD_BYTES = 2
 """Key and length before an option's value."""
 
 
 class Join(NamedTuple):
-    """A JOIN as it stands on the wire."""
+    """A JOIN or LIST as it stands on the wire."""
 
     fields: Any
-    """Those of `schemas.JOIN_FIELDS`."""
+    """Those of `schemas.JOIN_FIELDS` or `schemas.LIST_FIELDS`."""
     options: dict[int, bytes]
     """Of a key that stands twice the first counts."""
 
@@ -89,15 +85,8 @@ class ResumeRequest:
     proof: bytes
     identity: bytes
     """16 bytes, or b""."""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why a JOIN is refused."""
-
-    reason: Refusal
-    text: str = ""
-    """Empty: the standard text of the reason."""
+    game: bytes
+    """Of the room."""
 
 
 class Cookies:
@@ -192,13 +181,13 @@ def answer_ping(data: bytes, config: RelayConfig, load_percent: int, players: in
         players=players,
         max_players=config.max_players,
         rooms=rooms,
-        later=b"",
+        later=codec.counted(config.region.encode()),
     )
 
 
-def read_join(data: bytes) -> Join | DropReason:
-    """Read JOIN: what `codec.decode` reads, in a tenth of its time, for thousands may join in a second."""
-    at = dtypes.JOIN_FIELDS.size
+def read_join(data: bytes, layout: dtypes.Record = dtypes.JOIN_FIELDS) -> Join | DropReason:
+    """Read JOIN or LIST: what `codec.decode` reads, in a tenth of its time, for thousands may join in a second."""
+    at = layout.size
     if len(data) < at:
         return DropReason.MALFORMED
     options: dict[int, bytes] = {}
@@ -208,7 +197,7 @@ def read_join(data: bytes) -> Join | DropReason:
             return DropReason.MALFORMED
         options.setdefault(data[at], data[begin:end])
         at = end
-    return Join(dtypes.JOIN_FIELDS.decode(data), options)
+    return Join(layout.decode(data), options)
 
 
 def check_resume(value: Join) -> ResumeRequest | Refused:
@@ -222,10 +211,26 @@ def check_resume(value: Join) -> ResumeRequest | Refused:
     except ConstructError:
         return Refused(Refusal.BAD_OPTIONS)
     code = fields.code.rstrip(b"\0")
-    identity = options.get(Option.IDENTITY, b"")
+    identity, game = options.get(Option.IDENTITY, b""), options.get(Option.GAME, b"")
     if len(identity) not in (0, IDENTITY_BYTES):
         return Refused(Refusal.BAD_OPTIONS)
-    return ResumeRequest(fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof, identity)
+    return ResumeRequest(
+        fields.nonce, code, fields.cookie, option.session, option.log_index, option.proof, identity, game
+    )
+
+
+def check_list(value: Join) -> Wish | Refused:
+    """Check what a LIST asks for."""
+    fields, options = value
+    refused = _check_revision(fields.revision)
+    if refused is not None:
+        return refused
+    labels, tags, properties = read_labels(options), read_tags(options), read_properties(options)
+    if labels is None or tags is None or properties is None:
+        return Refused(Refusal.BAD_OPTIONS)
+    game, version = labels
+    is_open = bool(fields.flags & ListFlag.OPEN_ONLY)
+    return Wish(game=game, version=version, tags=tags, properties=properties, is_open=is_open)
 
 
 def check_join(value: Join, config: RelayConfig) -> JoinRequest | Refused:
@@ -234,12 +239,13 @@ def check_join(value: Join, config: RelayConfig) -> JoinRequest | Refused:
     refused = _check_revision(fields.revision)
     if refused is not None:
         return refused
-    if fields.mode not in (JoinMode.CREATE, JoinMode.JOIN, JoinMode.JOIN_OR_CREATE):
+    if fields.mode not in (JoinMode.CREATE, JoinMode.JOIN, JoinMode.JOIN_OR_CREATE, JoinMode.QUICK):
         return Refused(Refusal.UNSUPPORTED)
     code, name = fields.code.rstrip(b"\0"), _read_name(fields.name)
     if name is None:
         return Refused(Refusal.BAD_NAME)
-    if not is_code(code) and not (fields.mode == JoinMode.CREATE and not code):
+    needs_code = fields.mode in (JoinMode.JOIN, JoinMode.JOIN_OR_CREATE)
+    if not is_code(code) and (code or needs_code):
         return Refused(Refusal.BAD_CODE)
     identity = options.get(Option.IDENTITY, b"")
     if len(identity) not in (0, IDENTITY_BYTES):
@@ -276,41 +282,6 @@ def _read_name(padded: bytes) -> str | None:
         return None
     assert len(name.encode()) <= NAME_BYTES
     return name
-
-
-def read_room_options(options: dict[int, bytes], config: RelayConfig) -> RoomOptions | Refused:
-    """Read the options of a room to be created; those not given have their defaults."""
-    limits = (
-        (Option.MAX_PLAYERS, 2, min(config.default_room_players, config.max_room_players), config.max_room_players),
-        (Option.ENTITIES_PER_PLAYER, 2, 1, MAX_ENTITIES_PER_PLAYER),
-        (Option.MAX_STATE_BYTES, 1, DEFAULT_STATE_BYTES, MAX_STATE_BYTES),
-    )
-    values = []
-    for key, size, default, highest in limits:
-        raw = options.get(key)
-        value = default if raw is None else int.from_bytes(raw, "little")
-        if (raw is not None and len(raw) != size) or not 1 <= value <= highest:
-            return Refused(Refusal.BAD_OPTIONS, f"{key.name.lower()} must be 1 to {highest} on this relay.")
-        values.append(value)
-    key_bytes = options.get(Option.ROOM_KEY, b"")
-    if len(key_bytes) not in (0, ROOM_KEY_BYTES):
-        return Refused(Refusal.BAD_OPTIONS)
-    flags = options.get(Option.ROOM_FLAGS, b"\0")
-    if len(flags) != 1:
-        return Refused(Refusal.BAD_OPTIONS)
-    players, per_player, state_bytes = values
-    chosen = RoomOptions(
-        max_players=players,
-        entities_per_player=per_player,
-        max_state_bytes=state_bytes,
-        room_key=key_bytes,
-        flags=flags[0] & RoomFlag.ANYONE_SETS,
-    )
-    if chosen.slots * per_player > MAX_ENTITY_IDS:
-        return Refused(Refusal.BAD_OPTIONS, f"{players} players with {per_player} entities each are too many.")
-    if dtypes.num_pages(chosen.slots, per_player, state_bytes) > MAX_PAGES:
-        return Refused(Refusal.BAD_OPTIONS, "players x entities x state size is too large for one room.")
-    return chosen
 
 
 def proof_is_right(request: JoinRequest, room_key: bytes) -> bool:

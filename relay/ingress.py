@@ -32,7 +32,7 @@ from relay.stats import Stats
 
 Records = npt.NDArray[np.void]
 
-COLD_KINDS = (Kind.HELLO, Kind.JOIN, Kind.PING, Kind.BYE, Kind.PATH_RESPONSE)
+COLD_KINDS = (Kind.HELLO, Kind.JOIN, Kind.PING, Kind.BYE, Kind.PATH_RESPONSE, Kind.LIST)
 """What a client sends beside DATA."""
 _IS_COLD = np.isin(np.arange(256), COLD_KINDS)
 _DATA = int(Kind.DATA)

@@ -4,17 +4,21 @@ Per player and in Python, for it happens rarely. What others see of it goes thro
 everything else.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from protocol import dtypes, schemas
-from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal
+from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal, RoomFlag
 from protocol.drops import DropReason
 from relay.addresses import host_of, is_loopback
+from relay.directory import Wish, fullest
 from relay.entities import NO_OWNER
-from relay.handshake import JoinRequest, Refused, proof_is_right
+from relay.handshake import JoinRequest, proof_is_right
 from relay.log import OwnEntry
 from relay.messages import grant_credit
-from relay.rooms import Room, RoomOptions, make_up_code
+from relay.roomoptions import Refused, RoomOptions
+from relay.rooms import Room, key_of, make_up_code
 from relay.welcome import is_crowded, known_of_room, room_ready, welcome_fits
 from relay.world import Event, World
 
@@ -57,24 +61,37 @@ def join(world: World, request: JoinRequest, address: bytes, now: float) -> int 
 
 def _find_room(world: World, request: JoinRequest, address: bytes) -> Room | Refused:
     """Find or open the room; nothing has changed if this refuses."""
-    room = world.rooms.by_code.get(request.code) if request.code else None
+    options = request.options
+    if request.mode == JoinMode.QUICK:
+        options = replace(options, room_key=b"", flags=options.flags | RoomFlag.LISTED)
+        wish = Wish(
+            game=options.game, version=options.version, tags=options.tags, properties=options.properties, is_open=True
+        )
+        found = fullest(world.rooms, wish, lambda room: _why_not(world, room, request, address) is None)
+        return found if found is not None else _open_room(world, b"", options)
+    room = world.rooms.by_code.get(key_of(options.game, request.code)) if request.code else None
     if room is None:
         if request.mode == JoinMode.JOIN:
             return Refused(Refusal.NO_SUCH_ROOM)
-        return _open_room(world, request.code, request.options)
+        return _open_room(world, request.code, options)
     if request.mode == JoinMode.CREATE:
         return Refused(Refusal.ROOM_EXISTS)
+    return _why_not(world, room, request, address) or room
+
+
+def _why_not(world: World, room: Room, request: JoinRequest, address: bytes) -> Refused | None:
+    """Tell why a room that is there does not take a player, if so."""
     if room.belongings.bans.hold(request.identity, address):
         return Refused(Refusal.BANNED)
+    if room.options.version != request.options.version:
+        return Refused(Refusal.OTHER_VERSION)
     if not proof_is_right(request, room.options.room_key):
         return Refused(Refusal.WRONG_PASSWORD)
     if room.belongings.is_locked:
         return Refused(Refusal.ROOM_LOCKED)
     if len(room.joined) >= room.options.max_players:
         return Refused(Refusal.ROOM_FULL)
-    if not welcome_fits(world, room):
-        return Refused(Refusal.SERVER_FULL)
-    return room
+    return None if welcome_fits(world, room) else Refused(Refusal.SERVER_FULL)
 
 
 def _open_room(world: World, code: bytes, options: RoomOptions) -> Room | Refused:
@@ -83,7 +100,7 @@ def _open_room(world: World, code: bytes, options: RoomOptions) -> Room | Refuse
         return Refused(Refusal.SERVER_FULL)
     if world.entities.memory_bytes(options) > world.config.state_memory_mib << 20:
         return Refused(Refusal.SERVER_FULL)
-    room = world.rooms.open(code or make_up_code(world.rng, world.rooms.by_code), options)
+    room = world.rooms.open(code or make_up_code(world.rng, world.rooms.by_code, options.game), options)
     world.entities.open_room(world.rooms, room)
     world.log.open_room(world.rooms, room)
     world.events.append(

@@ -15,11 +15,12 @@ from protocol.drops import DropReason
 from protocol.proofs import resume_proof
 from relay.addresses import host_of
 from relay.columns import Ints
-from relay.handshake import Refused, ResumeRequest
+from relay.handshake import ResumeRequest
 from relay.log import OwnEntry
 from relay.membership import choose_host, count_host, uncount_host
 from relay.messages import grant_credit
-from relay.rooms import Room
+from relay.roomoptions import Refused
+from relay.rooms import Room, key_of
 from relay.welcome import is_crowded, known_of_room, room_ready, welcome_fits
 from relay.world import World
 
@@ -156,7 +157,7 @@ def hear_join(world: World, row: int, now: float) -> bool:
 
 def _why_gone(world: World, request: ResumeRequest, address: bytes) -> Refusal:
     """Tell why there is no place to come back to: the host may have banned the player while it was away."""
-    room = world.rooms.by_code.get(request.code)
+    room = world.rooms.by_code.get(key_of(request.game, request.code))
     is_banned = room is not None and room.belongings.bans.hold(request.identity, address)
     return Refusal.BANNED if is_banned else Refusal.CANNOT_RESUME
 

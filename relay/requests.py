@@ -12,6 +12,7 @@ from construct import ConstructError
 from protocol import schemas
 from protocol.constants import (
     MAX_HANDED_OVER,
+    MAX_SHOWN,
     NO_PLAYER,
     BanFlag,
     ByeReason,
@@ -48,6 +49,7 @@ class Requests:
             RequestKind.KICK: self._kick,
             RequestKind.BAN: self._ban,
             RequestKind.LOCK: self._lock,
+            RequestKind.SHOW: self._show,
         }
 
     def handle(self, session: int, message_id: int, kind: int, payload: bytes) -> None:
@@ -122,6 +124,7 @@ class Requests:
         }  # fmt: skip
         index = self._tell(session, EntryKind.PROPERTY_CHANGED, fields)
         properties.set(owner, key, Property(index, value.type, bytes(value.value)))
+        room.about = None
         return None
 
     def _give_entity(self, room: Room, session: int, value: Any) -> Outcome:
@@ -219,4 +222,15 @@ class Requests:
             return RequestRefusal.MALFORMED
         room.belongings.is_locked = bool(value.is_locked)
         self._tell(session, EntryKind.ROOM_LOCKED, {"is_locked": value.is_locked})
+        return None
+
+    def _show(self, room: Room, session: int, value: Any) -> Outcome:
+        if room.host != session:
+            return RequestRefusal.NOT_HOST
+        keys = tuple(bytes(key) for key in value["keys"])
+        if value.is_listed > 1 or len(keys) > MAX_SHOWN or not all(map(is_key, keys)):
+            return RequestRefusal.MALFORMED
+        room.belongings.shown, room.about = keys, None
+        self._world.rooms.table.is_listed[room.row] = value.is_listed
+        self._tell(session, EntryKind.ROOM_SHOWN, {"is_listed": value.is_listed})
         return None

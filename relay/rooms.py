@@ -1,35 +1,31 @@
 """The room table: codes, members, hosts, and where in the other tables a room's slabs begin."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
+from hashlib import blake2s
+from operator import or_
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
 
 from protocol.constants import (
     CODE_ALPHABET,
     CODE_BYTES,
     CODE_LETTERS,
     MADE_UP_CODE_LENGTH,
+    NO_PLAYER,
+    RoomFlag,
 )
 from protocol.proofs import shard_of
-from relay.belongings import Belongings
-from relay.columns import Bools, Bytes, Columns, Ints, RowPool, Slabs
+from relay.belongings import Belongings, Property
+from relay.columns import Bools, Bytes, Columns, Ints, RowPool, Slabs, places
+from relay.roomoptions import RoomOptions
 from relay.sessions import Random
 
-
-@dataclass(frozen=True, kw_only=True)
-class RoomOptions:
-    """What a room's creator chose, checked by the handshake."""
-
-    max_players: int
-    entities_per_player: int
-    max_state_bytes: int
-    room_key: bytes = b""
-    """32 bytes, or empty: no password."""
-    flags: int = 0
-    """`RoomFlag`s."""
-
-    @property
-    def slots(self) -> int:
-        """Player ids of the room: twice its players, so that ids can rest before they are used again."""
-        return 2 * self.max_players
+FIRST_VERSION = 1
+"""Version of the properties that a room begins with: that of its first entry, for no entry set them."""
 
 
 class RoomTable(Columns):
@@ -38,6 +34,11 @@ class RoomTable(Columns):
     COLUMNS = {
         "live": ("?", ()),
         "shard": ("u1", ()),
+        "serial": ("i8", ()),  # rooms opened before it, and 1: lists go by it
+        "is_listed": ("?", ()),
+        "game": ("u8", ()),  # hash of the game's id
+        "tags": ("u8", ()),  # one bit for each tag, by its hash
+        "max_players": ("i8", ()),
         "members": ("i8", ()),
         "members_first": ("i8", ()),  # in MemberTable; the first `members` of its rows are in use
         "slots": ("i8", ()),
@@ -59,6 +60,11 @@ class RoomTable(Columns):
 
     live: Bools
     shard: Bytes
+    serial: Ints
+    is_listed: Bools
+    game: npt.NDArray[np.uint64]
+    tags: npt.NDArray[np.uint64]
+    max_players: Ints
     members: Ints
     members_first: Ints
     slots: Ints
@@ -110,6 +116,13 @@ class Room:
     host: int | None = None
     """Session row of the host, None in an empty room."""
     belongings: Belongings = field(default_factory=Belongings)
+    about: bytes | None = None
+    """What lists show of it and seldom changes, as bytes; None: to be written anew."""
+
+    @property
+    def key(self) -> bytes:
+        """What it is found by."""
+        return key_of(self.options.game, self.code)
 
 
 class Rooms:
@@ -121,7 +134,9 @@ class Rooms:
         self._member_slabs = Slabs(self.members)
         self._pool = RowPool(self.table)
         self.by_code: dict[bytes, Room] = {}
+        """By `key_of` game and code; the code alone for games without an id."""
         self.by_row: dict[int, Room] = {}
+        self._num_opened = 0
 
     def __len__(self) -> int:
         """Return the number of rooms."""
@@ -138,18 +153,31 @@ class Rooms:
         table = self.table
         table.live[row] = True
         table.shard[row] = shard_of(code)
+        self._num_opened += 1
+        table.serial[row], table.max_players[row] = self._num_opened, options.max_players
+        table.is_listed[row] = bool(options.flags & RoomFlag.LISTED)
+        table.game[row], table.tags[row] = hash_of_game(options.game), bits_of_tags(options.tags)
         table.slots[row] = options.slots
         table.max_state_bytes[row] = options.max_state_bytes
         table.members_first[row] = self._member_slabs.take(options.max_players)
         room = Room(row, code, options, [Slot() for _ in range(options.slots)], [])
-        self.by_code[code] = self.by_row[row] = room
+        room.belongings.shown = options.shown
+        for given in options.properties:
+            room.belongings.properties.set(NO_PLAYER, given.key, Property(FIRST_VERSION, given.type, given.value))
+        self.by_code[room.key] = self.by_row[row] = room
         return room
+
+    def with_code(self, code: bytes) -> list[Room]:
+        """Find the rooms with a code: one of each game at most."""
+        table = self.table
+        rows = places(table.live[: self.used] & (table.shard[: self.used] == shard_of(code)))
+        return [self.by_row[row] for row in rows.tolist() if self.by_row[row].code == code]
 
     def close(self, room: Room) -> None:
         """Forget a room whose members have all gone. The caller gives back the slabs of other tables."""
         self._member_slabs.give(int(self.table.members_first[room.row]), room.options.max_players)
         self.table.live[room.row] = False
-        del self.by_code[room.code], self.by_row[room.row]
+        del self.by_code[room.key], self.by_row[room.row]
         self._pool.give(room.row)
 
     def add_member(self, room: Room, session: int, player_id: int) -> None:
@@ -175,12 +203,27 @@ class Rooms:
         return self.members.session[first : first + int(self.table.members[row])]
 
 
-def make_up_code(rng: Random, taken: dict[bytes, Room]) -> bytes:
+def key_of(game: bytes, code: bytes) -> bytes:
+    """Put a game's id before a code, so that games on one relay do not meet: no code holds a zero byte."""
+    return game + b"\0" + code if game else code
+
+
+def hash_of_game(game: bytes) -> int:
+    """Return 64 bits that differ from game to game, nearly always."""
+    return int.from_bytes(blake2s(game, digest_size=8).digest(), "little")
+
+
+def bits_of_tags(tags: Iterable[bytes]) -> int:
+    """Return 64 bits: what misses a bit of `tags` misses one of them, and what has all may have them all."""
+    return reduce(or_, (1 << (crc32(tag) & 63) for tag in tags), 0)
+
+
+def make_up_code(rng: Random, taken: dict[bytes, Room], game: bytes = b"") -> bytes:
     """Choose a code that nobody has, of letters that do not look alike."""
     while True:
         letters = [CODE_ALPHABET[rng.getrandbits(32) % len(CODE_ALPHABET)] for _ in range(MADE_UP_CODE_LENGTH)]
         code = "".join(letters).encode()
-        if code not in taken:
+        if key_of(game, code) not in taken:
             return code
 
 

@@ -33,6 +33,8 @@ def known_of_room(world: World, room: Room, session: int, members: list[int]) ->
     entries = [OwnEntry(EntryKind.ROSTER, payload, audience) for payload in _roster(world, room, members)]
     entries += [OwnEntry(EntryKind.PROPERTIES, payload, audience) for payload in known.properties.told()]
     entries += [OwnEntry(EntryKind.OWNERS, payload, audience) for payload in _owners(world, room, session)]
+    if world.rooms.table.is_listed[room.row]:
+        entries.append(OwnEntry(EntryKind.ROOM_SHOWN, b"\1", audience))
     for index, kept in known.kept.by_index.items():
         copy, flags = dtypes.KEPT_COPY.encode(index, kept.payload), kept.flags | MessageFlag.KEPT
         entries.append(OwnEntry(kept.kind, copy, audience, kept.sender, flags, kept.channel))

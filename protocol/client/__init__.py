@@ -21,10 +21,12 @@ from protocol.client.events import (
     Resumed,
     RoomLocked,
     RoomReset,
+    RoomShown,
     Signal,
     StateChanged,
 )
 from protocol.client.handshake import ClientState
+from protocol.client.listing import ListedRoom, Listing, ListRequest, RoomList
 from protocol.client.outbox import OutboxFull
 from protocol.client.ping import Pong, build_ping, parse_pong
 from protocol.client.request import JoinRequest
@@ -48,6 +50,9 @@ __all__ = [
     "JoinRequest",
     "Joined",
     "KeptCleared",
+    "ListRequest",
+    "ListedRoom",
+    "Listing",
     "Message",
     "MessageFlag",
     "NotJoined",
@@ -65,8 +70,10 @@ __all__ = [
     "RequestRefused",
     "ResumeToken",
     "Resumed",
+    "RoomList",
     "RoomLocked",
     "RoomReset",
+    "RoomShown",
     "Signal",
     "StateChanged",
     "Target",

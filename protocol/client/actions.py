@@ -229,6 +229,18 @@ class ConnectionActions(ConnectionView):
         """Ask that nobody can join, or all can again; permitted to the host. Returns and raises as `give_entity`."""
         return self._ask(RequestKind.LOCK, room_requests.encode_lock(is_locked))
 
+    def show(self, is_listed: bool = True, keys: Sequence[str] = ()) -> int:
+        """Ask to list the room for all who play this game, or to hide it; permitted to the host. RoomShown tells all.
+
+        Args:
+            is_listed: False: only who knows the code finds it.
+            keys: All properties of the room that lists show from now on, in this order, at most 8. What does not fit
+                256 bytes is not shown.
+        Returns: the request's id; 0 once CLOSED.
+        Raises: ValueError, NotJoined, OutboxFull.
+        """
+        return self._ask(RequestKind.SHOW, room_requests.encode_show(is_listed, keys))
+
     # --- inside
 
     def _ask(self, kind: RequestKind, payload: bytes) -> int:

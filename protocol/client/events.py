@@ -130,6 +130,13 @@ class RoomLocked:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomShown:
+    """The host listed the room for all who play this game, or hid it from them."""
+
+    is_listed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KeptCleared:
     """Messages are kept no longer, for somebody asked for that. Those that a player takes along when it leaves are not
     told of so, see `Message.flags`.
@@ -216,6 +223,7 @@ Event = (
     | PropertyChanged
     | EntityOwnerChanged
     | RoomLocked
+    | RoomShown
     | KeptCleared
     | RequestRefused
     | StateChanged

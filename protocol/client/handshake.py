@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import Any
 
 from protocol import codec
+from protocol.client.labels import label_options, properties_options, texts_options
 from protocol.client.names import is_code
 from protocol.client.request import JoinRequest
 from protocol.client.resume import ResumeToken
@@ -218,29 +219,38 @@ class Handshake:
             name=request.name.encode(),
         )
         options = self._options(challenge.cookie)
-        return fields + b"".join(bytes((key, len(value))) + value for key, value in options)
+        return fields + b"".join(bytes((key,)) + codec.counted(value) for key, value in options)
 
     def _options(self, cookie: bytes) -> list[tuple[Option, bytes]]:
         request = self._request
-        options = []
+        options = label_options((Option.GAME, request.game), (Option.GAME_VERSION, request.game_version))
         if request.resume is not None:
             options.append((Option.RESUME, self._resume_option(request.resume, cookie)))
         elif request.mode is not JoinMode.JOIN:
-            if request.max_players is not None:
-                options.append((Option.MAX_PLAYERS, request.max_players.to_bytes(2, "little")))
-            if request.entities_per_player is not None:
-                options.append((Option.ENTITIES_PER_PLAYER, request.entities_per_player.to_bytes(2, "little")))
-            if request.max_state_bytes is not None:
-                options.append((Option.MAX_STATE_BYTES, request.max_state_bytes.to_bytes(1, "little")))
-            if self._key:
-                options.append((Option.ROOM_KEY, self._key))
-            if request.anyone_sets:
-                options.append((Option.ROOM_FLAGS, bytes([RoomFlag.ANYONE_SETS])))
+            options += self._room_options()
         if request.mode in (JoinMode.JOIN, JoinMode.JOIN_OR_CREATE) and self._key:
             options.append((Option.PROOF, join_proof(self._key, cookie, self._nonce)))
         if request.identity:
             options.append((Option.IDENTITY, request.identity))
         return options
+
+    def _room_options(self) -> list[tuple[Option, bytes]]:
+        """List what a room that is created is to be like."""
+        request = self._request
+        numbers = (
+            (Option.MAX_PLAYERS, request.max_players, 2),
+            (Option.ENTITIES_PER_PLAYER, request.entities_per_player, 2),
+            (Option.MAX_STATE_BYTES, request.max_state_bytes, 1),
+        )
+        options = [(key, value.to_bytes(size, "little")) for key, value, size in numbers if value is not None]
+        if self._key:
+            options.append((Option.ROOM_KEY, self._key))
+        flags = RoomFlag.ANYONE_SETS * request.anyone_sets | RoomFlag.LISTED * request.listed
+        if flags:
+            options.append((Option.ROOM_FLAGS, bytes([flags])))
+        options += label_options((Option.ROOM_NAME, request.room_name))
+        options += texts_options((Option.TAGS, request.tags), (Option.SHOWN, request.shown))
+        return options + properties_options(request.properties)
 
     def _resume_option(self, token: ResumeToken, cookie: bytes) -> bytes:
         proof = resume_proof(token.secret, cookie, self._nonce, token.session)

@@ -29,6 +29,8 @@ class Pong:
     """Sessions now, in all rooms."""
     max_players: int
     rooms: int
+    region: str = ""
+    """Where it is, in its own words; empty if it does not say."""
 
 
 def build_ping(nonce: int) -> bytes:
@@ -51,4 +53,10 @@ def parse_pong(data: bytes, nonce: int) -> Pong | None:
         players=value.players,
         max_players=value.max_players,
         rooms=value.rooms,
+        region=_region_of(value.later),
     )
+
+
+def _region_of(later: bytes) -> str:
+    """Read the text that the bytes behind the fields begin with (SPEC 4); what follows is of later revisions."""
+    return later[1 : 1 + later[0]].decode(errors="replace") if later and later[0] < len(later) else ""

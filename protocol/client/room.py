@@ -20,6 +20,7 @@ from protocol.client.events import (
     RequestRefused,
     Resumed,
     RoomLocked,
+    RoomShown,
 )
 from protocol.client.handshake import Welcome
 from protocol.client.inbox import Inbox
@@ -37,7 +38,13 @@ from protocol.records import Entry, RoomShape, Sections, SignalPart
 from protocol.sequence import extend
 from protocol.texts import REQUEST_TEXTS
 
-_NOTICES = (EntryKind.ROOM_LOCKED, EntryKind.REQUEST_REFUSED, EntryKind.ROOM_READY, EntryKind.KEPT_CLEARED)
+_NOTICES = (
+    EntryKind.ROOM_LOCKED,
+    EntryKind.ROOM_SHOWN,
+    EntryKind.REQUEST_REFUSED,
+    EntryKind.ROOM_READY,
+    EntryKind.KEPT_CLEARED,
+)
 _MAY_CHANGE_OWNERS = (*roster.KINDS, *owners.KINDS, EntryKind.ROOM_READY)
 
 
@@ -53,6 +60,8 @@ class Room:
         """The server's newest tick that we know of."""
         self.is_locked = False
         """Nobody can join now."""
+        self.is_listed = False
+        """All who play this game find the room."""
         self.roster = Roster(welcome.player_slots)
         self.properties = Properties(welcome.player_slots)
         self.owners = Owners(welcome.player_slots, self.shape.num_ids)
@@ -194,6 +203,8 @@ class Room:
             return None
         if entry.kind == EntryKind.ROOM_LOCKED:
             return self._set_locked(bool(value.is_locked))
+        if entry.kind == EntryKind.ROOM_SHOWN:
+            return self._set_listed(bool(value.is_listed))
         if entry.kind == EntryKind.KEPT_CLEARED:
             return self._take_cleared(value)
         return [self._refused(value)] if entry.kind == EntryKind.REQUEST_REFUSED else self._take_ready(value)
@@ -215,6 +226,12 @@ class Room:
             return []
         self.is_locked = is_locked
         return [RoomLocked(is_locked)]
+
+    def _set_listed(self, is_listed: bool) -> list[RoomShown]:
+        if is_listed == self.is_listed:
+            return []  # the host shows other properties of it
+        self.is_listed = is_listed
+        return [RoomShown(is_listed)]
 
     def _take_cleared(self, value: Any) -> list[KeptCleared] | None:
         if not is_owner(value.player_id, self.shape.player_slots):

@@ -1,7 +1,9 @@
 """Payloads of the messages that ask the server for something (SPEC 9, Requests), checked before they are queued."""
 
+from collections.abc import Sequence
+
 from protocol import codec
-from protocol.constants import MAX_TEXT_BYTES, NO_PLAYER, BanFlag, RequestKind
+from protocol.constants import MAX_SHOWN, MAX_TEXT_BYTES, NO_PLAYER, BanFlag, RequestKind
 from protocol.properties import Value, encode_value, is_key
 from protocol.schemas import REQUEST_PAYLOADS
 
@@ -70,6 +72,13 @@ def encode_ban(player_id: int, text: str, address: bool) -> bytes:
 def encode_lock(is_locked: bool) -> bytes:
     """Build LOCK."""
     return _build(RequestKind.LOCK, {"is_locked": is_locked})
+
+
+def encode_show(is_listed: bool, keys: Sequence[str]) -> bytes:
+    """Build SHOW. Raises: ValueError."""
+    if isinstance(keys, str) or len(keys) > MAX_SHOWN:
+        raise ValueError(f"keys is {keys!r}; permitted: at most {MAX_SHOWN} keys of properties")
+    return _build(RequestKind.SHOW, {"is_listed": is_listed, "keys": [encode_key(key) for key in keys]})
 
 
 def require_player(field: str, player_id: int, player_slots: int) -> int:

@@ -154,6 +154,11 @@ class ConnectionView:
         return self._live().room.is_locked
 
     @property
+    def is_listed(self) -> bool:
+        """All who play this game find the room; else only who knows its code."""
+        return self._live().room.is_listed
+
+    @property
     def anyone_sets(self) -> bool:
         """Every player may set the room's properties, not only the host."""
         return self._live().welcome.anyone_sets

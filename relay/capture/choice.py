@@ -68,10 +68,10 @@ class Choice:
         return np.isin(ids, self._sessions)
 
     def _learn_members(self) -> None:
-        room = self._world.rooms.by_code.get(self._room)
-        if room is None:
+        joined = [session for room in self._world.rooms.with_code(self._room) for session in room.joined]
+        if not joined:
             return
-        present = self._world.sessions.table.id[room.joined]
+        present = self._world.sessions.table.id[joined]
         if not np.isin(present, self._sessions).all():
             if len(self._sessions) > MAX_SESSIONS:
                 self._sessions = present

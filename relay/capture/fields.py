@@ -47,6 +47,8 @@ SECRET = _paths(
     ("challenge", "nonce cookie"),
     ("join", "nonce cookie options.value"),
     ("join.options.resume", "session proof"),
+    ("list", "nonce cookie options.value"),
+    ("rooms", "nonce"),
     ("welcome", "nonce session secret reset_token options.value"),
     ("refuse", "nonce"),
     ("redirect", "nonce"),
@@ -63,6 +65,9 @@ SECRET = _paths(
 
 TEXT = _paths(
     ("join", "name"),
+    ("join.options", "room_name.text tags.texts shown.texts properties.properties.key properties.properties.value"),
+    ("list.options", "tags.texts properties.properties.key properties.properties.value"),
+    ("rooms.rooms", "name tags.texts properties.properties.key properties.properties.value"),
     ("bye", "text"),
     ("data.message", "payload"),
     ("data.signal", "payload"),
@@ -71,6 +76,7 @@ TEXT = _paths(
     ("update.log_range.entries", "payload"),
     ("update.sections", "body"),
     ("data.message.set_property", "key value"),
+    ("data.message.show", "keys"),
     ("data.message.kick", "text"),
     ("data.message.ban", "text"),
     ("update.log_range.entries.player_joined", "name"),
@@ -85,6 +91,15 @@ PUBLIC = _paths(
     ("hello", "magic revision_min revision_max features fingerprint client_name client_release"),
     ("challenge", "revision features fingerprint"),
     ("join", "revision features mode code options.key options.value.length options.resume.log_index"),
+    ("join.options", "game.text game_version.text tags.texts.length shown.texts.length"),
+    ("join.options.properties.properties", "key.length type value.length"),
+    ("list", "revision features after flags options.key options.value.length"),
+    ("list.options", "game.text game_version.text tags.texts.length"),
+    ("list.options.properties.properties", "key.length type value.length"),
+    ("rooms", "after next num_listed region region.length"),
+    ("rooms.rooms", "code players max_players flags name.length version version.length tags.length"),
+    ("rooms.rooms", "tags.texts.length properties.length properties.properties.key.length"),
+    ("rooms.rooms", "properties.properties.type properties.properties.value.length"),
     ("welcome", "code player_id player_slots max_players entities_per_player max_state_bytes page_ids tick_rate tick"),
     ("welcome", "log_index message_id message_credit keepalive_ms timeout_ms datagrams_per_s messages_per_s"),
     ("welcome", "signals_per_s bytes_per_s grace_s resumed room_flags options.key options.value.length"),
@@ -112,6 +127,7 @@ PUBLIC = _paths(
     ("data.message.kick", "player_id"),
     ("data.message.ban", "player_id flags"),
     ("data.message.lock", "is_locked"),
+    ("data.message.show", "is_listed keys.length"),
     ("update.log_range.entries.player_joined", "player_id"),
     ("update.log_range.entries.player_left", "player_id reason"),
     ("update.log_range.entries.host_changed", "player_id"),
@@ -126,17 +142,24 @@ PUBLIC = _paths(
     ("update.log_range.entries.request_refused", "message_id request reason"),
     ("update.log_range.entries.room_ready", "is_locked pages"),
     ("update.log_range.entries.kept_cleared", "player_id cleared.log_index"),
+    ("update.log_range.entries.room_shown", "is_listed"),
 )
 PUBLIC_OPTIONS = frozenset({Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES, Option.ROOM_FLAGS})
 """Options of JOIN whose value anybody may see. The others are keys, proofs, who somebody is, and what nobody knows yet.
-RESUME has fields of its own."""
-OPTION_KEYS = frozenset({"join.options.key", "welcome.options.key"})
+Those of `schemas.OPTION_LAYOUTS` have fields of their own."""
+OPTION_KEYS = frozenset({"join.options.key", "list.options.key", "welcome.options.key"})
 
 ENTRY_PREFIX, REQUEST_PREFIX = "update.log_range.entries", "data.message"
 """What the names of fields in payloads of entries and requests begin with; the name of the kind follows."""
 
-_OPTION_VALUE, _RESUME = "join.options.value", "join.options.resume"
-_RESUME_BYTES = sum(part.sizeof() for part in schemas.RESUME_OPTION.subcons if part is not Terminated)
+_OPTION_LAYOUTS = {
+    f"{kind.name.lower()}.options.value": {
+        int(option): (f"{kind.name.lower()}.options.{option.name.lower()}", layout)
+        for option, layout in layouts.items()
+    }
+    for kind, layouts in schemas.OPTION_LAYOUTS.items()
+}
+"""Path of an option's value -> key -> (path of what lies in it, layout)."""
 _GROUPING = frozenset({"header", "fields", "body"})
 _SECTIONS: dict[str, type[DataSection] | type[UpdateSection]] = {"data": DataSection, "update": UpdateSection}
 _SCHEMAS = {int(kind): schema for kind, schema in schemas.DATAGRAMS.items()}
@@ -236,13 +259,24 @@ class _Walk:
     def _prefixed(self, part: Prefixed, path: str, at: int, limit: int, context: dict[str, Any]) -> tuple[int, Any]:
         start, length = self._leaf(f"{path}.length", at, at + part.lengthfield.length, limit)
         stop = start + int.from_bytes(length, "little")
-        inner = part.subcon
-        if path == _OPTION_VALUE and context["key"] == Option.RESUME and stop - start == _RESUME_BYTES:
-            inner, path = schemas.RESUME_OPTION, _RESUME
-        _, value = self.read(inner, path, start, min(stop, limit), context)
+        layout = _OPTION_LAYOUTS[path].get(context["key"]) if path in _OPTION_LAYOUTS else None
+        if layout is not None and stop <= limit and self._has_option(*layout, start, stop):
+            return stop, None
+        _, value = self.read(part.subcon, path, start, min(stop, limit), context)
         if stop > limit:
             raise _EndedError
         return stop, value
+
+    def _has_option(self, path: str, layout: Struct, start: int, stop: int) -> bool:
+        """Read an option's value by its layout. Returns: whether it is as the layout says; if not, nothing was read."""
+        mark = len(self.spans)
+        try:
+            at, _ = self.read(layout, path, start, stop, {})
+        except _EndedError:
+            at = 0
+        if at != stop:
+            del self.spans[mark:]
+        return at == stop
 
     def _switch(self, part: Switch, path: str, at: int, limit: int, context: dict[str, Any]) -> tuple[int, Any]:
         """Read a section's body: its fields are named by the kind and the section."""
@@ -257,7 +291,9 @@ def all_paths() -> Iterator[str]:
     """Name every field that can be classified: those of all datagrams, and of what lies inside of them."""
     for kind, schema in schemas.DATAGRAMS.items():
         yield from field_paths(schema, kind.name.lower())
-    yield from field_paths(schemas.RESUME_OPTION, _RESUME)
+    for options in _OPTION_LAYOUTS.values():
+        for path, layout in options.values():
+            yield from field_paths(layout, path)
     for entry, schema in schemas.ENTRY_PAYLOADS.items():
         yield from field_paths(schema, f"{ENTRY_PREFIX}.{entry.name.lower()}")
     for request, schema in schemas.REQUEST_PAYLOADS.items():

@@ -134,7 +134,8 @@ def _build(part: Construct, path: str, permitted: Mapping[str, Bools]) -> tuple[
         elif inner is GreedyBytes:
             rounds.append(_Rest(is_text))
         elif isinstance(inner, GreedyRange):
-            rounds.append(_List(_build(inner.subcon, name, permitted)))
+            item = (_BehindLength(is_text),) if inner.subcon is schemas.TEXT else _build(inner.subcon, name, permitted)
+            rounds.append(_List(item))
         else:
             raise TypeError(f"{name!r} is of the class {type(inner).__name__}, in which nobody finds words yet")
     return tuple(rounds)
@@ -159,6 +160,7 @@ _OF_A_REQUEST = _OF_AN_ENTRY | {
     "player_id": _up_to(MAX_SLOTS - 1, 2),
     "is_conditional": _up_to(1, 1),
     "is_locked": _up_to(1, 1),
+    "is_listed": _up_to(1, 1),
 }
 """What numbers may be. Words may stand there: where a length before them is wrong, and in whatever a client sends."""
 ENTRIES = _build_all(schemas.ENTRY_PAYLOADS, ENTRY_PREFIX, _OF_AN_ENTRY)

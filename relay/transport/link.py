@@ -7,6 +7,9 @@ from typing import Any
 
 from relay.transport.sockets import resume_reading, set_buffers
 
+MAX_ADDRESSES = 4
+"""Addresses of one host that are asked at the same time: "localhost" may mean ::1, 127.0.0.1 or both."""
+
 
 class Link(asyncio.DatagramProtocol):
     """One connected UDP socket to one address of the relay."""
@@ -68,3 +71,27 @@ class Link(asyncio.DatagramProtocol):
         """Close the socket. May be called twice."""
         self._is_closed = True
         self._endpoint.close()
+
+
+async def open_links(
+    host: str, port: int, on_datagram: Callable[[Link, bytes], None], on_error: Callable[[], None]
+) -> list[Link]:
+    """Connect a socket to each address of a host; at least one. `on_datagram`, `on_error`: as for `Link.open`.
+
+    Raises: OSError if the host is unknown or the machine has no network.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    links: list[Link] = []
+    problem: OSError | None = None
+    for family, _, _, _, address in found[:MAX_ADDRESSES]:
+        try:
+            links.append(await Link.open(on_datagram, on_error, family, address))
+        except OSError as error:
+            problem = error  # no route in this family; another may have one
+        except BaseException:  # cancelled: nobody wants them any more
+            for link in links:
+                link.close()
+            raise
+    if not links:
+        raise problem or OSError(f"{host} has no address")
+    return links

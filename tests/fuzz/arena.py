@@ -8,6 +8,7 @@ sessions it has not seen, some of them in the victims' room: they must go on as 
 import struct
 from random import Random
 
+from protocol import dtypes
 from protocol.client import (
     ClientConnection,
     ClientState,
@@ -19,7 +20,7 @@ from protocol.client import (
     Refused,
     Target,
 )
-from protocol.constants import Kind
+from protocol.constants import Kind, Option
 from relay.addresses import pack_address
 from relay.config import RelayConfig
 from tests.fuzz.mutations import MUTATIONS, refresh
@@ -28,7 +29,17 @@ from tests.sim.wiretap import Wiretap
 
 POOL = 400
 """Newest overheard datagrams that are spoiled."""
+LISTS_AMONG = 8
+"""How often each victim's LIST is among them."""
 _WORD = struct.Struct("<HI")
+
+
+def list_by_the_cookie_of(join: bytes) -> bytes:
+    """Build the LIST that a player could send with the cookie of its JOIN."""
+    fields = dtypes.JOIN_FIELDS.decode(join)
+    question = dtypes.LIST_FIELDS.encode(Kind.LIST, 0, fields.nonce, fields.cookie, 1, 0, 0, 0)
+    options = [(Option.GAME, b"fuzz"), (Option.TAGS, b"\3fun"), (Option.PROPERTIES, b"\3map\4\3sea")]
+    return question + b"".join(bytes([key, len(value)]) + value for key, value in options)
 
 
 class Actor:
@@ -55,6 +66,13 @@ class Actor:
             max_players=12,
             entities_per_player=3,
             max_state_bytes=40,
+            game="fuzz",
+            game_version="1",
+            room_name=f"room of {self.number}",
+            tags=["fun", "duo"],
+            listed=True,
+            shown=["map"],
+            properties={"map": "sea"},
         )
         self.connection = ClientConnection(request, nonce=self.arena.rng.getrandbits(64), now=self.arena.desk.now)
         self.num_lives += 1
@@ -110,6 +128,8 @@ class Actor:
             )
             if connection.unacked_messages < 50 and rng.random() < 0.2:
                 connection.send_message(rng.randbytes(8), target=target, players=players, kind=100)
+            if rng.random() < 0.02:
+                connection.show(rng.random() < 0.8, ["map"])
         except OutboxFull:
             pass
         if rng.random() < 0.01:
@@ -145,6 +165,8 @@ class Arena:
         self.pool: list[bytes] = []
         self.newest: dict[int, bytes] = {}
         """Victim -> its newest DATA."""
+        self.questions: dict[int, bytes] = {}
+        """Victim -> a LIST with its newest cookie."""
         self.ahead = 0
         self.num_sent = 0
         self.spoiled_downstream = 0.0
@@ -167,6 +189,8 @@ class Arena:
                 datagrams.append((payload, actor.address))
                 if actor.is_victim:
                     self.pool.append(payload)
+                    if payload[0] == Kind.JOIN:
+                        self.questions[actor.number] = list_by_the_cookie_of(payload)
                     if payload[0] == Kind.DATA:
                         self.newest[actor.number] = payload
         del self.pool[:-POOL]
@@ -185,7 +209,7 @@ class Arena:
 
     def _spoil(self) -> bytes:
         """Make one spoiled datagram; most of them such that a victim's session might take them."""
-        payload = self.rng.choice(MUTATIONS)(self.rng, self.pool)
+        payload = self.rng.choice(MUTATIONS)(self.rng, [*self.pool, *[*self.questions.values()] * LISTS_AMONG])
         if not self.newest or self.rng.random() < 0.4:
             return payload
         newest = self.rng.choice(list(self.newest.values()))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from protocol import dtypes
-from protocol.constants import Kind
+from protocol.constants import Kind, Option
 from tests.sim.network import flip_bits
 
 EDGES = (0, 1, 2, 7, 8, 31, 32, 63, 64, 127, 128, 255)
@@ -99,6 +99,20 @@ def change_a_header_field(rng: Random, pool: Sequence[bytes]) -> bytes:
     return dtypes.DATA_HEADER.encode(**header) + bytes(payload[SECTIONS_AT:])
 
 
+def change_an_option(rng: Random, pool: Sequence[bytes]) -> bytes:
+    """Set a byte of the options of a JOIN or LIST to an edge, or put another option before them."""
+    payload = bytearray(rng.choice(pool))
+    begin = {Kind.JOIN: dtypes.JOIN_FIELDS.size, Kind.LIST: dtypes.LIST_FIELDS.size}.get(Kind(payload[0]))
+    if begin is None or len(payload) <= begin:
+        return flip(rng, pool)
+    if rng.random() < 0.5:
+        payload[rng.randrange(begin, len(payload))] = rng.choice(EDGES)
+    else:
+        value = rng.randbytes(rng.choice((0, 1, 2, 8, 30)))
+        payload[begin:begin] = bytes([rng.choice(list(Option)), len(value)]) + value
+    return bytes(payload)
+
+
 def change_kind(rng: Random, pool: Sequence[bytes]) -> bytes:
     """Claim to be another kind."""
     return bytes([rng.choice((*range(20), 127, 128, 144, 255))]) + rng.choice(pool)[1:]
@@ -111,7 +125,7 @@ def replay(rng: Random, pool: Sequence[bytes]) -> bytes:
 
 def noise(rng: Random, pool: Sequence[bytes]) -> bytes:
     """Random bytes behind a kind that may be one."""
-    return bytes([rng.choice((1, 3, 7, 9, 12, 16, 16, 16, rng.randrange(256)))]) + rng.randbytes(
+    return bytes([rng.choice((1, 3, 7, 9, 12, 13, 16, 16, 16, rng.randrange(256)))]) + rng.randbytes(
         rng.choice((0, 1, 20, 25, 26, 60, 255, 1199, 1200))
     )
 
@@ -138,6 +152,7 @@ MUTATIONS: tuple[Callable[[Random, Sequence[bytes]], bytes], ...] = (
     change_a_byte_of_a_section,
     change_a_header_field,
     change_a_header_field,
+    change_an_option,
     change_kind,
     replay,
     noise,

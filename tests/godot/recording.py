@@ -27,6 +27,7 @@ from protocol.client import (
     Resumed,
     RoomLocked,
     RoomReset,
+    RoomShown,
     Signal,
     StateChanged,
     Target,
@@ -154,6 +155,8 @@ class RecordedConnection(ClientConnection):
                 return [["entity_owner_changed", entity_id, owner]]
             case RoomLocked(is_locked):
                 return [["room_locked", is_locked]]
+            case RoomShown(is_listed):
+                return [["room_shown", is_listed]]
             case KeptCleared(indexes, by):
                 return [["kept_cleared", list(indexes), by]]
             case RequestRefused(request_id, kind, reason, text):
@@ -185,6 +188,13 @@ def described_request(request: JoinRequest) -> dict[str, Any]:
         "entities_per_player": request.entities_per_player or 0,
         "max_state_bytes": request.max_state_bytes or 0,
         "anyone_sets": request.anyone_sets,
+        "game": request.game,
+        "game_version": request.game_version,
+        "room_name": request.room_name,
+        "listed": request.listed,
+        "tags": list(request.tags),
+        "shown": list(request.shown),
+        "properties": dict(request.properties),
         "identity": request.identity.hex(),
         "session": request.resume.session.to_bytes(8, "little").hex() if request.resume else "",
         "secret": request.resume.secret.hex() if request.resume else "",

@@ -94,7 +94,7 @@ def do_something(rng: random.Random, connection: RecordedConnection, now: float)
     entity_id = rng.randrange(connection.player_slots * connection.entities_per_player)
     player = rng.randrange(connection.player_slots)
     key, value = rng.choice("abc"), rng.choice([None, True, -5, 0.25, "text", b"bytes"])
-    match rng.randrange(10):
+    match rng.randrange(11):
         case 0:
             connection.set_property(key, value)
         case 1:
@@ -113,3 +113,5 @@ def do_something(rng: random.Random, connection: RecordedConnection, now: float)
             connection.clear_kept()
         case 9:
             connection.hand_over_host(player)
+        case 10:
+            connection.show(rng.random() < 0.5, rng.choice([[], ["a", "b"]]))

@@ -18,9 +18,11 @@ from protocol.constants import (
     MAX_PLAYER_KIND,
     MAX_TEXT_BYTES,
     PING_BYTES,
+    REGION_BYTES,
     DataSection,
     EntryKind,
     Kind,
+    Option,
     RequestKind,
     UpdateSection,
 )
@@ -33,6 +35,9 @@ SIZES = {
     "CHALLENGE": 1 + 1 + 8 + 2 + 4 + 4 + 20,
     "JOIN_FIELDS": 1 + 1 + 8 + 20 + 2 + 4 + 1 + 16 + 32,
     "WELCOME_FIELDS": 108,
+    "LIST_FIELDS": 1 + 1 + 8 + 20 + 2 + 4 + 4 + 1,
+    "ROOMS_FIELDS": 1 + 1 + 8 + 4 + 4 + 4,
+    "LISTED_ROOM_FIELDS": 16 + 2 + 2 + 1,
     "REDIRECT": 1 + 1 + 8 + 16 + 2 + 1,
     "RESET": 26,
     "PATH_CHALLENGE": 18,
@@ -73,7 +78,7 @@ def test_every_kind_has_a_layout_and_starts_with_kind_and_shard() -> None:
     assert set(schemas.DATAGRAMS) == set(Kind)
     for kind, schema in schemas.DATAGRAMS.items():
         head = schema.subcon if kind in (Kind.HELLO, Kind.PING) else schema
-        if kind in (Kind.JOIN, Kind.WELCOME, Kind.DATA, Kind.UPDATE):
+        if kind in (Kind.JOIN, Kind.WELCOME, Kind.LIST, Kind.ROOMS, Kind.DATA, Kind.UPDATE):
             head = schema.subcons[0].subcon
         assert [field.name for field in head.subcons[:2]] == ["kind", "shard"], kind
 
@@ -92,7 +97,8 @@ def test_no_reply_to_an_unproven_address_is_larger_than_its_cause() -> None:
     assert EMPTY_REFUSE + MAX_TEXT_BYTES <= HELLO_BYTES
     assert size_of(schemas.CHALLENGE) <= HELLO_BYTES
     assert size_of(schemas.CHALLENGE) <= size_of(schemas.JOIN_FIELDS)  # a JOIN with a stale cookie gets a fresh one
-    assert EMPTY_PONG <= PING_BYTES
+    assert size_of(schemas.CHALLENGE) <= size_of(schemas.LIST_FIELDS)  # and a LIST
+    assert EMPTY_PONG + 1 + REGION_BYTES <= PING_BYTES
     assert size_of(schemas.RESET) <= size_of(schemas.DATA_HEADER)
     assert size_of(schemas.PATH_CHALLENGE) <= size_of(schemas.DATA_HEADER)
 
@@ -219,6 +225,7 @@ PAYLOADS: dict[EntryKind | RequestKind, tuple[bytes, dict[str, Any]]] = {
         b"\x03\x00" + b"\x07\x00\x01\x00" + b"\x05\x00\x00\x00",
         {"player_id": 3, "cleared": [{"log_index": 65_543}, {"log_index": 5}]},
     ),
+    EntryKind.ROOM_SHOWN: (b"\x01", {"is_listed": 1}),
     RequestKind.SET_PROPERTY: (
         b"\xff\xff\x01\x07\x00\x01\x00\x03map\x04Bonn",
         {"owner": ROOM, "is_conditional": 1, "version": 65_543, "key": b"map", "type": 4, "value": b"Bonn"},
@@ -229,6 +236,7 @@ PAYLOADS: dict[EntryKind | RequestKind, tuple[bytes, dict[str, Any]]] = {
     RequestKind.KICK: (b"\x03\x00bye", {"player_id": 3, "text": b"bye"}),
     RequestKind.BAN: (b"\x03\x00\x01", {"player_id": 3, "flags": 1, "text": b""}),
     RequestKind.LOCK: (b"\x00", {"is_locked": 0}),
+    RequestKind.SHOW: (b"\x01\x03map\x04laps", {"is_listed": 1, "keys": [b"map", b"laps"]}),
 }
 """Written by hand from the tables of SPEC 9."""
 OPEN_ENDED = {
@@ -289,6 +297,48 @@ def test_a_resume_option_says_session_log_index_and_proof() -> None:
     assert schemas.RESUME_OPTION.build(fields) == data and size_of(schemas.RESUME_OPTION) == 28
     with pytest.raises(ConstructError):
         schemas.RESUME_OPTION.parse(data + b"x")
+
+
+@pytest.mark.parametrize(
+    ("option", "data", "fields"),
+    [
+        (Option.GAME, b"chess", {"text": b"chess"}),
+        (Option.TAGS, b"\x03duo\x01r", {"texts": [b"duo", b"r"]}),
+        (Option.SHOWN, b"", {"texts": []}),
+        (
+            Option.PROPERTIES,
+            b"\x03map\x04\x04Bonn\x01r\x01\x01\x01",
+            {"properties": [{"key": b"map", "type": 4, "value": b"Bonn"}, {"key": b"r", "type": 1, "value": b"\x01"}]},
+        ),
+    ],
+)
+def test_the_value_of_an_option_is_these_bytes(option: Option, data: bytes, fields: dict[str, Any]) -> None:
+    schema = schemas.OPTION_LAYOUTS[Kind.JOIN][option]
+    assert plain(schema.parse(data)) == fields and schema.build(fields) == data
+
+
+def test_a_listed_room_is_these_bytes() -> None:
+    """Written by hand from the table of SPEC 4."""
+    data = (
+        b"LOBBY".ljust(16, b"\0") + b"\x03\x00\x04\x00\x01"
+        + b"\x04Kart" + b"\x032.3" + b"\x06" + b"\x03duo" + b"\x01r" + b"\x0a\x00" + b"\x03map\x04\x04Bonn"
+    )  # fmt: skip
+    shown = [{"key": b"map", "type": 4, "value": b"Bonn"}]
+    value = {
+        "fields": {"code": b"LOBBY".ljust(16, b"\0"), "players": 3, "max_players": 4, "flags": 1},
+        "body": {
+            "name": b"Kart",
+            "version": b"2.3",
+            "tags": {"texts": [b"duo", b"r"]},
+            "properties": {"properties": shown},
+        },
+    }
+    assert plain(schemas.LISTED_ROOM.parse(data)) == value and schemas.LISTED_ROOM.build(value) == data
+
+
+def test_the_spec_names_every_option_with_its_number() -> None:
+    for option in Option:
+        assert f"| {int(option)} | {option.name.lower()} | " in SPEC, option
 
 
 def test_a_copy_of_a_kept_message_begins_with_the_index_that_the_message_had() -> None:

@@ -42,7 +42,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert limits["sessions of the relay"].startswith(f"{config.max_players:,} ")
     assert limits["datagrams of a session"].startswith(f"{config.datagrams_per_s:,} a second")
     assert limits["signals gathered until the next sends"] == f"{signals.MAX_QUEUED:,}"
-    assert f"{lobby.GREETINGS_PER_S:,}" in limits["HELLO, and JOIN, BYE and PATH_RESPONSE that prove nothing"]
+    assert f"{lobby.GREETINGS_PER_S:,}" in limits["HELLO, and JOIN, LIST, BYE and PATH_RESPONSE that prove nothing"]
     assert f"{lobby.JOINS_PER_S:,}" in limits["JOIN with a good cookie"]
     assert f"{lobby.PINGS_PER_S:,}" in limits["PING answered"]
     assert limits["fragments to one client"] == f"{delivery.FRAGMENTS_PER_S} a second"

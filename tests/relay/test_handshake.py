@@ -254,7 +254,7 @@ def test_a_revision_that_we_do_not_speak_is_refused(revision: int) -> None:
     assert reason(check(revision=revision)) == Refusal.VERSION
 
 
-@pytest.mark.parametrize("mode", [0, JoinMode.QUICK, 6, 255])
+@pytest.mark.parametrize("mode", [0, 6, 255])
 def test_modes_of_later_revisions_are_unsupported(mode: int) -> None:
     assert reason(check(mode=mode)) == Refusal.UNSUPPORTED
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from protocol import codec, proofs
-from protocol.constants import ByeReason, JoinMode, Kind, Refusal
+from protocol.constants import REVISION_MAX, ByeReason, JoinMode, Kind, Refusal
 from relay.addresses import pack_address
 from relay.handshake import COOKIE_MEMORY_S
 from relay.lobby import (
@@ -15,6 +15,7 @@ from relay.lobby import (
     GREETINGS_PER_S,
     JOINS_AT_ONCE,
     JOINS_PER_S,
+    LISTS_PER_S,
     MAX_BURST,
     MAX_BYES,
     MAX_WAITING_JOINS,
@@ -24,6 +25,7 @@ from relay.lobby import (
     Allowance,
 )
 from tests.relay.bench import TICK, Bench, Client
+from tests.relay.finding import list_datagram, open_rooms
 
 ELSEWHERE = pack_address("198.51.100.1", 5)
 
@@ -97,6 +99,47 @@ def test_a_flood_of_what_proves_nothing_keeps_nobody_out_who_has_a_cookie(kind: 
     assert bench.engine.num_sessions == 2 and bench.dropped()["COLD_BUDGET"] >= 1000 - MAX_BURST
     bench.receive(*[(junk, ELSEWHERE) for _ in range(1000)], seated.bye())
     assert bench.engine.num_sessions == 1
+
+
+def test_lists_have_a_budget_of_their_own_and_keep_nobody_out() -> None:
+    bench = Bench()
+    client, other = Client(bench), Client(bench)
+    question = list_datagram(client, client.get_cookie())
+    join = other.join_datagram(other.get_cookie())
+    bench.now += 1.0
+    bench.receive(*[(question, client.address)] * 1000, (join, other.address))
+    bench.flush()
+    assert kinds(bench.take(client.address)) == [Kind.ROOMS] * MAX_BURST and bench.engine.num_sessions == 1
+    assert bench.dropped() == {"COLD_BUDGET": 1000 - MAX_BURST} and bench.counted("lists") == MAX_BURST
+    bench.now += 10 / LISTS_PER_S
+    bench.receive(*[(question, client.address)] * 12)
+    bench.flush()
+    assert 9 <= len(bench.take(client.address)) <= 10
+
+
+def test_a_list_without_a_good_cookie_gets_a_fresh_one_and_no_more_bytes_than_it_has() -> None:
+    bench = Bench()
+    open_rooms(bench, *(f"R{n}" for n in range(20)))
+    client = Client(bench)
+    cookie = client.get_cookie()
+    for wrong, address in ((bytes(20), client.address), (cookie, ELSEWHERE)):
+        question = list_datagram(client, wrong, game=b"")
+        bench.receive((question, address))
+        bench.flush()
+        [answer] = bench.take(address)
+        assert answer[0] == Kind.CHALLENGE and len(answer) <= len(question)
+    assert bench.dropped() == {"STALE_COOKIE": 2}
+    bench.receive((list_datagram(client, cookie)[:-1], client.address))
+    assert bench.dropped() == {"STALE_COOKIE": 2, "MALFORMED": 1}
+
+
+def test_a_list_of_a_revision_that_we_do_not_speak_is_refused() -> None:
+    bench = Bench()
+    client = Client(bench)
+    question = list_datagram(client, client.get_cookie(), revision=REVISION_MAX + 1)
+    bench.receive((question, client.address))
+    bench.flush()
+    assert client.answer(Kind.REFUSE).reason == Refusal.VERSION
 
 
 def test_joins_that_are_repeated_have_a_budget_of_their_own_and_keep_nobody_out() -> None:

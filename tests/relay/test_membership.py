@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from protocol import schemas
-from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Refusal
-from protocol.proofs import shard_of
+from protocol.constants import NO_PLAYER, ByeReason, EntryKind, JoinMode, Option, Refusal, RequestKind
+from protocol.proofs import room_key, shard_of
 from relay.addresses import is_loopback, pack_address
 from relay.log import NO_SESSION
 from relay.membership import REST_S
 from tests.relay.bench import Bench, Client
+from tests.relay.finding import LISTED, ask_for, codes_of, labels, properties
 
 
 def told(client: Client) -> list[tuple[Any, ...]]:
@@ -382,3 +383,68 @@ def test_a_player_id_rests_at_most_20_s_whatever_members_claim_not_to_have_read(
         bench.tick()
         bench.receive(keeper.listen())
     assert Client(bench).join().welcome.player_id == 1
+
+
+# --- games, versions and quick matches
+
+QUICK = {"mode": JoinMode.QUICK, "code": "", "max_players": 4}
+
+
+def in_rooms(bench: Bench) -> list[int]:
+    return sorted(len(room.joined) for room in bench.engine.world.rooms.by_row.values())
+
+
+def test_rooms_of_two_games_may_have_one_code_and_do_not_meet() -> None:
+    bench = Bench()
+    chess, go = (bench.join(options=labels(game=game)) for game in (b"chess", b"go"))
+    assert chess.room_row != go.room_row and bench.engine.num_rooms == 2
+    assert Client(bench).ask(mode=JoinMode.JOIN).reason == Refusal.NO_SUCH_ROOM  # of no game
+    leave(chess)
+    assert Client(bench).ask(mode=JoinMode.JOIN, options=labels(game=b"chess")).reason == Refusal.NO_SUCH_ROOM
+    assert bench.join(mode=JoinMode.JOIN, options=labels(game=b"go")).room_row == go.room_row
+
+
+def test_another_version_of_the_game_is_told_so() -> None:
+    bench = Bench()
+    bench.join(options=labels(version=b"1"))
+    for mode in (JoinMode.JOIN, JoinMode.JOIN_OR_CREATE):
+        refused = Client(bench).ask(mode=mode, options=labels(version=b"2"))
+        assert refused.reason == Refusal.OTHER_VERSION and b"version" in refused.text
+
+
+def test_quick_matches_fill_the_fullest_room_and_then_open_another() -> None:
+    bench = Bench()
+    clients = [bench.join(**QUICK, options=labels()) for _ in range(10)]
+    assert in_rooms(bench) == [2, 4, 4]
+    leave(clients[0])
+    assert bench.join(**QUICK, options=labels()).room_row == clients[1].room_row
+    assert in_rooms(bench) == [2, 4, 4]
+    assert codes_of(ask_for(bench, is_open=True)) == [clients[8].welcome.code.rstrip(b"\0").decode()]
+
+
+def test_a_quick_match_takes_no_room_that_does_not_suit() -> None:
+    bench = Bench()
+    host = bench.join(code="LOCKED", options=[*labels(), LISTED])
+    host.say(host.request(RequestKind.LOCK, is_locked=1))
+    bench.join(code="HIDDEN", options=labels())
+    bench.join(code="PASSWORD", options=[*labels(), LISTED, (Option.ROOM_KEY, room_key("x"))])
+    bench.join(code="OLD", options=[*labels(version=b"0"), LISTED])
+    bench.join(code="SEA", options=[*labels(), LISTED, (Option.PROPERTIES, properties(map=b"sea"))])
+    bench.join(code="RATED", options=[*labels(tags=(b"rated",)), LISTED])
+    host = bench.join(code="BANNED", options=[*labels(tags=(b"fun",)), LISTED])
+    bench.engine.world.rooms.by_row[host.room_row].belongings.bans.add(b"i" * 16, host.address, False)
+
+    def meets(*more: tuple[int, bytes], tags: tuple[bytes, ...] = ()) -> str:
+        client = bench.join(**QUICK, options=[*labels(tags=tags), *more])
+        return client.welcome.code.rstrip(b"\0").decode()
+
+    air = meets((Option.PROPERTIES, properties(map=b"air")), tags=(b"rated",))
+    assert len(air) == 6  # none suited
+    assert meets((Option.PROPERTIES, properties(map=b"air")), tags=(b"rated",)) == air
+    assert meets((Option.PROPERTIES, properties(map=b"sea"))) == "SEA"
+    assert len(meets((Option.IDENTITY, b"i" * 16), tags=(b"fun",))) == 6
+    assert meets(tags=(b"fun",)) == "BANNED"
+
+
+def test_a_quick_match_with_a_code_that_is_none_is_refused() -> None:
+    assert Client(Bench()).ask(mode=JoinMode.QUICK, code="lower").reason == Refusal.BAD_CODE

@@ -442,16 +442,17 @@ def test_who_comes_back_again_and_again_does_not_push_the_others_out() -> None:
     assert noisy.come_back().welcome.player_id == 1, "later it may"
 
 
-def test_who_is_banned_while_it_is_away_is_told_so_when_it_comes_back() -> None:
+@pytest.mark.parametrize("game", [[], [(Option.GAME, b"chess")]], ids=["no game", "a game"])
+def test_who_is_banned_while_it_is_away_is_told_so_when_it_comes_back(game: list[tuple[int, bytes]]) -> None:
     bench = new_bench()
-    [host] = bench.join_all(1)
+    [host] = bench.join_all(1, options=game)
     me = (Option.IDENTITY, b"i" * 16)
-    bad = Client(bench, "10.9.9.9").join(options=[me])
+    bad = Client(bench, "10.9.9.9").join(options=[me, *game])
     play(bench, TIMEOUT_S + 0.2, host)
     host.say(host.request(RequestKind.BAN, player_id=bad.welcome.player_id, flags=0, text=b""))
     bench.flush()
     option = schemas.RESUME_OPTION.build({"session": bad.welcome.session, "log_index": 0, "proof": bytes(16)})
-    assert bad.come_back(options=[(Option.RESUME, option), me]).outcome.reason == Refusal.BANNED
+    assert bad.come_back(options=[(Option.RESUME, option), me, *game]).outcome.reason == Refusal.BANNED
 
 
 @pytest.mark.parametrize(("identity", "flags"), [(b"i" * 16, BanFlag.ADDRESS), (b"", BanFlag(0))])

@@ -15,6 +15,8 @@
 8. No seat is given twice, none without proof, none to who is banned (`seats.py`, at once), and all go who are banned.
 9. The host is somebody who is here, and stays it while it is; of those who change one version of a property exactly one
    succeeds; nobody joins a locked room; a kept message is told to every joiner once (`roomstate.py`).
+10. Nobody gets into a room of another game or version, by whatever way; a list, or a quick match, finds no room that is
+   hidden, closed, of another game, or not what was asked for; when all is quiet lists are complete (`openings.py`).
 
 Audiences are computed from the log itself, as it was seen on the wire: who was a member at the first fragment's index.
 """

@@ -27,6 +27,9 @@ from protocol.drops import DropReason
 from protocol.sequence import extend
 from tests.sim.seats import SeatBook, TappedSession, WiretapError
 
+_PROOFS = {Kind.PATH_RESPONSE: slice(10, 18), Kind.LIST: slice(10, 30)}
+"""Where challenge or cookie stand in what proves its address by that alone."""
+
 
 class Entry(NamedTuple):
     """One log entry as it was seen on the wire."""
@@ -110,7 +113,7 @@ class Wiretap:
             self.book.on_bye_of_player(int.from_bytes(payload[2:10], "little"))
         elif payload[0] == Kind.JOIN:
             self._on_join(address, payload)
-        elif payload[0] == Kind.PATH_RESPONSE and (address, payload[10:18]) in self._secrets_sent:
+        elif payload[0] in _PROOFS and (address, payload[_PROOFS[payload[0]]]) in self._secrets_sent:
             self.proven.add(address)
 
     def _on_join(self, address: bytes, payload: bytes) -> None:

@@ -12,6 +12,7 @@ from protocol.constants import (
     BanFlag,
     ByeReason,
     EntryKind,
+    ListedFlag,
     Option,
     PropertyType,
     RequestKind,
@@ -20,7 +21,7 @@ from protocol.constants import (
 )
 from protocol.properties import decode_value, is_value
 from tools.dump.fields import id_text
-from tools.dump.sessions import name_of, printable
+from tools.dump.sessions import name_of, printable, text_of
 
 MAX_SHOWN = 8
 """Items of a list that are named; the rest is a count."""
@@ -45,15 +46,28 @@ def say_request(kind: int, payload: bytes) -> str:
 
 
 def say_option(key: int, value: bytes) -> str:
-    """Describe the value of an option of JOIN. Keys, proofs and identities are not shown, only their size."""
+    """Describe the value of an option of JOIN or LIST. Keys, proofs and identities are not shown, only their size."""
     if key in _NUMBERS:
         return str(int.from_bytes(value, "little"))
     if key == Option.ROOM_FLAGS and len(value) == 1:
         return flags_text(RoomFlag, value[0]) or "0"
-    if key == Option.RESUME:
-        said = _say(schemas.RESUME_OPTION, value, lambda v: f"{id_text(v.session)} behind log {v.log_index}")
+    if key in _SAID_OPTIONS:
+        schema, words = _SAID_OPTIONS[key]
+        said = _say(schema, value, words)
         return said if said != MALFORMED else f"({len(value)} B, malformed)"
     return f"({len(value)} B)"
+
+
+def say_listed(room: Any) -> str:
+    """Describe a room of a list."""
+    fields, body = room.fields, room.body
+    flags = flags_text(ListedFlag, fields.flags)
+    tags = f" {_texts(body.tags)}" if body.tags.texts else ""
+    shown = f" with {_say_given(body.properties)}" if body.properties.properties else ""
+    return (
+        f"{text_of(fields.code)} {printable(body.name)!r} {printable(body.version) or '-'} "
+        f"{fields.players}/{fields.max_players}{f' {flags}' if flags else ''}{tags}{shown}"
+    )
 
 
 def flags_text(flags: Any, value: int) -> str:
@@ -71,6 +85,25 @@ def value_text(kind: int, data: bytes) -> str:
     return repr(printable(data)) if isinstance(value, str) else str(value)
 
 
+def _texts(value: Any) -> str:
+    return _list([repr(printable(text)) for text in value.texts])
+
+
+def _say_given(value: Any) -> str:
+    return _list([f"{printable(one.key)!r} = {value_text(one.type, one.value)}" for one in value.properties])
+
+
+_SAID_OPTIONS: dict[int, tuple[Construct, Callable[[Any], str]]] = {
+    Option.RESUME: (schemas.RESUME_OPTION, lambda v: f"{id_text(v.session)} behind log {v.log_index}"),
+    **{
+        option: (schemas.LABEL, lambda v: repr(printable(v.text)))
+        for option in (Option.GAME, Option.GAME_VERSION, Option.ROOM_NAME)
+    },
+    Option.TAGS: (schemas.TEXTS, _texts),
+    Option.SHOWN: (schemas.TEXTS, _texts),
+    Option.PROPERTIES: (schemas.PLAIN_PROPERTIES, _say_given),
+}
+"""Options whose value has a layout, and how it is said."""
 _NUMBERS = (Option.MAX_PLAYERS, Option.ENTITIES_PER_PLAYER, Option.MAX_STATE_BYTES)
 
 
@@ -107,6 +140,10 @@ def _set(value: Any) -> str:
 
 def _locked(value: Any) -> str:
     return "locked" if value.is_locked else "open"
+
+
+def _listed(value: Any) -> str:
+    return "listed" if value.is_listed else "hidden"
 
 
 def _and_text(value: Any) -> str:
@@ -156,6 +193,7 @@ _ENTRIES: dict[EntryKind, Callable[[Any], str]] = {
     EntryKind.REQUEST_REFUSED: _say_refused,
     EntryKind.ROOM_READY: _say_ready,
     EntryKind.KEPT_CLEARED: _say_cleared,
+    EntryKind.ROOM_SHOWN: _listed,
 }
 
 # --- requests
@@ -171,6 +209,11 @@ def _say_ban(value: Any) -> str:
     return f"player {value.player_id}{f' {flags}' if flags else ''}{_and_text(value)}"
 
 
+def _say_show(value: Any) -> str:
+    keys = [repr(printable(key)) for key in value["keys"]]  # an attribute `keys` is the dictionary's method
+    return f"{_listed(value)}{f', with {_list(keys)}' if keys else ''}"
+
+
 _REQUESTS: dict[RequestKind, Callable[[Any], str]] = {
     RequestKind.SET_PROPERTY: _say_set_property,
     RequestKind.GIVE_ENTITY: lambda v: f"entity {v.entity_id} to {_owner(v.owner)}",
@@ -179,4 +222,5 @@ _REQUESTS: dict[RequestKind, Callable[[Any], str]] = {
     RequestKind.KICK: lambda v: f"player {v.player_id}{_and_text(v)}",
     RequestKind.BAN: _say_ban,
     RequestKind.LOCK: _locked,
+    RequestKind.SHOW: _say_show,
 }

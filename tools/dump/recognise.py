@@ -13,9 +13,9 @@ from protocol.constants import DEFAULT_PORT, AckFlag, Kind
 from protocol.drops import DropReason
 from tools.dump.datagrams import Datagram, Direction, Endpoint, Flow
 
-UP_KINDS = frozenset({Kind.HELLO, Kind.JOIN, Kind.PING, Kind.BYE, Kind.PATH_RESPONSE, Kind.DATA})
+UP_KINDS = frozenset({Kind.HELLO, Kind.JOIN, Kind.PING, Kind.BYE, Kind.PATH_RESPONSE, Kind.LIST, Kind.DATA})
 """What a client may send (SPEC 11)."""
-DOWN_KINDS = frozenset(Kind) - {Kind.HELLO, Kind.JOIN, Kind.PING, Kind.PATH_RESPONSE, Kind.DATA}
+DOWN_KINDS = frozenset(Kind) - (UP_KINDS - {Kind.BYE})
 """What a relay may send."""
 MAX_TRIES = 64
 """Datagrams of one flow that are looked into before it is taken for foreign (chosen: two seconds of a player)."""

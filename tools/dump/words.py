@@ -16,8 +16,11 @@ from protocol.constants import (
     EntryKind,
     JoinMode,
     Kind,
+    ListedFlag,
+    ListFlag,
     MessageFlag,
     Option,
+    PropertyType,
     Refusal,
     RequestKind,
     Resumed,
@@ -27,7 +30,7 @@ from protocol.constants import (
     UpdateSection,
 )
 from tools.dump.fields import id_text
-from tools.dump.payloads import flags_text, say_entry, say_kept_copy, say_option, say_request
+from tools.dump.payloads import flags_text, say_entry, say_kept_copy, say_listed, say_option, say_request
 from tools.dump.sessions import name_of, printable, text_of
 
 MAX_PARTS_SHOWN = 6
@@ -154,10 +157,14 @@ def _hello(v: Any) -> str:
     return f"revisions {v.revision_min} to {v.revision_max}, features {v.features:#x}, client {client or '-'}"
 
 
-def _join(v: Any) -> str:
-    options = ", ".join(
+def _options(v: Any) -> str:
+    return ", ".join(
         f"{name_of(Option, option.key).lower()} {say_option(option.key, option.value)}" for option in v.options
     )
+
+
+def _join(v: Any) -> str:
+    options = _options(v)
     code = text_of(v.fields.code) or "(made up by the relay)"
     return f"{name_of(JoinMode, v.fields.mode)} {code} as {text_of(v.fields.name)}{f', {options}' if options else ''}"
 
@@ -176,8 +183,26 @@ def _refuse(v: Any) -> str:
     return f"{name_of(Refusal, v.reason)}: {printable(v.text)}"
 
 
+def _list_of_rooms(v: Any) -> str:
+    flags, options = flags_text(ListFlag, v.fields.flags), _options(v)
+    return f"behind {v.fields.after}{f', {flags}' if flags else ''}{f', {options}' if options else ''}"
+
+
+def _rooms(v: Any) -> str:
+    more = [f"{len(v.rooms) - MAX_PARTS_SHOWN} more rooms"] if len(v.rooms) > MAX_PARTS_SHOWN else []
+    shown = "; ".join([*map(say_listed, v.rooms[:MAX_PARTS_SHOWN]), *more]) or "none"
+    region = f" in {printable(v.region)}" if v.region else ""
+    next_page = f", next behind {v.fields.next}" if v.fields.next else ""
+    return f"behind {v.fields.after}{region}: {shown}, of {v.fields.num_listed} listed{next_page}"
+
+
 def _pong(v: Any) -> str:
-    return f"{text_of(v.release)}, load {v.load_percent} %, {v.players} of {v.max_players} players, {v.rooms} rooms"
+    has_region = v.later and v.later[0] and v.later[0] < len(v.later)
+    region = f" in {printable(v.later[1 : 1 + v.later[0]])}" if has_region else ""
+    return (
+        f"{text_of(v.release)}{region}, load {v.load_percent} %, {v.players} of {v.max_players} players, "
+        f"{v.rooms} rooms"
+    )
 
 
 _SAYINGS: dict[Kind, Callable[[Any], str]] = {
@@ -193,6 +218,8 @@ _SAYINGS: dict[Kind, Callable[[Any], str]] = {
     Kind.RESET: lambda v: f"session {id_text(v.session)} is not known",
     Kind.PATH_CHALLENGE: lambda v: f"challenge {id_text(v.challenge)}",
     Kind.PATH_RESPONSE: lambda v: f"challenge {id_text(v.challenge)}",
+    Kind.LIST: _list_of_rooms,
+    Kind.ROOMS: _rooms,
     Kind.DATA: _data,
     Kind.UPDATE: _update,
 }
@@ -232,13 +259,13 @@ class Meanings:
             self._inner_kind = value
 
     def _of_bytes(self, path: str, name: str, value: bytes) -> str:
-        if name in ("code", "name", "client_name", "client_release", "release", "text"):
+        if name in ("code", "name", "client_name", "client_release", "release", "region", "text", "version"):
             return repr(text_of(value))
         if name == "payload" and ".entries[" in path:
             return say_entry(self._inner_kind, value)
         if name == "payload" and self._is_message:
             return say_request(self._inner_kind, value)
-        return say_option(self._key, value) if name == "value" and self._kind == Kind.JOIN else ""
+        return say_option(self._key, value) if name == "value" and self._kind in (Kind.JOIN, Kind.LIST) else ""
 
     @property
     def _is_message(self) -> bool:
@@ -250,6 +277,10 @@ class Meanings:
             return Kind
         if name == "reason":
             return Refusal if self._kind == Kind.REFUSE else ByeReason
+        if name == "flags" and self._kind in (Kind.LIST, Kind.ROOMS):
+            return ListFlag if self._kind == Kind.LIST else ListedFlag
+        if name == "type" and self._kind == Kind.ROOMS:
+            return PropertyType
         if name == "type":
             return DataSection if self._kind == Kind.DATA else UpdateSection
         is_entry = ".entries[" in path

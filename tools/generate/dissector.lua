@@ -265,9 +265,11 @@ function titles.entry(_, value)
 	return string.format("entry %d: %s", value.header.index, name_of(ENTRY_KINDS, value.header.kind))
 end
 
-function titles.option(_, value)
+function titles.join_option(_, value)
 	return "option: " .. name_of(OPTIONS, value.key)
 end
+
+titles.list_option = titles.join_option
 
 -- Read what lies in a field that is bytes to who only passes it on. Another layout than `node` is worth a remark.
 local function read_inside(walk, node, place, tree, failure)
@@ -299,13 +301,18 @@ function remarks.message(walk, tree, value)
 	end
 end
 
-function remarks.option(walk, tree, value)
-	if OPTION_VALUES[value.key] then
-		read_inside(walk, OPTION_VALUES[value.key], value.value, tree, "bad_option")
-	elseif not OPTIONS[value.key] then
-		note(tree, "unknown_option", string.format("Unknown option %d", value.key))
+local function remark_on_option(layouts)
+	return function(walk, tree, value)
+		if layouts[value.key] then
+			read_inside(walk, layouts[value.key], value.value, tree, "bad_option")
+		elseif not OPTIONS[value.key] then
+			note(tree, "unknown_option", string.format("Unknown option %d", value.key))
+		end
 	end
 end
+
+remarks.join_option = remark_on_option(JOIN_OPTIONS)
+remarks.list_option = remark_on_option(LIST_OPTIONS)
 
 -- --- The datagram
 
@@ -407,7 +414,8 @@ end
 local function is_strict_header(header)
 	if header.flags > ALL_ACK_FLAGS then return false end
 	local has_received = header.flags % 2 == 0 -- bit 0: NOTHING_RECEIVED
-	return has_received or (header.ack == 0 and header.ack_bits == 0 and header.ack_delay == 0)
+	if has_received then return header.ack > 0 end -- 0 only when the number wraps; but zeros are much of the world
+	return header.ack == 0 and header.ack_bits == 0 and header.ack_delay == 0
 end
 
 local function is_code(place)

@@ -32,6 +32,8 @@ from protocol.constants import (
     EntryKind,
     JoinMode,
     Kind,
+    ListedFlag,
+    ListFlag,
     MessageFlag,
     Option,
     PropertyType,
@@ -56,7 +58,10 @@ _HEAD = """-- Wireshark dissector of tickrelay; README.md beside it tells how to
 """
 GROUPING = frozenset({"header", "fields", "body"})
 """Names of schema levels that are left out of a field's name."""
-TEXTS = frozenset({"magic", "client_name", "client_release", "release", "code", "name", "text", "host", "key"})
+TEXTS = frozenset(
+    {"magic", "client_name", "client_release", "release", "code", "name", "text", "texts", "host", "key", "keys"}
+    | {"region", "version"}  # a number elsewhere
+)
 """Names of the bytes fields that people read: zero-padded UTF-8."""
 HEX = frozenset(
     {"fingerprint", "features", "ack_bits", "message_bits", "words", "flags", "room_flags", "part", "fragment"}
@@ -66,13 +71,17 @@ MessageKind = IntEnum(  # type: ignore[misc]
     "MessageKind", {EntryKind.MESSAGE.name: int(EntryKind.MESSAGE)} | {kind.name: int(kind) for kind in RequestKind}
 )
 """What a message that goes up may be."""
-ENTRY, MESSAGE, OPTION = "update.log_range.entries", "data.message", "join.options"
+ENTRY, MESSAGE, OPTION, LIST_OPTION = "update.log_range.entries", "data.message", "join.options", "list.options"
 """Full names of what holds a payload with a layout of its own."""
 ENUMERATIONS: dict[str, type[IntEnum]] = {
     "refuse.reason": Refusal,
     "bye.reason": ByeReason,
     "join.mode": JoinMode,
     "join.options.key": Option,
+    "join.options.properties.properties.type": PropertyType,
+    "list.options.key": Option,
+    "list.options.properties.properties.type": PropertyType,
+    "rooms.rooms.properties.properties.type": PropertyType,
     "welcome.resumed": Resumed,
     "data.sections.type": DataSection,
     "data.message.kind": MessageKind,
@@ -109,6 +118,8 @@ _BITS: list[tuple[str, int, list[tuple[str, int]]]] = [
     ("update.flags", 1, _flags(AckFlag)),
     ("join.options.room_flags", 1, _flags(RoomFlag)),
     ("welcome.room_flags", 1, _flags(RoomFlag)),
+    ("list.flags", 1, _flags(ListFlag)),
+    ("rooms.rooms.flags", 1, _flags(ListedFlag)),
     ("data.message.flags", 1, _flags(MessageFlag)),
     ("data.message.ban.flags", 1, _flags(BanFlag)),
     ("data.signal.flags", 1, _flags(SignalFlag)),
@@ -121,7 +132,7 @@ _BITS: list[tuple[str, int, list[tuple[str, int]]]] = [
 """Fields that are several in one (SPEC 4, 5, 9 and 10): full name, bytes, and name and mask of each part. A mask of one
 bit is a yes or no."""
 _SECTION_TYPES: dict[Kind, type[IntEnum]] = {Kind.DATA: DataSection, Kind.UPDATE: UpdateSection}
-_ROLES = {OPTION: '"option"', ENTRY: '"entry"', MESSAGE: '"message"'} | {
+_ROLES = {OPTION: '"join_option"', LIST_OPTION: '"list_option"', ENTRY: '"entry"', MESSAGE: '"message"'} | {
     f"{kind.name.lower()}.sections": f'"section", names.{types.__name__}' for kind, types in _SECTION_TYPES.items()
 }
 """Structs that dissector.lua knows a title or a remark for, by full name."""
@@ -174,11 +185,19 @@ def _bit_lines() -> list[str]:
 
 
 def _option_values() -> list[str]:
-    lines = ["local OPTION_VALUES = { -- those of JOIN; WELCOME has none yet"]
-    for option, size in OPTION_SIZES.items():
-        lines.append(f"\t[{int(option)}] = {_number(size, f'{OPTION}.{option.name.lower()}')},")
-    lines.append(f"\t[{int(Option.RESUME)}] = {_payload(schemas.RESUME_OPTION, OPTION, Option.RESUME)},")
-    return [*lines, "}"]
+    """Write the layouts of options, of those that are numbers too. WELCOME has none yet."""
+    lines = []
+    for name, kind, inside, sizes in (
+        ("JOIN_OPTIONS", Kind.JOIN, OPTION, OPTION_SIZES),
+        ("LIST_OPTIONS", Kind.LIST, LIST_OPTION, {}),
+    ):
+        lines.append(f"local {name} = {{")
+        for option, size in sizes.items():
+            lines.append(f"\t[{int(option)}] = {_number(size, f'{inside}.{option.name.lower()}')},")
+        for option, schema in schemas.OPTION_LAYOUTS[kind].items():
+            lines.append(f"\t[{int(option)}] = {_payload(schema, inside, option)},")
+        lines.append("}")
+    return lines
 
 
 def _payloads() -> list[str]:

@@ -31,6 +31,8 @@ KINDS: dict[Kind, tuple[str, str]] = {
     Kind.RESET: ("down", "the server does not know this session"),
     Kind.PATH_CHALLENGE: ("down", "prove that you are at this new address"),
     Kind.PATH_RESPONSE: ("up", "the proof"),
+    Kind.LIST: ("up", "cookie; which rooms are there to find?"),
+    Kind.ROOMS: ("down", "a page of rooms that are listed"),
     Kind.DATA: ("up", "acks; states, messages, signals"),
     Kind.UPDATE: ("down", "acks; pages, log, signals"),
 }

@@ -13,7 +13,7 @@ from protocol.constants import (
     Target,
     UpdateSection,
 )
-from tools.generate import vector_rooms
+from tools.generate import vector_finding, vector_rooms
 from tools.generate import vector_values as made
 from tools.generate.vector_values import Case
 
@@ -96,7 +96,7 @@ def _other_cold_cases() -> list[Case]:
         ("reserved: a redirection", Kind.REDIRECT, {**redirect, "new_shard": 7}),
         ("a ping", Kind.PING, {"kind": Kind.PING, "shard": 0, "magic": b"TKRL", "nonce": made.NONCE}),
         ("a pong", Kind.PONG, pong),
-        ("a pong with bytes for later", Kind.PONG, {**pong, "later": b"later"}),
+        ("a pong of a region, with bytes for later", Kind.PONG, {**pong, "later": b"\x07eu-westlater"}),
         ("a player leaves", Kind.BYE, {**bye, "reason": ByeReason.LEFT, "text": b""}),
         ("the server stops", Kind.BYE, {**bye, "reason": ByeReason.SHUTDOWN, "text": "Bis später".encode()}),
         (
@@ -222,7 +222,14 @@ def _update_cases() -> list[Case]:
 
 def datagram_cases() -> list[Case]:
     """All layout cases: (name, kind, value)."""
-    return [*_joining_cases(), *_other_cold_cases(), *_data_cases(), *_update_cases(), *vector_rooms.room_cases()]
+    return [
+        *_joining_cases(),
+        *_other_cold_cases(),
+        *_data_cases(),
+        *_update_cases(),
+        *vector_rooms.room_cases(),
+        *vector_finding.finding_cases(),
+    ]
 
 
 _DATA_26 = "10b80c001032547698badcfe0a000500000007000400" + "01000000"
@@ -231,7 +238,7 @@ REFUSED_CASES: list[tuple[str, str, str]] = [
     ("nothing", "", "TOO_SHORT"),
     ("one byte", "01", "TOO_SHORT"),
     ("kind 0", "0000", "UNKNOWN_KIND"),
-    ("kind 13 is not given yet", "0d00", "UNKNOWN_KIND"),
+    ("kind 15 is not given yet", "0f00", "UNKNOWN_KIND"),
     ("the top bit of kind is kept for sealed traffic", "90b8" + _DATA_26[4:], "UNKNOWN_KIND"),
     ("1,201 bytes", "10b8" + "00" * 1199, "TOO_LONG"),
     ("a HELLO of 255 bytes", "0100" + b"TKRL".hex() + "00" * 249, "TOO_SHORT"),
@@ -243,6 +250,15 @@ REFUSED_CASES: list[tuple[str, str, str]] = [
     ("a RESET with a byte too many", "0ab8" + "00" * 25, "MALFORMED"),
     ("a JOIN cut in its name", "03b8" + "00" * 82, "MALFORMED"),
     ("a JOIN cut in an option", "03b8" + "00" * 83 + "0102" + "10", "MALFORMED"),
+    ("a LIST cut in its flags", "0d00" + "00" * 38, "MALFORMED"),
+    ("a LIST cut in an option", "0d00" + "00" * 39 + "0905" + "61", "MALFORMED"),
+    ("a ROOMS cut in its region", "0e00" + "00" * 20 + "0361", "MALFORMED"),
+    ("a ROOMS cut in a room", "0e00" + "00" * 20 + "00" + "00" * 21 + "00" * 4, "MALFORMED"),
+    (
+        "a room whose tags do not fill their length",
+        "0e00" + "00" * 20 + "00" + "00" * 21 + "0000020500" + "0000",
+        "MALFORMED",
+    ),
     ("a DATA of 25 bytes", _DATA_26[:-2], "TOO_SHORT"),
     ("a DATA with half a section header", _DATA_26 + "0100", "BAD_SECTION"),
     ("a section longer than its DATA", _DATA_26 + "030a00" + "00" * 9, "BAD_SECTION"),

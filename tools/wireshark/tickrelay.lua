@@ -142,6 +142,7 @@ local names = {
 		[139] = "REQUEST_REFUSED",
 		[140] = "ROOM_READY",
 		[141] = "KEPT_CLEARED",
+		[142] = "ROOM_SHOWN",
 	},
 	JoinMode = {
 		[1] = "CREATE",
@@ -163,6 +164,8 @@ local names = {
 		[10] = "RESET",
 		[11] = "PATH_CHALLENGE",
 		[12] = "PATH_RESPONSE",
+		[13] = "LIST",
+		[14] = "ROOMS",
 		[16] = "DATA",
 		[17] = "UPDATE",
 	},
@@ -175,6 +178,7 @@ local names = {
 		[116] = "KICK",
 		[117] = "BAN",
 		[118] = "LOCK",
+		[119] = "SHOW",
 	},
 	Option = {
 		[1] = "MAX_PLAYERS",
@@ -185,6 +189,12 @@ local names = {
 		[6] = "IDENTITY",
 		[7] = "RESUME",
 		[8] = "ROOM_FLAGS",
+		[9] = "GAME",
+		[10] = "GAME_VERSION",
+		[11] = "ROOM_NAME",
+		[12] = "TAGS",
+		[13] = "SHOWN",
+		[14] = "PROPERTIES",
 	},
 	PropertyType = {
 		[0] = "NONE",
@@ -210,6 +220,8 @@ local names = {
 		[13] = "CANNOT_RESUME",
 		[14] = "BANNED",
 		[15] = "ROOM_LOCKED",
+		[16] = "OTHER_VERSION",
+		[17] = "TOO_MANY_TRIES",
 	},
 	RequestRefusal = {
 		[1] = "UNKNOWN",
@@ -246,7 +258,12 @@ local OPTIONS, ENTRY_KINDS, MESSAGE_KINDS = names.Option, names.EntryKind, names
 new_bits("data.flags", "nothing_received", ProtoField.bool, 8, nil, 0x1)
 new_bits("update.flags", "nothing_received", ProtoField.bool, 8, nil, 0x1)
 new_bits("join.options.room_flags", "anyone_sets", ProtoField.bool, 8, nil, 0x1)
+new_bits("join.options.room_flags", "listed", ProtoField.bool, 8, nil, 0x2)
 new_bits("welcome.room_flags", "anyone_sets", ProtoField.bool, 8, nil, 0x1)
+new_bits("welcome.room_flags", "listed", ProtoField.bool, 8, nil, 0x2)
+new_bits("list.flags", "open_only", ProtoField.bool, 8, nil, 0x1)
+new_bits("rooms.rooms.flags", "locked", ProtoField.bool, 8, nil, 0x1)
+new_bits("rooms.rooms.flags", "password", ProtoField.bool, 8, nil, 0x2)
 new_bits("data.message.flags", "keep", ProtoField.bool, 8, nil, 0x1)
 new_bits("data.message.flags", "outlives_sender", ProtoField.bool, 8, nil, 0x2)
 new_bits("data.message.flags", "kept", ProtoField.bool, 8, nil, 0x4)
@@ -347,6 +364,10 @@ local PAYLOADS = {
 		})) },
 		"end",
 	})),
+	[142] = branch("update.log_range.entries.room_shown", struct({
+		{ "is_listed", number(1, "update.log_range.entries.room_shown.is_listed") },
+		"end",
+	})),
 }
 
 local REQUESTS = {
@@ -382,6 +403,11 @@ local REQUESTS = {
 	})),
 	[118] = branch("data.message.lock", struct({
 		{ "is_locked", number(1, "data.message.lock.is_locked") },
+		"end",
+	})),
+	[119] = branch("data.message.show", struct({
+		{ "is_listed", number(1, "data.message.show.is_listed") },
+		{ "keys", range("keys", prefixed(1, "data.message.show.keys.length", text(REST, "data.message.show.keys"))) },
 		"end",
 	})),
 }
@@ -442,7 +468,7 @@ local KINDS = {
 			{ "options", range("options", struct({
 				{ "key", number(1, "join.options.key", names.Option) },
 				{ "value", prefixed(1, "join.options.value.length", bytes(REST, "join.options.value")) },
-			}, "option")) },
+			}, "join_option")) },
 			"end",
 		}),
 	},
@@ -609,6 +635,71 @@ local KINDS = {
 			"end",
 		}),
 	},
+	[13] = {
+		name = "LIST",
+		direction = "up",
+		min_bytes = 2,
+		nonce_at = 2,
+		layout = struct({
+			{ "fields", struct({
+				{ "kind", number(1, "list.kind", names.Kind) },
+				{ "shard", number(1, "list.shard") },
+				{ "nonce", number(8, "list.nonce") },
+				{ "cookie", bytes(20, "list.cookie") },
+				{ "revision", number(2, "list.revision") },
+				{ "features", number(4, "list.features", "hex") },
+				{ "after", number(4, "list.after") },
+				{ "flags", number(1, "list.flags", "hex") },
+			}) },
+			{ "options", range("options", struct({
+				{ "key", number(1, "list.options.key", names.Option) },
+				{ "value", prefixed(1, "list.options.value.length", bytes(REST, "list.options.value")) },
+			}, "list_option")) },
+			"end",
+		}),
+	},
+	[14] = {
+		name = "ROOMS",
+		direction = "down",
+		min_bytes = 2,
+		nonce_at = 2,
+		layout = struct({
+			{ "fields", struct({
+				{ "kind", number(1, "rooms.kind", names.Kind) },
+				{ "shard", number(1, "rooms.shard") },
+				{ "nonce", number(8, "rooms.nonce") },
+				{ "after", number(4, "rooms.after") },
+				{ "next", number(4, "rooms.next") },
+				{ "num_listed", number(4, "rooms.num_listed") },
+			}) },
+			{ "region", prefixed(1, "rooms.region.length", text(REST, "rooms.region")) },
+			{ "rooms", range("rooms", struct({
+				{ "fields", struct({
+					{ "code", text(16, "rooms.rooms.code") },
+					{ "players", number(2, "rooms.rooms.players") },
+					{ "max_players", number(2, "rooms.rooms.max_players") },
+					{ "flags", number(1, "rooms.rooms.flags", "hex") },
+				}) },
+				{ "body", struct({
+					{ "name", prefixed(1, "rooms.rooms.name.length", text(REST, "rooms.rooms.name")) },
+					{ "version", prefixed(1, "rooms.rooms.version.length", text(REST, "rooms.rooms.version")) },
+					{ "tags", prefixed(1, "rooms.rooms.tags.length", struct({
+						{ "texts", range("texts", prefixed(1, "rooms.rooms.tags.texts.length", text(REST, "rooms.rooms.tags.texts"))) },
+						"end",
+					})) },
+					{ "properties", prefixed(2, "rooms.rooms.properties.length", struct({
+						{ "properties", range("properties", struct({
+							{ "key", prefixed(1, "rooms.rooms.properties.properties.key.length", text(REST, "rooms.rooms.properties.properties.key")) },
+							{ "type", number(1, "rooms.rooms.properties.properties.type", names.PropertyType) },
+							{ "value", prefixed(1, "rooms.rooms.properties.properties.value.length", bytes(REST, "rooms.rooms.properties.properties.value")) },
+						})) },
+						"end",
+					})) },
+				}) },
+			})) },
+			"end",
+		}),
+	},
 	[16] = {
 		name = "DATA",
 		direction = "up",
@@ -766,7 +857,7 @@ local KINDS = {
 	},
 }
 
-local OPTION_VALUES = { -- those of JOIN; WELCOME has none yet
+local JOIN_OPTIONS = {
 	[1] = number(2, "join.options.max_players"),
 	[2] = number(2, "join.options.entities_per_player"),
 	[3] = number(1, "join.options.max_state_bytes"),
@@ -775,6 +866,51 @@ local OPTION_VALUES = { -- those of JOIN; WELCOME has none yet
 		{ "session", number(8, "join.options.resume.session") },
 		{ "log_index", number(4, "join.options.resume.log_index") },
 		{ "proof", bytes(16, "join.options.resume.proof") },
+		"end",
+	})),
+	[9] = branch("join.options.game", struct({
+		{ "text", text(REST, "join.options.game.text") },
+	})),
+	[10] = branch("join.options.game_version", struct({
+		{ "text", text(REST, "join.options.game_version.text") },
+	})),
+	[11] = branch("join.options.room_name", struct({
+		{ "text", text(REST, "join.options.room_name.text") },
+	})),
+	[12] = branch("join.options.tags", struct({
+		{ "texts", range("texts", prefixed(1, "join.options.tags.texts.length", text(REST, "join.options.tags.texts"))) },
+		"end",
+	})),
+	[13] = branch("join.options.shown", struct({
+		{ "texts", range("texts", prefixed(1, "join.options.shown.texts.length", text(REST, "join.options.shown.texts"))) },
+		"end",
+	})),
+	[14] = branch("join.options.properties", struct({
+		{ "properties", range("properties", struct({
+			{ "key", prefixed(1, "join.options.properties.properties.key.length", text(REST, "join.options.properties.properties.key")) },
+			{ "type", number(1, "join.options.properties.properties.type", names.PropertyType) },
+			{ "value", prefixed(1, "join.options.properties.properties.value.length", bytes(REST, "join.options.properties.properties.value")) },
+		})) },
+		"end",
+	})),
+}
+local LIST_OPTIONS = {
+	[9] = branch("list.options.game", struct({
+		{ "text", text(REST, "list.options.game.text") },
+	})),
+	[10] = branch("list.options.game_version", struct({
+		{ "text", text(REST, "list.options.game_version.text") },
+	})),
+	[12] = branch("list.options.tags", struct({
+		{ "texts", range("texts", prefixed(1, "list.options.tags.texts.length", text(REST, "list.options.tags.texts"))) },
+		"end",
+	})),
+	[14] = branch("list.options.properties", struct({
+		{ "properties", range("properties", struct({
+			{ "key", prefixed(1, "list.options.properties.properties.key.length", text(REST, "list.options.properties.properties.key")) },
+			{ "type", number(1, "list.options.properties.properties.type", names.PropertyType) },
+			{ "value", prefixed(1, "list.options.properties.properties.value.length", bytes(REST, "list.options.properties.properties.value")) },
+		})) },
 		"end",
 	})),
 }
@@ -949,9 +1085,11 @@ function titles.entry(_, value)
 	return string.format("entry %d: %s", value.header.index, name_of(ENTRY_KINDS, value.header.kind))
 end
 
-function titles.option(_, value)
+function titles.join_option(_, value)
 	return "option: " .. name_of(OPTIONS, value.key)
 end
+
+titles.list_option = titles.join_option
 
 -- Read what lies in a field that is bytes to who only passes it on. Another layout than `node` is worth a remark.
 local function read_inside(walk, node, place, tree, failure)
@@ -983,13 +1121,18 @@ function remarks.message(walk, tree, value)
 	end
 end
 
-function remarks.option(walk, tree, value)
-	if OPTION_VALUES[value.key] then
-		read_inside(walk, OPTION_VALUES[value.key], value.value, tree, "bad_option")
-	elseif not OPTIONS[value.key] then
-		note(tree, "unknown_option", string.format("Unknown option %d", value.key))
+local function remark_on_option(layouts)
+	return function(walk, tree, value)
+		if layouts[value.key] then
+			read_inside(walk, layouts[value.key], value.value, tree, "bad_option")
+		elseif not OPTIONS[value.key] then
+			note(tree, "unknown_option", string.format("Unknown option %d", value.key))
+		end
 	end
 end
+
+remarks.join_option = remark_on_option(JOIN_OPTIONS)
+remarks.list_option = remark_on_option(LIST_OPTIONS)
 
 -- --- The datagram
 
@@ -1091,7 +1234,8 @@ end
 local function is_strict_header(header)
 	if header.flags > ALL_ACK_FLAGS then return false end
 	local has_received = header.flags % 2 == 0 -- bit 0: NOTHING_RECEIVED
-	return has_received or (header.ack == 0 and header.ack_bits == 0 and header.ack_delay == 0)
+	if has_received then return header.ack > 0 end -- 0 only when the number wraps; but zeros are much of the world
+	return header.ack == 0 and header.ack_bits == 0 and header.ack_delay == 0
 end
 
 local function is_code(place)

@@ -7,9 +7,12 @@ extends SceneTree
 ## {"float": 1} a float. What a method returns, or a property is, is told as "result".
 
 const RelayClient := preload("res://addons/tickrelay/relay_client.gd")
+const RelayListedRoom := preload("res://addons/tickrelay/relay_listed_room.gd")
+const RelayRoomList := preload("res://addons/tickrelay/relay_room_list.gd")
 const RelayStates := preload("res://addons/tickrelay/relay_states.gd")
 
 var client: RelayClient = RelayClient.new()
+var room_list: RelayRoomList = RelayRoomList.new()
 var options := {}
 var orders: FileAccess
 var rest := ""
@@ -27,6 +30,14 @@ func _initialize() -> void:
 		options[parts[0]] = parts[1] if parts.size() > 1 else "1"
 	orders = FileAccess.open(options["orders"], FileAccess.READ)
 	root.add_child.call_deferred(client)
+	root.add_child.call_deferred(room_list)
+	room_list.listed.connect(_on_listed)
+	room_list.failed.connect(
+		func(reason: int, text: String) -> void: tell("failed", {"reason": reason, "text": text})
+	)
+	client.game = options.get("game", "")
+	client.game_version = options.get("version", "")
+	client.max_players = int(options.get("max_players", "0"))
 	client.port = int(options.get("port", "24545"))
 	client.player_name = options.get("name", "Puppet")
 	client.silence_timeout_s = float(options.get("silence", "0"))
@@ -84,6 +95,8 @@ func _read(value: Variant) -> Variant:
 		return float(value["float"])
 	if value is float and value == floorf(value):
 		return int(value)
+	if value is Array and not value.is_empty() and value[0] is String:
+		return PackedStringArray(value)
 	return PackedInt32Array(value) if value is Array else value
 
 
@@ -104,6 +117,13 @@ func _shown(value: Variant) -> Variant:
 ## Publishes an entity from now on, in every frame.
 func do_play(entity_id: int) -> void:
 	published_id = entity_id
+
+
+## Lists rooms, with these members of the list set before.
+func do_list(members: Dictionary) -> void:
+	for member: String in members:
+		room_list.set(member, _read(members[member]))
+	room_list.refresh()
 
 
 func do_states() -> Dictionary:
@@ -174,6 +194,23 @@ func _hear(event: String, names: Array, values: Array) -> void:
 		line["player_id"] = client.player_id
 		line["states"] = states.duplicate()
 	tell(event, line)
+
+
+func _on_listed(rooms: Array[RelayListedRoom]) -> void:
+	var told := rooms.map(
+		func(room: RelayListedRoom) -> Dictionary:
+			return {
+				"code": room.code,
+				"name": room.room_name,
+				"version": room.version,
+				"players": [room.num_players, room.max_players],
+				"tags": Array(room.tags),
+				"properties": _shown(room.properties),
+				"is_open": room.is_open(),
+				"flags": [room.is_locked, room.has_password],
+			}
+	)
+	tell("listed", {"rooms": told, "num_listed": room_list.num_listed, "region": room_list.region})
 
 
 func _on_states(batch: RelayStates) -> void:

@@ -179,8 +179,9 @@ func _described_of_room(event: RefCounted) -> Array:
 		return ["property_changed", event.owner, event.key, value, event.by]
 	if event is Events.RelayEntityOwnerChanged:
 		return ["entity_owner_changed", event.entity_id, event.owner]
-	if event is Events.RelayRoomLocked:
-		return ["room_locked", event.is_locked]
+	if event is Events.RelayRoomLocked or event is Events.RelayRoomShown:
+		var is_lock := event is Events.RelayRoomLocked
+		return ["room_locked", event.is_locked] if is_lock else ["room_shown", event.is_listed]
 	if event is Events.RelayKeptCleared:
 		return ["kept_cleared", Array(event.indexes), event.by]
 	if event is Events.RelayRequestRefused:

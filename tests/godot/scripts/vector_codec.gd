@@ -1,6 +1,7 @@
 extends RefCounted
 ## Whole datagrams as the vectors write them, both ways, from the generated classes of all headers.
 
+const Rooms := preload("vector_rooms.gd")
 const Wire := preload("res://addons/tickrelay/generated_wire.gd")
 
 const FLAT := {
@@ -15,7 +16,11 @@ const FLAT := {
 }
 const PADDED := {"HELLO": Wire.RelayHelloFields, "PING": Wire.RelayPingFields}
 const PADDED_BYTES := {"HELLO": Wire.HELLO_BYTES, "PING": Wire.PING_BYTES}
-const WITH_OPTIONS := {"JOIN": Wire.RelayJoinFields, "WELCOME": Wire.RelayWelcomeFields}
+const WITH_OPTIONS := {
+	"JOIN": Wire.RelayJoinFields,
+	"LIST": Wire.RelayListFields,
+	"WELCOME": Wire.RelayWelcomeFields,
+}
 const WITH_SECTIONS := {"DATA": Wire.RelayDataHeader, "UPDATE": Wire.RelayUpdateHeader}
 
 
@@ -30,6 +35,8 @@ static func decode(data: PackedByteArray) -> Variant:
 		return _decode_padded(data, kind)
 	if WITH_SECTIONS.has(kind):
 		return _decode_with_sections(data, kind)
+	if kind == "ROOMS":
+		return Rooms.decode(data)
 	if FLAT.has(kind):
 		var header: RefCounted = FLAT[kind].decode(data)
 		return Wire.DropReason.MALFORMED if header == null else to_value(header)
@@ -44,6 +51,8 @@ static func decode(data: PackedByteArray) -> Variant:
 
 ## Writes a datagram from the value of a vector.
 static func encode(kind: String, value: Dictionary) -> PackedByteArray:
+	if kind == "ROOMS":
+		return Rooms.encode(value)
 	if FLAT.has(kind):
 		return from_value(FLAT[kind], value).encode()
 	if PADDED.has(kind):

@@ -198,9 +198,11 @@ def test_requests_go_up_in_order_with_messages(server: Any, connection: ClientCo
         connection.ban(3, "No", address=True),
         connection.lock(),
         connection.lock(False),
+        connection.show(True, ["map", "laps"]),
+        connection.show(False),
     ]
     sent = requests(server, connection)
-    assert [message_id for message_id, _, _ in sent] == asked == list(range(1, 11))
+    assert [message_id for message_id, _, _ in sent] == asked == list(range(1, 13))
     values = [value for _, _, value in sent]
     assert [(value.entity_id, value.owner) for value in values[:2]] == [(9, 2), (9, NO_PLAYER)]
     assert [value.log_index for value in values[2:4]] == [70000, 0]
@@ -208,8 +210,9 @@ def test_requests_go_up_in_order_with_messages(server: Any, connection: ClientCo
     assert (values[5].player_id, values[5].text) == (3, b"Bye")
     assert (values[6].player_id, values[6].flags, values[6].text) == (3, 0, b"")  # a household is not one player
     assert (values[7].flags, values[7].text) == (BanFlag.ADDRESS, b"No")
-    assert [value.is_locked for value in values[8:]] == [1, 0]
-    assert [kind for _, kind, _ in sent] == [113, 113, 114, 114, 115, 116, 117, 117, 118, 118]
+    assert [value.is_locked for value in values[8:10]] == [1, 0]
+    assert [(value.is_listed, list(value["keys"])) for value in values[10:]] == [(1, [b"map", b"laps"]), (0, [])]
+    assert [kind for _, kind, _ in sent] == [113, 113, 114, 114, 115, 116, 117, 117, 118, 118, 119, 119]
 
 
 def test_requests_about_what_cannot_be_are_told(connection: ClientConnection) -> None:
@@ -221,6 +224,9 @@ def test_requests_about_what_cannot_be_are_told(connection: ClientConnection) ->
         lambda: connection.kick(-1),
         lambda: connection.ban(8),
         lambda: connection.clear_kept(0),
+        lambda: connection.show(True, ["x"] * 9),
+        lambda: connection.show(True, "map"),
+        lambda: connection.show(True, [""]),
     ):
         with pytest.raises(ValueError, match="permitted"):
             call()

@@ -605,6 +605,7 @@ def facts(connection: ClientConnection) -> object:
         dict(connection.room_properties),
         [connection.owner_of(entity_id) for entity_id in range(32)],
         connection.is_locked,
+        connection.is_listed,
         connection.is_whole,
         session.room.inbox.cursor,
         session.room.inbox.done,

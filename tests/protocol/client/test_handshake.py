@@ -182,6 +182,19 @@ def test_identity_goes_with_every_join_and_the_rooms_flags_with_create() -> None
         assert sent == ({} if mode is JoinMode.JOIN else {Option.ROOM_FLAGS: b"\x01"})
 
 
+def test_game_and_version_go_with_every_join_and_what_a_room_is_like_with_create() -> None:
+    about: dict[str, Any] = {"room_name": "Zur Linde", "listed": True, "shown": ["map"]}
+    wish: dict[str, Any] = {"tags": ["duo"], "properties": {"map": "sea"}}
+    labels = {Option.GAME: b"chess", Option.GAME_VERSION: b"1"}
+    asked_for = {Option.TAGS: b"\3duo", Option.PROPERTIES: b"\3map\4\3sea"}
+    for mode in (JoinMode.CREATE, JoinMode.JOIN, JoinMode.JOIN_OR_CREATE):
+        sent = options(joining(mode=mode, game="chess", game_version="1", **about, **wish))
+        room = asked_for | {Option.ROOM_NAME: b"Zur Linde", Option.ROOM_FLAGS: b"\2", Option.SHOWN: b"\3map"}
+        assert sent == labels | ({} if mode is JoinMode.JOIN else room)
+    sent = options(joining(mode=JoinMode.QUICK, code="", game="chess", game_version="1", **wish))
+    assert sent == labels | asked_for
+
+
 def resuming(log_index: int, nonce: int = 7) -> Handshake:
     token = ResumeToken(9, b"s" * 16, "ROOM-1")
     request = JoinRequest(mode=JoinMode.RESUME, resume=token, password="pw", max_players=3)

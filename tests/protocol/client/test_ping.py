@@ -33,6 +33,12 @@ def test_a_ping_is_padded_so_that_its_answer_is_not_larger() -> None:
     assert len(pong()) <= len(ping)
 
 
+def test_a_pong_tells_where_the_relay_is_if_it_says_so() -> None:
+    for later, region in ((b"", ""), (b"\0", ""), (b"\7eu-west", "eu-west"), (b"\2eulater", "eu"), (b"\7eu", "")):
+        told = parse_pong(pong(later=later), 5)
+        assert told is not None and told.region == region
+
+
 def test_a_pong_tells_what_the_relay_says_of_itself() -> None:
     expected = Pong(
         revision_min=1,

@@ -10,6 +10,14 @@ TOKEN = ResumeToken(7, b"s" * 16, "ROOM-1")
 GOOD: dict[str, Any] = {"mode": JoinMode.JOIN, "code": "ROOM-1", "name": "ann"}
 
 
+def test_a_quick_match_has_no_code_and_no_password() -> None:
+    quick: dict[str, Any] = {"mode": JoinMode.QUICK, "name": "ann", "game": "chess", "tags": ["duo"]}
+    assert JoinRequest(**quick).code == ""
+    for field, value in (("code", "ROOM-1"), ("password", "xyzzy")):
+        with pytest.raises(ValueError, match=f"{field} is .*permitted"):
+            JoinRequest(**quick, **{field: value})
+
+
 def test_a_lower_case_code_becomes_upper_case() -> None:
     assert JoinRequest(mode=JoinMode.JOIN, code="room-1", name="ann").code == "ROOM-1"
 
@@ -24,7 +32,6 @@ def test_only_create_may_leave_the_code_to_the_server() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("mode", JoinMode.QUICK),
         ("code", "A" * 17),
         ("code", "ROOM 1"),
         ("code", "ÄÖ"),
@@ -38,6 +45,12 @@ def test_only_create_may_leave_the_code_to_the_server() -> None:
         ("identity", b"x" * 15),
         ("resume", TOKEN),
         ("password", "x" * 1025),
+        ("game", "x" * 33),
+        ("game_version", "x" * 17),
+        ("room_name", "x" * 49),
+        ("tags", ["x" * 17]),
+        ("shown", ["x" * 33]),
+        ("properties", {"": 1}),
         ("max_players", 0),
         ("max_players", 257),
         ("entities_per_player", 0),

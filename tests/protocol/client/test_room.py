@@ -22,6 +22,7 @@ from protocol.client import (
     RequestRefusal,
     RequestRefused,
     RoomLocked,
+    RoomShown,
     Signal,
     StateChanged,
 )
@@ -89,7 +90,7 @@ def test_a_room_that_names_pages_it_cannot_have_is_not_believed(
 
 
 def test_requests_are_no_entries(server: Any, connection: ClientConnection, hear: Hear) -> None:
-    entries = [server.entry(index, kind=kind) for index, kind in enumerate((111, 112, 127, 142), start=1)]
+    entries = [server.entry(index, kind=kind) for index, kind in enumerate((111, 112, 127, 200), start=1)]
     assert [event.kind for event in hear(server.log(1, 4, *entries)) if isinstance(event, Message)] == [111]
     assert connection.dropped == {}
 
@@ -103,6 +104,15 @@ def test_locking_is_told_once(server: Any, connection: ClientConnection, hear: H
     entries = [server.written(index, EntryKind.ROOM_LOCKED, is_locked=index < 3) for index in (1, 2, 3)]
     assert hear(server.log(1, 3, *entries)) == [RoomLocked(True), RoomLocked(False)]
     assert not connection.is_locked
+
+
+def test_it_is_told_whether_all_find_the_room(server: Any, connection: ClientConnection, hear: Hear) -> None:
+    assert not connection.is_listed
+    entries = [server.written(index, EntryKind.ROOM_SHOWN, is_listed=index < 3) for index in (1, 2)]
+    assert hear(server.log(1, 2, *entries)) == [RoomShown(True)]
+    assert connection.is_listed
+    assert hear(server.log(3, 3, server.written(3, EntryKind.ROOM_SHOWN, is_listed=0))) == [RoomShown(False)]
+    assert not connection.is_listed
 
 
 def test_kept_messages_are_known_by_the_index_that_they_were_written_at(server: Any, hear: Hear) -> None:

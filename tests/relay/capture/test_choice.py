@@ -14,6 +14,7 @@ from relay.capture.choice import MAX_HELD, MAX_NONCES, Choice
 from relay.sessions import ROW_BITS
 from tests.relay.bench import Bench, Datagram
 from tests.relay.capture.captures import CapturedBench, Packet, play
+from tests.relay.finding import labels
 
 ADDRESS = np.frombuffer(pack_address("10.0.0.1", 1000), np.uint32)
 
@@ -44,6 +45,18 @@ def test_a_room_is_captured_whole_and_alone() -> None:
     assert sorted((p.payload[0], len(p.payload), p.is_sent) for p in packets) == expected(bench, wanted)
     assert {"HELLO", "CHALLENGE", "JOIN", "WELCOME", "DATA", "UPDATE"} == set(kinds_of(packets))
     assert len(addresses_of(packets)) == 3
+
+
+def test_a_room_is_captured_whatever_its_game_is() -> None:
+    bench = CapturedBench(room=b"ROOM")
+    chess, none = (bench.join(code="ROOM", options=options) for options in (labels(game=b"chess"), []))
+    bench.join(code="OTHER", options=labels(game=b"chess"))
+    for _ in range(3):
+        bench.tick()
+        bench.receive(chess.listen(), none.listen())
+    packets = bench.captured()
+    wanted = {chess.address, none.address}
+    assert sorted((p.payload[0], len(p.payload), p.is_sent) for p in packets) == expected(bench, wanted)
 
 
 @pytest.mark.parametrize("chosen", [{"room": b"ROOM"}, {"seat": 2}])

@@ -96,8 +96,8 @@ def without_words(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {key: without_words(item, key) for key, item in value.items() if not key.startswith("_")}
     if isinstance(value, list):
-        return [without_words(item) for item in value]
-    return bytes([BLANK]) * len(value) if name in ("name", "key", "value", "text") else value
+        return [without_words(item, name) for item in value]
+    return bytes([BLANK]) * len(value) if name in ("name", "key", "keys", "value", "text") else value
 
 
 def blanked_request(kind: RequestKind, payload: bytes) -> bytes:
@@ -111,6 +111,7 @@ def blanked_request(kind: RequestKind, payload: bytes) -> bytes:
         and has_owners_and_types(value)
         and value.get("is_conditional", 0) <= 1
         and value.get("is_locked", 0) <= 1
+        and value.get("is_listed", 0) <= 1
     )
     return blanked(schemas.REQUEST_PAYLOADS[kind], payload) if could_be else bytes([BLANK]) * len(payload)
 

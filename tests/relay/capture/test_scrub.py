@@ -16,7 +16,9 @@ from relay.capture.blocks import Stage
 from relay.capture.fields import PUBLIC_OPTIONS, Secrecy, secrecy_of, spans_of
 from relay.capture.pseudonyms import Pseudonyms
 from relay.capture.scrub import BLANK, scrub, scrub_datagram
+from tests.relay.bench import Bench, Client
 from tests.relay.capture.captures import fill, payloads_of
+from tests.relay.finding import list_datagram, open_rooms
 from tests.tools.wireshark.samples import random_datagram
 
 NAMES = Pseudonyms(bytes(range(32)))
@@ -75,18 +77,50 @@ def test_a_session_has_one_pseudonym_in_all_kinds() -> None:
 
 
 @pytest.mark.parametrize("option", list(Option))
-def test_of_joins_options_only_the_rooms_numbers_are_shown(option: Option) -> None:
+def test_of_joins_options_only_the_rooms_numbers_and_labels_are_shown(option: Option) -> None:
     value = b"\x10\x00" if option in PUBLIC_OPTIONS else bytes(range(100, 132))
     shown = shown_option(option, value)
-    assert (shown == value, len(shown)) == (option in PUBLIC_OPTIONS, len(value))
-    assert option in PUBLIC_OPTIONS or not any(shown[at : at + 4] == value[at : at + 4] for at in range(len(value) - 3))
+    is_shown = option in PUBLIC_OPTIONS or schemas.OPTION_LAYOUTS[Kind.JOIN].get(option) is schemas.LABEL
+    assert (shown == value, len(shown)) == (is_shown, len(value))
+    assert is_shown or not any(shown[at : at + 4] == value[at : at + 4] for at in range(len(value) - 3))
 
 
-def shown_option(option: Option, value: bytes) -> bytes:
+def test_what_players_call_a_room_is_blanked_as_a_text_is_and_its_game_is_not() -> None:
+    words = b"\3map\4\3sea"
+    for option, value, blanked in (
+        (Option.GAME, b"chess", b"chess"),
+        (Option.GAME_VERSION, b"1.2", b"1.2"),
+        (Option.ROOM_NAME, b"Zur Linde", b"xxxxxxxxx"),
+        (Option.TAGS, b"\5blitz\5rated", b"\5xxxxx\5xxxxx"),
+        (Option.SHOWN, b"\3map", b"\3xxx"),
+        (Option.PROPERTIES, words, b"\3xxx\4\3xxx"),
+    ):
+        assert shown_option(option, value) == value
+        assert shown_option(option, value, blank_texts=True) == blanked
+    cut = words[:-1]  # what has not the layout is taken as secret
+    assert shown_option(Option.PROPERTIES, cut) == NAMES.of("value", cut)
+
+
+def test_a_list_of_rooms_is_shown_without_what_players_wrote() -> None:
+    bench = Bench(region="eu-west")
+    open_rooms(bench, "ONE", name=b"Zur Linde", tags=(b"blitz",))
+    client = Client(bench)
+    question = list_datagram(client, client.get_cookie(), tags=(b"blitz",))
+    bench.receive((question, client.address))
+    bench.flush()
+    [answer] = bench.take(client.address)
+    for data, words in ((question, [b"blitz"]), (answer, [b"Zur Linde", b"blitz"])):
+        hidden = scrub_datagram(data, NAMES, blank_texts=True)
+        assert all(word in scrub_datagram(data, NAMES, blank_texts=False) and word not in hidden for word in words)
+        assert not isinstance(codec.decode(hidden), DropReason)
+    assert b"ONE" in hidden and b"eu-west" in hidden
+
+
+def shown_option(option: Option, value: bytes, blank_texts: bool = False) -> bytes:
     """What a capture shows of an option's value."""
     join = schemas.JOIN.parse(random_datagram(Random(1), Kind.JOIN)[0])
     join.options = [{"key": int(option), "value": value}]
-    (clean,) = scrubbed([schemas.JOIN.build(join)])
+    (clean,) = scrubbed([schemas.JOIN.build(join)], blank_texts)
     (shown,) = schemas.JOIN.parse(clean).options
     assert shown.key == option
     return bytes(shown.value)

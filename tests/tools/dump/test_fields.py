@@ -78,7 +78,7 @@ def test_where_and_why_it_stops() -> None:
     assert [part.path for part in cut.fields] == ["kind", "shard", "session", "reason", "text.length"]
     longer = read_fields(data + b"x")
     assert (longer.stopped_at, longer.why) == (16, "1 byte too many")
-    assert read_fields(b"\x0d\0").why == "kind 13 is not given" and read_fields(b"\x10").stopped_at == 0
+    assert read_fields(b"\x0f\0").why == "kind 15 is not given" and read_fields(b"\x10").stopped_at == 0
 
 
 def test_numbers_of_64_bits_are_written_as_ids_and_bytes_as_hex() -> None:

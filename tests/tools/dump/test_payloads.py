@@ -63,6 +63,7 @@ ROOM = HOST = NOBODY = 65_535
         ),
         (EntryKind.ROOM_LOCKED, {"is_locked": 1}, "locked"),
         (EntryKind.ROOM_LOCKED, {"is_locked": 0}, "open"),
+        (EntryKind.ROOM_SHOWN, {"is_listed": 1}, "listed"),
         (
             EntryKind.REQUEST_REFUSED,
             {"message_id": 9, "request": RequestKind.KICK, "reason": 3},
@@ -104,6 +105,8 @@ def test_what_is_said_of_an_entry(kind: EntryKind, fields: dict[str, object], wo
         (RequestKind.KICK, {"player_id": 2, "text": b""}, "player 2"),
         (RequestKind.BAN, {"player_id": 2, "flags": 1, "text": b"\x1b[2J"}, "player 2 ADDRESS '\\\\x1b[2J'"),
         (RequestKind.LOCK, {"is_locked": 1}, "locked"),
+        (RequestKind.SHOW, {"is_listed": 1, "keys": [b"map", b"laps"]}, "listed, with 'map', 'laps'"),
+        (RequestKind.SHOW, {"is_listed": 0, "keys": []}, "hidden"),
     ],
 )
 def test_what_is_said_of_a_request(kind: RequestKind, fields: dict[str, object], words: str) -> None:
@@ -138,6 +141,10 @@ def test_options_show_numbers_and_who_comes_back_but_no_secret() -> None:
     resume = (0xA1B2).to_bytes(8, "little") + b"\x07\0\1\0" + secret
     assert say_option(Option.RESUME, resume) == "0x000000000000a1b2 behind log 65543"
     assert say_option(Option.RESUME, resume[:-1]) == "(27 B, malformed)"
+    assert say_option(Option.GAME, b"chess") == "'chess'"
+    assert say_option(Option.TAGS, b"\3duo\6ranked") == "'duo', 'ranked'"
+    assert say_option(Option.SHOWN, b"\3ma") == "(3 B, malformed)"
+    assert say_option(Option.PROPERTIES, b"\3map\4\4Bonn") == "'map' = 'Bonn'"
     assert say_option(Option.MAX_PLAYERS, b"\x10\0") == "16" and say_option(Option.MAX_STATE_BYTES, b"\x18") == "24"
     assert say_option(Option.ROOM_FLAGS, b"\1") == "ANYONE_SETS" and say_option(Option.ROOM_FLAGS, b"\0") == "0"
     for option in (Option.IDENTITY, Option.PROOF, Option.ROOM_KEY, 99):

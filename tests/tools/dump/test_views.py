@@ -26,6 +26,7 @@ FROM_RELAY = {
     Kind.PONG,
     Kind.RESET,
     Kind.PATH_CHALLENGE,
+    Kind.ROOMS,
     Kind.UPDATE,
 }
 
@@ -147,6 +148,15 @@ VECTORS_SAY = {
     "welcome back afresh, to a room where everybody sets properties": "kept 65535 s, resumed AFRESH, ANYONE_SETS",
     "a message to keep, beyond its sender's leave": "MESSAGE 6 9 B to ALL KEEP|OUTLIVES_SENDER",
     "asks for a property of the room": "MESSAGE 5 SET_PROPERTY 'map' of the room = 'Görlitz'",
+    "a pong of a region, with bytes for later": "0.1.0 in eu-west, load 12 %",
+    "a quick match by tags and a property": "game_version '2.3', tags 'ranked', 'duo', properties 'map'",
+    "list the open rooms that suit, from the first on": "behind 0, OPEN_ONLY, game 'org.example.kart'",
+    "a page of two rooms, and more behind serial 70009": (
+        "behind 70000 in eu-west: LOBBY 'Adas Rennstrecke Ω' 2.3 4/4 'ranked', 'duo' with 'map' = 'Görlitz'; "
+        "K3XW7P '' 2.3 1/4 LOCKED|PASSWORD, of 40 listed, next behind 70009"
+    ),
+    "asks to list the room, with two of its properties": "MESSAGE 5 SHOW listed, with 'map', 'laps'",
+    "the room is hidden": "64:ROOM_SHOWN",
     "asks to remove a player": "MESSAGE 5 KICK player 2 'Be nice.'",
     "asks for something of a later revision": "MESSAGE 5 request 127 5 B",
     "kept messages, one of a sender who left": "[9:14 B of 1 at 19 KEEP|KEPT 10:9 B of 65535 at 65540 ",

@@ -4,6 +4,7 @@ Both are written here a second time, from the schemas and not from the generator
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -43,8 +44,8 @@ Fields = list[tuple[str, int | bytes]]
 _GROUPING = ("header", "fields", "body")
 _SECTIONS: dict[str, type[DataSection] | type[UpdateSection]] = {"data": DataSection, "update": UpdateSection}
 _UNKNOWN_SECTION = 200
-_ENTRIES, _MESSAGE, _OPTION = "update.log_range.entries", "data.message", "join.options"
-_MADE_OPTION_KEYS = (Option.RESUME, Option.ROOM_FLAGS, Option.MAX_STATE_BYTES)
+_ENTRIES, _MESSAGE = "update.log_range.entries", "data.message"
+_MADE_OPTION_KEYS = (*schemas.OPTION_LAYOUTS[Kind.JOIN], Option.ROOM_FLAGS, Option.MAX_STATE_BYTES)
 
 
 # --- Random values
@@ -131,8 +132,9 @@ def _make_message(rng: Random, message: Container[Any]) -> None:
 def _make_option(rng: Random, option: Container[Any]) -> None:
     """Let an option, often, be one whose value has a layout."""
     option.key = int(rng.choice((option.key, *_MADE_OPTION_KEYS)))
-    if option.key == Option.RESUME:
-        option.value = schemas.RESUME_OPTION.build(_random_value(rng, schemas.RESUME_OPTION, None, ""))
+    layout = schemas.OPTION_LAYOUTS[Kind.JOIN].get(Option(option.key)) if option.key in list(Option) else None
+    if layout is not None:
+        option.value = layout.build(_random_value(rng, layout, None, ""))[:255]
     elif option.key in _NUMBER_OPTIONS:
         option.value = rng.randbytes(_NUMBER_OPTIONS[Option(option.key)])
 
@@ -162,7 +164,12 @@ def all_fields() -> set[str]:
 
 def payload_fields() -> set[str]:
     """Name every field of the payloads of entries and requests, and of options that have several."""
-    names = set(_leaves(schemas.RESUME_OPTION, f"{_OPTION}.resume"))
+    names = {
+        name
+        for kind, layouts in schemas.OPTION_LAYOUTS.items()
+        for option, layout in layouts.items()
+        for name in _leaves(layout, f"{kind.name.lower()}.options.{option.name.lower()}")
+    }
     for inside, payloads in ((_ENTRIES, schemas.ENTRY_PAYLOADS), (_MESSAGE, schemas.REQUEST_PAYLOADS)):
         for kind, schema in payloads.items():
             names |= set(_leaves(schema, f"{inside}.{kind.name.lower()}"))
@@ -231,15 +238,20 @@ def _request_fields(message: Container[Any]) -> Iterator[tuple[str, int | bytes]
         yield from _fields(value, f"{_MESSAGE}.{kind.name.lower()}")
 
 
-def _resume_fields(option: Container[Any]) -> Iterator[tuple[str, int | bytes]]:
-    if option.key == Option.RESUME and len(option.value) == _RESUME_BYTES:
-        yield from _fields(schemas.RESUME_OPTION.parse(option.value), f"{_OPTION}.resume")
+def _option_fields(kind: Kind, option: Container[Any]) -> Iterator[tuple[str, int | bytes]]:
+    if option.key in list(schemas.OPTION_LAYOUTS[kind]):
+        key = Option(option.key)
+        try:
+            value = schemas.OPTION_LAYOUTS[kind][key].parse(option.value)
+        except ConstructError:
+            return
+        yield from _fields(value, f"{kind.name.lower()}.options.{key.name.lower()}")
 
 
-_RESUME_BYTES = 8 + 4 + 16
 _INSIDE: dict[tuple[str, str], Callable[[Container[Any]], Iterator[tuple[str, int | bytes]]]] = {
     (_ENTRIES, "payload"): _entry_fields,
     (_MESSAGE, "payload"): _request_fields,
-    (_OPTION, "value"): _resume_fields,
+    ("join.options", "value"): partial(_option_fields, Kind.JOIN),
+    ("list.options", "value"): partial(_option_fields, Kind.LIST),
 }
 """Bytes that have a layout of their own, by what they stand in."""

@@ -118,7 +118,7 @@ def test_most_random_valid_datagrams_with_sections_are_found(tshark: str, tmp_pa
     while len(payloads) < 100:
         data, value = random_datagram(rng, rng.choice((Kind.DATA, Kind.UPDATE)))
         known = [section.type for section in value.sections if not isinstance(section.body, bytes)]
-        if len(known) == len(value.sections) > 0 and value.header.get("tick", 1):
+        if len(known) == len(value.sections) > 0 and value.header.ack and value.header.get("tick", 1):
             data = data[:19] + b"\0" + data[20:]  # flags
             payloads.append(data[:24] + bytes(2) + data[26:] if data[0] == Kind.DATA else data)  # reserved
     packets = [up(data, 42_000 + i) for i, data in enumerate(payloads)]

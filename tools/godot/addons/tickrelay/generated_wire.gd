@@ -58,6 +58,7 @@ enum EntryKind {
 	REQUEST_REFUSED = 139,
 	ROOM_READY = 140,
 	KEPT_CLEARED = 141,
+	ROOM_SHOWN = 142,
 }
 enum JoinMode {
 	CREATE = 1,
@@ -79,8 +80,17 @@ enum Kind {
 	RESET = 10,
 	PATH_CHALLENGE = 11,
 	PATH_RESPONSE = 12,
+	LIST = 13,
+	ROOMS = 14,
 	DATA = 16,
 	UPDATE = 17,
+}
+enum ListFlag {
+	OPEN_ONLY = 1,
+}
+enum ListedFlag {
+	LOCKED = 1,
+	PASSWORD = 2,
 }
 enum MessageFlag {
 	KEEP = 1,
@@ -96,6 +106,12 @@ enum Option {
 	IDENTITY = 6,
 	RESUME = 7,
 	ROOM_FLAGS = 8,
+	GAME = 9,
+	GAME_VERSION = 10,
+	ROOM_NAME = 11,
+	TAGS = 12,
+	SHOWN = 13,
+	PROPERTIES = 14,
 }
 enum PropertyType {
 	NONE = 0,
@@ -136,6 +152,10 @@ enum Refusal {
 	BANNED = 14,
 	## This room is locked. Nobody can join until its host opens it.
 	ROOM_LOCKED = 15,
+	## This room was opened with another version of the game. Update the older one.
+	OTHER_VERSION = 16,
+	## Too many wrong codes. Wait a minute, then try again.
+	TOO_MANY_TRIES = 17,
 }
 enum RequestKind {
 	SET_PROPERTY = 112,
@@ -145,6 +165,7 @@ enum RequestKind {
 	KICK = 116,
 	BAN = 117,
 	LOCK = 118,
+	SHOW = 119,
 }
 enum RequestRefusal {
 	## The server does not know this request. It may be older than the game.
@@ -171,6 +192,7 @@ enum Resumed {
 }
 enum RoomFlag {
 	ANYONE_SETS = 1,
+	LISTED = 2,
 }
 enum SignalFlag {
 	NEWEST_FIRST = 1,
@@ -267,6 +289,14 @@ const LOG_WINDOW := 256
 const MESSAGE_WINDOW := 32
 const SPECIAL_MESSAGE_COST := 5
 const PART_MORE := 32768
+const GAME_BYTES := 32
+const GAME_VERSION_BYTES := 16
+const ROOM_NAME_BYTES := 48
+const MAX_TAGS := 8
+const TAG_BYTES := 16
+const REGION_BYTES := 16
+const MAX_SHOWN := 8
+const MAX_SHOWN_BYTES := 256
 const MAX_KEY_BYTES := 32
 const MAX_VALUE_BYTES := 200
 const MAX_ROOM_PROPERTIES := 64
@@ -287,7 +317,7 @@ const NO_PLAYER := 65535
 const MAX_PLAYER_KIND := 127
 const FIRST_REQUEST_KIND := 112
 ## CRC-32 of all layouts: differs between builds whose wire differs (SPEC 3).
-const FINGERPRINT := 4160963647
+const FINGERPRINT := 3431714221
 const REFUSAL_TEXTS := {
 	1: "This game and the server speak different versions. Update the older one.",
 	2: "There is no room with this code. Check the code, or create the room.",
@@ -304,6 +334,8 @@ const REFUSAL_TEXTS := {
 	13: "Your place in this room is no longer kept. Join again.",
 	14: "You are banned from this room.",
 	15: "This room is locked. Nobody can join until its host opens it.",
+	16: "This room was opened with another version of the game. Update the older one.",
+	17: "Too many wrong codes. Wait a minute, then try again.",
 }
 const BYE_TEXTS := {
 	1: "Left the room.",
@@ -635,6 +667,110 @@ class RelayRedirect:
 			data[i + 10] = host[i]
 		data.encode_u16(26, port)
 		data.encode_u8(28, new_shard)
+		return data
+
+
+class RelayListFields:
+	extends RefCounted
+	const SIZE := 41
+	var kind := 0
+	var shard := 0
+	var nonce := 0
+	var cookie := PackedByteArray()
+	var revision := 0
+	var features := 0
+	var after := 0
+	var flags := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayListFields:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayListFields.new()
+		value.kind = data.decode_u8(at)
+		value.shard = data.decode_u8(at + 1)
+		value.nonce = data.decode_u64(at + 2)
+		value.cookie = data.slice(at + 10, at + 30)
+		value.revision = data.decode_u16(at + 30)
+		value.features = data.decode_u32(at + 32)
+		value.after = data.decode_u32(at + 36)
+		value.flags = data.decode_u8(at + 40)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u8(0, kind)
+		data.encode_u8(1, shard)
+		data.encode_u64(2, nonce)
+		for i in mini(20, cookie.size()):
+			data[i + 10] = cookie[i]
+		data.encode_u16(30, revision)
+		data.encode_u32(32, features)
+		data.encode_u32(36, after)
+		data.encode_u8(40, flags)
+		return data
+
+
+class RelayRoomsFields:
+	extends RefCounted
+	const SIZE := 22
+	var kind := 0
+	var shard := 0
+	var nonce := 0
+	var after := 0
+	var next := 0
+	var num_listed := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRoomsFields:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayRoomsFields.new()
+		value.kind = data.decode_u8(at)
+		value.shard = data.decode_u8(at + 1)
+		value.nonce = data.decode_u64(at + 2)
+		value.after = data.decode_u32(at + 10)
+		value.next = data.decode_u32(at + 14)
+		value.num_listed = data.decode_u32(at + 18)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u8(0, kind)
+		data.encode_u8(1, shard)
+		data.encode_u64(2, nonce)
+		data.encode_u32(10, after)
+		data.encode_u32(14, next)
+		data.encode_u32(18, num_listed)
+		return data
+
+
+class RelayListedRoomFields:
+	extends RefCounted
+	const SIZE := 21
+	var code := PackedByteArray()
+	var players := 0
+	var max_players := 0
+	var flags := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayListedRoomFields:
+		if data.size() - at < SIZE:
+			return null
+		var value := RelayListedRoomFields.new()
+		value.code = data.slice(at, at + 16)
+		value.players = data.decode_u16(at + 16)
+		value.max_players = data.decode_u16(at + 18)
+		value.flags = data.decode_u8(at + 20)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		for i in mini(16, code.size()):
+			data[i] = code[i]
+		data.encode_u16(16, players)
+		data.encode_u16(18, max_players)
+		data.encode_u8(20, flags)
 		return data
 
 
@@ -1423,6 +1559,25 @@ class RelayRoomReadyPayload:
 		data.resize(SIZE)
 		data.encode_u8(0, is_locked)
 		data.append_array(pages)
+		return data
+
+
+class RelayRoomShownPayload:
+	extends RefCounted
+	const SIZE := 1
+	var is_listed := 0
+
+	static func decode(data: PackedByteArray, at: int = 0) -> RelayRoomShownPayload:
+		if data.size() - at != SIZE:
+			return null
+		var value := RelayRoomShownPayload.new()
+		value.is_listed = data.decode_u8(at)
+		return value
+
+	func encode() -> PackedByteArray:
+		var data := PackedByteArray()
+		data.resize(SIZE)
+		data.encode_u8(0, is_listed)
 		return data
 
 

@@ -14,6 +14,7 @@ const RelayWire := preload("generated_wire.gd")
 
 var _host: int
 var _is_locked: bool
+var _is_listed: bool
 var _members: Dictionary
 var _away: Dictionary
 var _properties := {}  # owner -> Dictionary of key -> value, those that were not told again
@@ -27,6 +28,7 @@ func _init(forgotten: RelayEvents.RelayForgotten, player_slots: int) -> void:
 	_player_slots = player_slots
 	_host = room.roster.host
 	_is_locked = room.is_locked
+	_is_listed = room.is_listed
 	_members = room.roster.members.duplicate()
 	_away = room.roster.away.duplicate()
 	for owner: int in room.properties.owners():
@@ -54,6 +56,9 @@ func news_of(event: RefCounted) -> Array:
 	elif event is RelayEvents.RelayRoomLocked:
 		is_known = _is_locked == event.is_locked
 		_is_locked = event.is_locked
+	elif event is RelayEvents.RelayRoomShown:
+		is_known = _is_listed == event.is_listed
+		_is_listed = event.is_listed
 	elif event is RelayEvents.RelayPropertyChanged:
 		is_known = _knows_property(event)
 	elif event is RelayEvents.RelayEntityOwnerChanged:
@@ -84,6 +89,8 @@ func gone(room: RelayRoomFacts) -> Array:
 	events.append_array(_properties_gone(room))
 	if _is_locked and not room.is_locked:
 		events.append(RelayEvents.RelayRoomLocked.new())
+	if _is_listed and not room.is_listed:
+		events.append(RelayEvents.RelayRoomShown.new())
 	return events
 
 

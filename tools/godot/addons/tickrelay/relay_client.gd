@@ -50,7 +50,7 @@ signal connection_lost
 ## ours that were under way are lost, and all messages that are kept were told again; what else
 ## changed was told as always. After [method resume] it comes right behind [signal joined].
 signal resumed(afresh: bool)
-## Answer to [method connect_to_relay]: [code]release, tick_rate, load_percent, players,
+## Answer to [method connect_to_relay]: [code]release, region, tick_rate, load_percent, players,
 ## max_players, rooms, round_trip_s[/code].
 signal relay_answered(info: Dictionary)
 ## Nothing answered [method connect_to_relay], or nothing that we understand. [param text] is for
@@ -75,6 +75,9 @@ signal host_changed(player_id: int)
 signal property_changed(owner: int, key: String, value: Variant, by: int)
 ## The host locked the room, or opened it again.
 signal room_locked(is_locked: bool)
+## All who play this game find the room in lists and quick matches from now on, or only who knows
+## its code.
+signal room_shown(is_listed: bool)
 ## Messages are no longer kept for those who join later: [param by] asked for that with [method
 ## RelayRoom.clear_kept]. [param indexes]: the [member message_index] of each. What goes with a
 ## player who leaves is not told so.
@@ -156,6 +159,12 @@ const NO_REQUEST := _RelayVisitor.NO_REQUEST
 @export_range(1, 65535) var port: int = _RelayWire.DEFAULT_PORT
 ## Our name in the room: 1 to 32 bytes of UTF-8. Set it before joining.
 @export var player_name := "Player"
+## Which game this is, such as "org.example.kart", at most 32 bytes of UTF-8: rooms of other games
+## on the relay are not seen, and may have the same codes.
+@export var game := ""
+## Its version, at most 16 bytes of UTF-8: a room that another version opened refuses us. What can
+## play together must have the same.
+@export var game_version := ""
 @export_group("Rooms that we create")
 ## Players that the room takes, 1 to 256; 0 = the relay's default (16).
 @export_range(0, 256) var max_players: int = 0
@@ -165,6 +174,16 @@ const NO_REQUEST := _RelayVisitor.NO_REQUEST
 @export_range(0, 255) var max_state_bytes: int = 0
 ## Every player may set properties of the room, not only the host.
 @export var anyone_sets := false
+## All who play this game find the room, see [RelayRoomList]; else only who knows its code.
+@export var listed := false
+## What lists show beside the code, at most 48 bytes of UTF-8.
+@export var room_name := ""
+## Up to 8 of 1 to 16 bytes, which lists and quick matches can ask for.
+@export var room_tags := PackedStringArray()
+## Up to 8 properties that the room begins with, see [method RelayRoom.set_property].
+@export var room_properties: Dictionary = {}
+## Up to 8 keys of the room's properties that lists show.
+@export var shown_properties := PackedStringArray()
 @export_group("Network")
 ## Joining fails after this many seconds.
 @export_range(0.1, 60.0) var join_timeout_s := 5.0
@@ -300,6 +319,15 @@ func join_room(code: String, password: String = "") -> void:
 ## Joins a room; creates it if there is none with this code.
 func join_or_create_room(code: String, password: String = "") -> void:
 	_enter_room(_RelayWire.JoinMode.JOIN_OR_CREATE, code, password)
+
+
+## Joins the fullest listed room of our [member game] and [member game_version] that has a free
+## place, these tags, and these values among its properties. If there is none it creates one with
+## them, for the next who asks for the same.
+func quick_match(
+	tags: PackedStringArray = PackedStringArray(), properties: Dictionary = {}
+) -> void:
+	_enter_room(_RelayWire.JoinMode.QUICK, "", "", tags, properties)
 
 
 ## Whether a game of ours was in a room when it crashed, so that [method resume] may bring it back.
@@ -519,10 +547,18 @@ func _status() -> _RelayClientScript.Status:
 	return Status.JOINING if _visitor.is_busy() else Status.OFFLINE
 
 
-func _enter_room(mode: _RelayWire.JoinMode, code: String, password: String) -> void:
+func _enter_room(
+	mode: _RelayWire.JoinMode,
+	code: String,
+	password: String,
+	tags: PackedStringArray = room_tags,
+	properties: Dictionary = room_properties
+) -> void:
 	if not _leave_to_enter():
 		return
 	var request := _new_request()
+	request.tags = tags
+	request.properties = properties
 	request.mode = mode
 	request.code = code.strip_edges().to_upper()
 	request.password = password
@@ -547,14 +583,7 @@ func _leave_to_enter() -> bool:
 ## What is asked for in each attempt.
 func _new_request() -> _RelayRequest:
 	var request := _RelayRequest.new()
-	request.player_name = player_name
-	request.max_players = max_players
-	request.entities_per_player = entities_per_player
-	request.max_state_bytes = max_state_bytes
-	request.anyone_sets = anyone_sets
-	request.deadline_s = join_timeout_s
-	request.silence_s = silence_timeout_s
-	request.reconnect = reconnect
+	request.take(self)
 	return request
 
 

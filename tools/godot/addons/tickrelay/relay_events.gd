@@ -103,6 +103,12 @@ class RelayRoomLocked:
 	var is_locked := false
 
 
+## All find the room in lists, or only who knows its code.
+class RelayRoomShown:
+	extends RefCounted
+	var is_listed := false
+
+
 ## Messages are kept no longer, for somebody asked for that.
 class RelayKeptCleared:
 	extends RefCounted

@@ -8,6 +8,7 @@ extends RefCounted
 
 enum RelayPhase { GREETING, JOINING }
 
+const RelayLabels := preload("relay_labels.gd")
 const RelayProofs := preload("relay_proofs.gd")
 const RelayText := preload("relay_text.gd")
 const RelayRequest := preload("relay_request.gd")
@@ -73,7 +74,7 @@ func poll(now: float) -> Array[PackedByteArray]:
 	_sent_at = now
 	_next_at = now + wait_s
 	if state != RelayPhase.JOINING:
-		return [_build_hello()]
+		return [build_hello(_nonce, _shard, _request.client_name, _request.client_release)]
 	has_sent_join = true
 	return [_join]
 
@@ -135,6 +136,26 @@ static func code_of(fields: RelayWire.RelayWelcomeFields) -> String:
 	return RelayText.decode(RelayText.unpadded(fields.code))
 
 
+## Builds the first datagram of a join, or of another question that needs a cookie.
+static func build_hello(
+	nonce: int, shard: int, client_name: String, client_release: String
+) -> PackedByteArray:
+	var hello := RelayWire.RelayHelloFields.new()
+	hello.kind = RelayWire.Kind.HELLO
+	hello.shard = shard
+	hello.magic = RelayWire.MAGIC.to_ascii_buffer()
+	hello.nonce = nonce
+	hello.revision_min = RelayWire.REVISION_MIN
+	hello.revision_max = RelayWire.REVISION_MAX
+	hello.features = FEATURES
+	hello.fingerprint = RelayWire.FINGERPRINT
+	hello.client_name = client_name.to_utf8_buffer()
+	hello.client_release = client_release.to_utf8_buffer()
+	var data := hello.encode()
+	data.resize(RelayWire.HELLO_BYTES)
+	return data
+
+
 ## Tells whether an answer suits what we asked: who offers nothing to go on from cannot go on.
 func _may_be(resumed: int) -> bool:
 	match resumed:
@@ -151,23 +172,6 @@ func _may_be(resumed: int) -> bool:
 func _join_again(now: float) -> void:
 	_next_at = minf(_next_at, maxf(now, _sent_at + JOIN_INTERVAL_S))
 	_num_sent = 0
-
-
-func _build_hello() -> PackedByteArray:
-	var hello := RelayWire.RelayHelloFields.new()
-	hello.kind = RelayWire.Kind.HELLO
-	hello.shard = _shard
-	hello.magic = RelayWire.MAGIC.to_ascii_buffer()
-	hello.nonce = _nonce
-	hello.revision_min = RelayWire.REVISION_MIN
-	hello.revision_max = RelayWire.REVISION_MAX
-	hello.features = FEATURES
-	hello.fingerprint = RelayWire.FINGERPRINT
-	hello.client_name = _request.client_name.to_utf8_buffer()
-	hello.client_release = _request.client_release.to_utf8_buffer()
-	var data := hello.encode()
-	data.resize(RelayWire.HELLO_BYTES)
-	return data
 
 
 func _build_join(challenge: RelayWire.RelayChallenge) -> PackedByteArray:
@@ -188,34 +192,43 @@ func _build_join(challenge: RelayWire.RelayChallenge) -> PackedByteArray:
 
 func _add_options(data: PackedByteArray, cookie: PackedByteArray) -> void:
 	var mode := _request.mode
+	RelayLabels.add_option(data, RelayWire.Option.GAME, _request.game.to_utf8_buffer())
+	var version := _request.game_version.to_utf8_buffer()
+	RelayLabels.add_option(data, RelayWire.Option.GAME_VERSION, version)
 	if mode == RelayWire.JoinMode.RESUME:
 		var resume := RelayWire.RelayResumeOption.new()
 		resume.session = _request.session
 		resume.log_index = _request.log_index
 		resume.proof = RelayProofs.resume_proof(_request.secret, cookie, _nonce, _request.session)
-		_add_option(data, RelayWire.Option.RESUME, resume.encode())
+		RelayLabels.add_option(data, RelayWire.Option.RESUME, resume.encode())
 	elif mode != RelayWire.JoinMode.JOIN:
-		_add_number(data, RelayWire.Option.MAX_PLAYERS, _request.max_players, 2)
-		_add_number(data, RelayWire.Option.ENTITIES_PER_PLAYER, _request.entities_per_player, 2)
-		_add_number(data, RelayWire.Option.MAX_STATE_BYTES, _request.max_state_bytes, 1)
-		if not _key.is_empty():
-			_add_option(data, RelayWire.Option.ROOM_KEY, _key)
-		if _request.anyone_sets:
-			_add_number(data, RelayWire.Option.ROOM_FLAGS, RelayWire.RoomFlag.ANYONE_SETS, 1)
+		_add_room_options(data)
 	var may_need_proof := mode in [RelayWire.JoinMode.JOIN, RelayWire.JoinMode.JOIN_OR_CREATE]
 	if may_need_proof and not _key.is_empty():
-		_add_option(data, RelayWire.Option.PROOF, RelayProofs.join_proof(_key, cookie, _nonce))
-	if not _request.identity.is_empty():
-		_add_option(data, RelayWire.Option.IDENTITY, _request.identity)
+		var proof := RelayProofs.join_proof(_key, cookie, _nonce)
+		RelayLabels.add_option(data, RelayWire.Option.PROOF, proof)
+	RelayLabels.add_option(data, RelayWire.Option.IDENTITY, _request.identity)
+
+
+## What a room that is created is to be like.
+func _add_room_options(data: PackedByteArray) -> void:
+	_add_number(data, RelayWire.Option.MAX_PLAYERS, _request.max_players, 2)
+	_add_number(data, RelayWire.Option.ENTITIES_PER_PLAYER, _request.entities_per_player, 2)
+	_add_number(data, RelayWire.Option.MAX_STATE_BYTES, _request.max_state_bytes, 1)
+	RelayLabels.add_option(data, RelayWire.Option.ROOM_KEY, _key)
+	var flags := RelayWire.RoomFlag.ANYONE_SETS if _request.anyone_sets else 0
+	flags |= RelayWire.RoomFlag.LISTED if _request.listed else 0
+	_add_number(data, RelayWire.Option.ROOM_FLAGS, flags, 1)
+	var room_name := _request.room_name.to_utf8_buffer()
+	RelayLabels.add_option(data, RelayWire.Option.ROOM_NAME, room_name)
+	RelayLabels.add_option(data, RelayWire.Option.TAGS, RelayLabels.encode_texts(_request.tags))
+	RelayLabels.add_option(data, RelayWire.Option.SHOWN, RelayLabels.encode_texts(_request.shown))
+	var properties := RelayLabels.encode_properties(_request.properties)
+	RelayLabels.add_option(data, RelayWire.Option.PROPERTIES, properties)
 
 
 static func _add_number(data: PackedByteArray, key: int, number: int, size: int) -> void:
 	if number == 0:
 		return
 	var value := PackedByteArray([number & 255, number >> 8])
-	_add_option(data, key, value.slice(0, size))
-
-
-static func _add_option(data: PackedByteArray, key: int, value: PackedByteArray) -> void:
-	data.append_array(PackedByteArray([key, value.size()]))
-	data.append_array(value)
+	RelayLabels.add_option(data, key, value.slice(0, size))

@@ -79,6 +79,10 @@ const _NO_HOST_TEXT := "The host of this room does not answer."
 var player_name := "Player"
 ## Of the room; empty for none. Set it before creating or joining.
 var password := ""
+## Which game this is, see [member RelayClient.game]. Set it before creating or joining.
+var game := ""
+## Its version, see [member RelayClient.game_version].
+var game_version := ""
 ## Players that a room takes which we create, 1 to 256; 0 = the relay's default (16).
 var max_players := 0
 ## Joining fails after this many seconds; those in which the game loads a scene do not count.
@@ -373,6 +377,8 @@ func _start() -> void:
 	request.code = _code
 	request.player_name = player_name
 	request.password = password
+	request.game = game
+	request.game_version = game_version
 	request.max_players = max_players
 	request.deadline_s = maxf(_deadline_at - _RelayLink.clock(), 0.1)
 	request.silence_s = silence_timeout_s

@@ -13,7 +13,7 @@ const OTHER_VERSION := 258
 const INTERVAL_S := 0.5
 
 var line: RelayLine
-## What the relay said: release, tick_rate, load_percent, players, max_players, rooms,
+## What the relay said: release, region, tick_rate, load_percent, players, max_players, rooms,
 ## round_trip_s; empty until it did.
 var answer := {}
 ## Why there will be no answer; "" while there may be one.
@@ -83,6 +83,7 @@ func _receive(data: PackedByteArray, arrived_at: float) -> bool:
 		return true
 	answer = {
 		"release": RelayText.printable(RelayText.decode(RelayText.unpadded(pong.release))),
+		"region": _region_of(pong.later),
 		"tick_rate": pong.tick_rate,
 		"load_percent": pong.load_percent,
 		"players": pong.players,
@@ -91,3 +92,10 @@ func _receive(data: PackedByteArray, arrived_at: float) -> bool:
 		"round_trip_s": maxf(0.0, arrived_at - _sent_at),
 	}
 	return true
+
+
+## The text behind the fields; what follows it is of later revisions.
+static func _region_of(later: PackedByteArray) -> String:
+	if later.is_empty() or later[0] >= later.size():
+		return ""
+	return RelayText.printable(RelayText.decode(later.slice(1, 1 + later[0])))

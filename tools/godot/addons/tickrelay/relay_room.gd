@@ -21,6 +21,7 @@ extends RefCounted
 ## [method compare_and_set_player_property].
 const ME := -2
 
+const _RelayLabels := preload("relay_labels.gd")
 const _RelayProperties := preload("relay_properties.gd")
 const _RelayText := preload("relay_text.gd")
 const _RelayValues := preload("relay_values.gd")
@@ -35,6 +36,12 @@ const _MAX_INDEX := 0xFFFFFFFF
 var is_locked: bool:
 	get:
 		return _visitor.is_in_room() and _visitor.room().is_locked
+
+## Whether all who play this game find the room in lists and quick matches; else only who knows its
+## code.
+var is_listed: bool:
+	get:
+		return _visitor.is_in_room() and _visitor.room().is_listed
 
 var _visitor: _RelayVisitor
 var _warnings: _RelayWarnings
@@ -174,6 +181,18 @@ func lock(closed: bool = true) -> int:
 	var payload := _RelayWire.RelayLockPayload.new()
 	payload.is_locked = int(closed)
 	return _visitor.ask(_RelayWire.RequestKind.LOCK, payload.encode())
+
+
+## Host: lists the room for all who play this game, see [RelayRoomList], or hides it. Lists show
+## those of its properties whose [param keys] are named here, at most 8. All get
+## [signal RelayClient.room_shown].
+func show(in_lists: bool = true, keys: PackedStringArray = PackedStringArray()) -> int:
+	if not _RelayLabels.are_labels(keys, _RelayWire.MAX_SHOWN, _RelayWire.MAX_KEY_BYTES):
+		_warnings.give("show: these are no keys", "at most 8 of 1 to 32 bytes", "show")
+		return _RelayVisitor.NO_REQUEST
+	var payload := PackedByteArray([int(in_lists)])
+	payload.append_array(_RelayLabels.encode_texts(keys))
+	return _visitor.ask(_RelayWire.RequestKind.SHOW, payload)
 
 
 func _numbered(of_player: int) -> int:

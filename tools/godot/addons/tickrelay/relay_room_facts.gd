@@ -17,6 +17,8 @@ var properties := RelayProperties.new()
 var owners: RelayOwners
 ## Whether nobody can join.
 var is_locked := false
+## Whether all find it who play its game.
+var is_listed := false
 ## Whether ROOM_READY came, in this session or an earlier one: we know all owners.
 var is_told := false
 ## Pages of the table that hold something, as ROOM_READY of this session listed them; null before it
@@ -51,7 +53,7 @@ func apply(entry: RelayRecords.RelayEntry, newest_message: int, events: Array) -
 			return value != null and _tell_refused(value, newest_message, events)
 		RelayWire.EntryKind.KEPT_CLEARED:
 			return _tell_cleared(entry.payload, events)
-		RelayWire.EntryKind.ROOM_LOCKED, RelayWire.EntryKind.ROOM_READY:
+		RelayWire.EntryKind.ROOM_LOCKED, RelayWire.EntryKind.ROOM_SHOWN, RelayWire.EntryKind.ROOM_READY:
 			return _apply_state(entry, events)
 	return roster.apply(entry, events)
 
@@ -68,10 +70,12 @@ func is_owner_known(entity_id: int) -> bool:
 	return owner == RelayOwners.HOST or roster.members.has(owner)
 
 
-## Takes what tells whether the room is locked.
+## Takes what tells whether the room is locked, or listed.
 func _apply_state(entry: RelayRecords.RelayEntry, events: Array) -> bool:
 	if entry.kind == RelayWire.EntryKind.ROOM_READY:
 		return _apply_ready(RelayWire.RelayRoomReadyPayload.decode(entry.payload), events)
+	if entry.kind == RelayWire.EntryKind.ROOM_SHOWN:
+		return _set_listed(RelayWire.RelayRoomShownPayload.decode(entry.payload), events)
 	var value := RelayWire.RelayRoomLockedPayload.decode(entry.payload)
 	return value != null and _set_locked(value.is_locked, events)
 
@@ -83,6 +87,15 @@ func _set_locked(locked: int, events: Array) -> bool:
 		event.is_locked = is_locked
 		events.append(event)
 	return true
+
+
+func _set_listed(value: RelayWire.RelayRoomShownPayload, events: Array) -> bool:
+	if value != null and is_listed != (value.is_listed != 0):
+		is_listed = value.is_listed != 0
+		var event := RelayEvents.RelayRoomShown.new()
+		event.is_listed = is_listed
+		events.append(event)
+	return value != null
 
 
 func _tell_refused(

@@ -104,6 +104,8 @@ func _tell_of_room(event: RefCounted) -> bool:
 		_client.entity_owner_changed.emit(event.entity_id, event.owner)
 	elif event is RelayEvents.RelayRoomLocked:
 		_client.room_locked.emit(event.is_locked)
+	elif event is RelayEvents.RelayRoomShown:
+		_client.room_shown.emit(event.is_listed)
 	elif event is RelayEvents.RelayKeptCleared:
 		_client.kept_cleared.emit(event.indexes, _player_of(event.by))
 	elif event is RelayEvents.RelayRequestRefused:
