@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from relay import presence
+from relay.membership import REST_S
 from relay.stages import TOO_SLOW_S
 from tests.sim import faults
 from tests.sim import lasting_faults as lasting
@@ -50,7 +51,7 @@ def crowded_game(seed: int) -> None:
     world.join_all()
     world.autopilot = Habits(leave=0.06, crash=0.0, absence_s=(0.0, 0.1), remove=0.0)
     world.run(SECONDS)
-    world.settle(SETTLE_S)
+    world.settle(REST_S + SETTLE_S)  # player ids may have to rest
 
 
 def game_among_strangers(seed: int) -> None:
