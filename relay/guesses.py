@@ -1,4 +1,7 @@
-"""Wrong codes and passwords, counted per host: nobody finds a private room by trying codes (SPEC 4, "Finding")."""
+"""Wrong codes and passwords, counted per host: nobody finds a private room by trying codes (SPEC 4, "Finding").
+
+To open a room by a code of one's own choice is a guess too, for it tells that there was none: it counts in part.
+"""
 
 from relay.addresses import host_of, is_loopback
 
@@ -6,6 +9,9 @@ GUESSES_AT_ONCE = 20
 """Wrong codes and passwords of one IPv4 address or IPv6 /64 before it must wait: a class behind one NAT mistypes."""
 GUESSES_PER_S = 0.2
 """... and how fast it may go on: with made-up codes of 31 ** 6 and 10,000 rooms a hit takes 2.5 days (chosen)."""
+SHARE_OF_OPENING = 0.25
+"""To open a room by a chosen code counts as such a share of a guess, and less where a host may have more than 80
+players: it may open as many rooms at once (chosen)."""
 MAX_GUESSERS = 4096
 """Hosts remembered; for one more that which guessed wrong longest ago is forgotten (chosen)."""
 
@@ -25,8 +31,8 @@ class Guesses:
         """Tell whether a host has a guess left. Loopback is exempt."""
         return self._left_of(host_of(address), now) >= 1.0
 
-    def note_wrong(self, address: bytes, now: float) -> None:
-        """Count a wrong guess."""
+    def note(self, address: bytes, now: float, share: float = 1.0) -> None:
+        """Count a wrong guess, or a share of one."""
         if is_loopback(address):
             return
         host = host_of(address)
@@ -34,7 +40,7 @@ class Guesses:
         self._left.pop(host, None)
         if len(self._left) >= MAX_GUESSERS:
             del self._left[next(iter(self._left))]
-        self._left[host] = (left - 1.0, now)
+        self._left[host] = (left - share, now)
 
     def _left_of(self, host: bytes, now: float) -> float:
         left, at = self._left.get(host, (float(GUESSES_AT_ONCE), now))

@@ -27,7 +27,7 @@ from protocol.proofs import path_proof
 from protocol.texts import BYE_TEXTS
 from relay.addresses import host_of, is_loopback
 from relay.directory import list_rooms
-from relay.guesses import Guesses
+from relay.guesses import GUESSES_AT_ONCE, SHARE_OF_OPENING, Guesses
 from relay.handshake import (
     COOKIE_MEMORY_S,
     FEATURES,
@@ -82,7 +82,7 @@ MAX_BYES = 4096
 
 _OPTIONED: dict[int, dtypes.Record] = {Kind.JOIN: dtypes.JOIN_FIELDS, Kind.LIST: dtypes.LIST_FIELDS}
 """Layouts of what proves its address by a cookie, and has options."""
-_WRONG_GUESSES = (Refusal.NO_SUCH_ROOM, Refusal.WRONG_PASSWORD)
+_WRONG_GUESSES = (Refusal.NO_SUCH_ROOM, Refusal.WRONG_PASSWORD, Refusal.ROOM_EXISTS)
 
 
 class Allowance:
@@ -274,9 +274,13 @@ class Lobby:
             return request
         if not self._guesses.may_guess(address, now):
             return Refused(Refusal.TOO_MANY_TRIES)
+        num_rooms = len(self._world.rooms)
         outcome = join(self._world, request, address, now)
         if isinstance(outcome, Refused) and outcome.reason in _WRONG_GUESSES:
-            self._guesses.note_wrong(address, now)
+            self._guesses.note(address, now)
+        elif request.code and len(self._world.rooms) > num_rooms:
+            share = min(SHARE_OF_OPENING, GUESSES_AT_ONCE / self._world.config.max_sessions_per_host)
+            self._guesses.note(address, now, share)
         return outcome
 
     def _resume(self, value: Join, address: bytes, now: float) -> int | Refused | DropReason:

@@ -124,8 +124,9 @@ def answer_text(answer: Answer) -> str:
     """Write an answer in one line."""
     pong = answer.pong
     where = f"[{answer.host}]:{answer.port}" if ":" in answer.host else f"{answer.host}:{answer.port}"
+    region = f" in {pong.region}" if pong.region else ""
     return (
-        f"{where}: round trip {answer.round_trip_s * 1000:.1f} ms, tickrelay {pong.release} "
+        f"{where}{region}: round trip {answer.round_trip_s * 1000:.1f} ms, tickrelay {pong.release} "
         f"(protocol {pong.revision_min} to {pong.revision_max}), {pong.tick_rate} ticks/s, load {pong.load_percent} %, "
         f"{pong.players} of {pong.max_players} players in {pong.rooms} rooms"
     )

@@ -231,7 +231,7 @@ def test_a_range_of_revisions_around_ours_is_welcome() -> None:
     [
         ({"mode": JoinMode.JOIN}, Refusal.NO_SUCH_ROOM),
         ({"mode": JoinMode.RESUME}, Refusal.BAD_OPTIONS),
-        ({"mode": JoinMode.QUICK}, Refusal.UNSUPPORTED),
+        ({"mode": 6}, Refusal.UNSUPPORTED),
         ({"options": [(Option.IDENTITY, b"x")]}, Refusal.BAD_OPTIONS),
         ({"code": "a b"}, Refusal.BAD_CODE),
         ({"code": ""}, Refusal.BAD_CODE),

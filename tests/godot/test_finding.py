@@ -65,6 +65,9 @@ def test_a_room_is_listed_joined_hidden_and_shown(godot: str, project: Path, tmp
         assert (await listed(guest))["rooms"] == []
         [room] = (await listed(guest, only_open=False))["rooms"]
         assert room["players"] == [2, 3] and room["flags"] == [True, False] and not room["is_open"]
+        already = len(guest.told("listed"))
+        guest.order("list", {"refresh_every_s": {"float": 0.1}})
+        await guest.hear("listed", already + 3)
 
     run(body, godot, project, tmp_path, region="eu-west")
 

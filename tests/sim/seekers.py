@@ -1,7 +1,8 @@
 """Players of two games in two versions each, who look for rooms on one relay over a bad network.
 
-They list, join what they find, want quick matches, try codes, open rooms that are listed or not; hosts show, hide and
-lock theirs. `Openings` judges every datagram that the relay sends; when all is quiet, lists must be complete too.
+They list, join what they find, want quick matches, try codes, open rooms that are listed or not, lose the connection
+and come back; hosts show, hide and lock theirs. `Openings` judges every datagram that the relay sends; when all is
+quiet, lists must be complete too.
 """
 
 import heapq
@@ -17,6 +18,7 @@ from protocol.client import (
     Listing,
     ListRequest,
     Refused,
+    Resumed,
     RoomList,
 )
 from relay.addresses import pack_address
@@ -30,7 +32,7 @@ TAGS = ("fun", "duo", "rated")
 MAPS = ("sea", "air")
 CODES = tuple(f"ROOM{n}" for n in range(6))
 """So few that both games have rooms with one code, and who tries them finds some that are hidden."""
-CONFIG = RelayConfig(max_sessions_per_host=1000, timeout_s=4.0, keepalive_s=0.5, grace_s=0)
+CONFIG = RelayConfig(max_sessions_per_host=1000, timeout_s=2.0, keepalive_s=0.5, grace_s=5)
 LISTING_S = 20.0
 """How long a list may take in the worst of weather."""
 
@@ -48,7 +50,9 @@ class Seeker:
         self.listing: Listing | None = None
         self.found: RoomList | None = None
         self.endings: list[Any] = []
+        self.num_returns = 0
         self._num_rooms = 0
+        self._lost_until = 0.0
 
     @property
     def is_in_room(self) -> bool:
@@ -67,6 +71,7 @@ class Seeker:
         """Do something, perhaps. Returns: what is to be sent."""
         now = self.crowd.now
         self._take_events()
+        self.up.blocked = self.down.blocked = now < self._lost_until
         if self.crowd.is_busy:
             self._act()
         datagrams = self.listing.poll(now) if self.listing is not None else []
@@ -100,6 +105,7 @@ class Seeker:
         for event in self.connection.take_events():
             if isinstance(event, Refused | Disconnected):
                 self.endings.append(event)
+            self.num_returns += isinstance(event, Resumed)
         if self.connection.state is ClientState.CLOSED and not self.connection.poll(self.crowd.now):
             self.connection = None
 
@@ -142,6 +148,8 @@ class Seeker:
                     connection.lock(not connection.is_locked)
                 case 2:
                     connection.set_property("map", rng.choice(MAPS))
+        if rng.random() < 0.004:
+            self._lost_until = self.crowd.now + rng.uniform(0.5, 5.0)
         if rng.random() < 0.01:
             if rng.random() < 0.3:
                 self.connection = None  # as a crash does
@@ -179,7 +187,7 @@ class Crowd:
     def settle(self) -> None:
         """Let nobody do anything more, and check that lists are complete. Raises: FindingBroken."""
         self.is_busy = False
-        self.run(2 * CONFIG.timeout_s)
+        self.run(2 * CONFIG.timeout_s + CONFIG.grace_s)
         for seeker in self.seekers:
             seeker.found, seeker.listing = None, None
             seeker.ask()

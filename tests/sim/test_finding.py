@@ -26,6 +26,7 @@ def test_games_versions_and_hidden_rooms_are_kept_apart(seed: int) -> None:
     openings = crowd.openings
     assert openings.num_seats > 50 and len(openings.by_serial) > 20
     assert openings.num_pages > 50 and openings.num_rooms_shown > 50 and openings.num_quick > 5
+    assert sum(seeker.num_returns for seeker in crowd.seekers) > 5
     refused = {end.reason for seeker in crowd.seekers for end in seeker.endings if isinstance(end, Refused)}
     assert {Refusal.OTHER_VERSION, Refusal.NO_SUCH_ROOM, Refusal.ROOM_EXISTS} <= refused
 

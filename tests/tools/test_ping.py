@@ -125,14 +125,20 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
     assert ping.answer_text(ping.Answer(pong, "192.0.2.1", 7, 0.01234)).startswith("192.0.2.1:7: round trip 12.3 ms")
 
 
+def test_the_region_is_shown_if_the_relay_says_it() -> None:
+    pong = Pong(1, 2, "1.0", 30, 5, 1, 2, 3, "eu-west")
+    assert ping.answer_text(ping.Answer(pong, "192.0.2.1", 7, 0.01234)).startswith("192.0.2.1:7 in eu-west: round trip")
+
+
 @pytest.mark.slow
 def test_a_real_relay_answers(tmp_path: Path) -> None:
-    with serving(tmp_path, "--tick-rate", "50") as relay:
+    with serving(tmp_path, "--tick-rate", "50", "--region", "eu-west") as relay:
         for host in HOSTS:
             address = f"[{host}]:{relay.port}" if ":" in host else f"{host}:{relay.port}"
             done = tickrelay(tmp_path, "ping", address)
             assert done.returncode == 0
-            assert "50 ticks/s" in done.stdout and "0 of 2000 players in 0 rooms" in done.stdout
+            for words in (" in eu-west: ", "50 ticks/s", "0 of 2000 players in 0 rooms"):
+                assert words in done.stdout
 
 
 @pytest.mark.slow

@@ -175,7 +175,9 @@ _NOTHING_RECEIVED = int(AckFlag.NOTHING_RECEIVED)
 _HOT_WAYS = {int(Kind.DATA): Direction.UP, int(Kind.UPDATE): Direction.DOWN}
 _CLIENT_SIDE = frozenset(int(kind) for kind in UP_KINDS)
 _SERVER_SIDE = frozenset(int(kind) for kind in DOWN_KINDS)
-_BY_NONCE = frozenset({Kind.HELLO, Kind.CHALLENGE, Kind.JOIN, Kind.REFUSE, Kind.REDIRECT, Kind.WELCOME})
+_BY_NONCE = frozenset(
+    {Kind.HELLO, Kind.CHALLENGE, Kind.JOIN, Kind.LIST, Kind.REFUSE, Kind.REDIRECT, Kind.WELCOME, Kind.ROOMS}
+)
 _BY_SESSION = frozenset({Kind.BYE, Kind.RESET, Kind.PATH_CHALLENGE, Kind.PATH_RESPONSE})
 
 
@@ -302,6 +304,8 @@ class Sessions:
             attempt.former = self._former_of(seen)
             if attempt.former is not None:  # the player keeps its name, whatever stands in the JOIN
                 attempt.name = attempt.former.name or attempt.name
+        elif seen.kind == Kind.ROOMS:
+            attempt.answer = "ROOMS"
         elif seen.kind == Kind.REFUSE:
             attempt.answer = f"REFUSE {name_of(Refusal, fields.reason)}"
         elif seen.kind == Kind.WELCOME:

@@ -307,3 +307,12 @@ def test_who_comes_back_to_what_was_not_captured_is_a_new_session_under_the_name
     seen = see(resumed_capture(5, b"Zoe"))
     assert seen[-1].session is not None and seen[-1].session.name == "Zoe"
     assert {one.session.ended for one in seen if one.session is not None} == {""}
+
+
+def test_a_list_of_rooms_and_its_pages_are_one_attempt() -> None:
+    fields = {"kind": Kind.LIST, "shard": 0, "nonce": 78, "cookie": bytes(20), "revision": 1, "features": 0}
+    question = codec.encode(Kind.LIST, fields=fields | {"after": 0, "flags": 0}, options=[])
+    head = {"kind": Kind.ROOMS, "shard": 0, "nonce": 78, "after": 0, "next": 0, "num_listed": 0}
+    page = codec.encode(Kind.ROOMS, fields=head, region=b"", rooms=[])
+    asked, told = see([Packet(1.0, BOB, RELAY, question), Packet(1.1, RELAY, BOB, page)])
+    assert asked.attempt is told.attempt is not None and told.attempt.answer == "ROOMS"

@@ -1,3 +1,4 @@
+@icon("icons/relay_room_list.svg")
 class_name RelayRoomList
 extends Node
 ## Lists the rooms of a relay that can be found, for players to choose from.
