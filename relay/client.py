@@ -28,7 +28,6 @@ from protocol.client import (
     Event,
     JoinMode,
     JoinRequest,
-    Refusal,
     Refused,
     ResumeToken,
     StateChanged,
@@ -36,6 +35,8 @@ from protocol.client import (
     Value,
 )
 from protocol.constants import DEFAULT_PORT
+from relay.client_errors import ConnectTimeout as ConnectTimeout
+from relay.client_errors import JoinRefused as JoinRefused
 from relay.eventqueue import EventQueue
 from relay.transport.link import Link, open_links
 
@@ -48,24 +49,6 @@ NO_PROPERTIES: Mapping[str, Value] = MappingProxyType({})
 FLUSH_S = 1.0
 """How long leaving waits for what was sent last; a round trip is enough unless something got lost."""
 _NOT_TOLD_ALL = "the relay let us in, but did not tell us all of the room within {:g} s: is the network very slow?"
-
-
-class JoinRefused(Exception):
-    """The relay answered, and did not let us in."""
-
-    def __init__(self, reason: Refusal | int, text: str) -> None:
-        name = reason.name.lower().replace("_", " ") if isinstance(reason, Refusal) else f"reason {reason}"
-        super().__init__(f"{name}: {text}" if text else name)
-        self.reason = reason
-        """Why; a bare int is a reason of a later revision."""
-        self.text = text
-        """The relay's words for a human."""
-
-
-class ConnectTimeout(Exception):
-    """Nothing answered in time, not all of the room came, or the relay went away while we joined. The text says what
-    to check.
-    """
 
 
 @dataclass(frozen=True, slots=True)

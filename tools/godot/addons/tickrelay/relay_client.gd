@@ -123,11 +123,9 @@ enum Problem {
 }
 
 const _RelayClientScript := preload("relay_client.gd")
-const _RelayAddress := preload("relay_address.gd")
 const _RelayHandshake := preload("relay_handshake.gd")
+const _RelayInquiry := preload("relay_inquiry.gd")
 const _RelayLink := preload("relay_link.gd")
-const _RelayProbe := preload("relay_probe.gd")
-const _RelayProofs := preload("relay_proofs.gd")
 const _RelayRequest := preload("relay_request.gd")
 const _RelayRoomScript := preload("relay_room.gd")
 const _RelayStatesScript := preload("relay_states.gd")
@@ -269,7 +267,7 @@ var room: _RelayRoomScript:
 var _warnings := _RelayWarnings.new("RelayClient")
 var _visitor := _RelayVisitor.new(self, _warnings)
 var _room := _RelayRoomScript.new(_visitor, _warnings)
-var _probe: _RelayProbe
+var _inquiry := _RelayInquiry.new(self)
 var _is_polling := false
 
 
@@ -285,7 +283,7 @@ func _process(_delta: float) -> void:
 
 func _notification(what: int) -> void:
 	if what == NOTIFICATION_PREDELETE:
-		_close_probe()
+		_inquiry.close()
 		_visitor.leave_at_once()
 
 
@@ -298,12 +296,7 @@ func connect_to_relay(relay_address: String = "", relay_port: int = 0) -> void:
 	if status == Status.OFFLINE:
 		address = asked_address
 		port = asked_port
-	_close_probe()
-	var relay := _RelayAddress.new(asked_address, asked_port)
-	var nonce := _RelayProofs.random_nonce()
-	_probe = _RelayProbe.new(relay.host, relay.port, join_timeout_s, nonce, _RelayLink.clock())
-	if not _visitor.has_udp:
-		_probe.fail(Problem.NO_UDP, _RelayVisitor.NO_UDP_TEXT)
+	_inquiry.ask(asked_address, asked_port, join_timeout_s, _visitor.has_udp)
 
 
 ## Creates a room and joins it. Without [param code] the relay makes one up, see [member room_code].
@@ -536,7 +529,7 @@ func poll() -> void:
 	if _is_polling:
 		return  # called from a signal that this function emits
 	_is_polling = true
-	_poll_probe()
+	_inquiry.poll()
 	_visitor.poll()
 	_is_polling = false
 
@@ -576,7 +569,7 @@ func _leave_to_enter() -> bool:
 	leave_room()
 	if _visitor.is_busy():
 		return false
-	_close_probe()
+	_inquiry.close()
 	return true
 
 
@@ -585,23 +578,6 @@ func _new_request() -> _RelayRequest:
 	var request := _RelayRequest.new()
 	request.take(self)
 	return request
-
-
-func _poll_probe() -> void:
-	if _probe == null or not _probe.poll(_RelayLink.clock()):
-		return
-	var probe := _probe
-	_close_probe()
-	if probe.problem.is_empty():
-		relay_answered.emit(probe.answer)
-	else:
-		relay_unreachable.emit(probe.reason, probe.problem)
-
-
-func _close_probe() -> void:
-	if _probe != null:
-		_probe.line.close()
-		_probe = null
 
 
 func _after_sending(what: String, error: Error, size: int) -> void:

@@ -73,7 +73,6 @@ const MAX_CHANNEL := 255
 
 const _BAD_PORT_TEXT := "The port of the relay's address must be a number from 1 to 65535."
 const _WEB_TEXT := "Browser games cannot send UDP; not supported yet"
-const _NO_HOST_TEXT := "The host of this room does not answer."
 
 ## Our name in the room: 1 to 32 bytes of UTF-8. Set it before joining.
 var player_name := "Player"
@@ -198,7 +197,7 @@ func _poll() -> void:
 		_take(_visit.receive())
 	_apply_marks(true)
 	if _is_host_overdue():
-		_finish(Problem.NO_HOST, _NO_HOST_TEXT)
+		_finish(Problem.NO_HOST, "The host of this room does not answer.")
 	_admit_authenticated()
 	_plan_flush()
 	keep_alive = null
@@ -375,11 +374,8 @@ func _start() -> void:
 	var request := _RelayRequest.new()
 	request.mode = _mode
 	request.code = _code
-	request.player_name = player_name
-	request.password = password
-	request.game = game
-	request.game_version = game_version
-	request.max_players = max_players
+	for asked: StringName in [&"player_name", &"password", &"game", &"game_version", &"max_players"]:
+		request.set(asked, get(asked))
 	request.deadline_s = maxf(_deadline_at - _RelayLink.clock(), 0.1)
 	request.silence_s = silence_timeout_s
 	if OS.has_feature("web"):
