@@ -374,8 +374,8 @@ func _start() -> void:
 	var request := _RelayRequest.new()
 	request.mode = _mode
 	request.code = _code
-	for asked: StringName in [&"player_name", &"password", &"game", &"game_version", &"max_players"]:
-		request.set(asked, get(asked))
+	for wish: String in ["player_name", "password", "game", "game_version", "max_players"]:
+		request.set(wish, get(wish))
 	request.deadline_s = maxf(_deadline_at - _RelayLink.clock(), 0.1)
 	request.silence_s = silence_timeout_s
 	if OS.has_feature("web"):
