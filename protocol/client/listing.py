@@ -21,8 +21,9 @@ from protocol.client.labels import (
     require_properties,
     texts_options,
 )
-from protocol.client.names import is_code
+from protocol.client.names import fits_utf8, is_code
 from protocol.constants import (
+    CLIENT_NAME_BYTES,
     GAME_BYTES,
     GAME_VERSION_BYTES,
     HELLO_BYTES,
@@ -65,6 +66,7 @@ class ListRequest:
     deadline_s: float = 5.0
     """Give up when no page came for so many seconds; above 0."""
     client_name: str = "tickrelay-python"
+    """Name of the client software; at most 24 bytes of UTF-8."""
 
     def __post_init__(self) -> None:
         """Check every field. Raises: ValueError naming field, value and permitted range."""
@@ -76,6 +78,8 @@ class ListRequest:
             raise ValueError(f"max_rooms is {self.max_rooms}; permitted: 1 to {MAX_ROOMS}")
         if not self.deadline_s > 0.0:
             raise ValueError(f"deadline_s is {self.deadline_s}; permitted: above 0")
+        if not fits_utf8(self.client_name, CLIENT_NAME_BYTES):
+            raise ValueError(f"client_name is {self.client_name!r}; permitted: at most 24 bytes of UTF-8")
 
 
 @dataclass(frozen=True, slots=True)

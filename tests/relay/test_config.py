@@ -44,6 +44,13 @@ def test_what_is_no_number_is_refused(value: float) -> None:
         RelayConfig(timeout_s=value)
 
 
+@pytest.mark.parametrize("region", ["x" * 17, "ä" * 9, "eu\nwest", "\x9f"])
+def test_a_region_is_a_short_text_without_control_characters(region: str) -> None:
+    assert RelayConfig(region="eu-west").region == "eu-west"
+    with pytest.raises(ValueError, match=r"region is .*permitted: at most 16 bytes"):
+        RelayConfig(region=region)
+
+
 def test_settings_do_not_change_after_they_were_checked() -> None:
     with pytest.raises(FrozenInstanceError):
         RelayConfig().tick_rate = 0  # type: ignore[misc]

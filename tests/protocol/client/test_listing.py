@@ -177,6 +177,7 @@ def test_rooms_and_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("version", "x" * 17),
         ("tags", ["x"] * 9),
         ("properties", {"": 1}),
+        ("client_name", "x" * 25),
         ("max_rooms", 0),
         ("max_rooms", 10_001),
         ("deadline_s", 0.0),
