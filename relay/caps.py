@@ -8,6 +8,7 @@ from relay import (
     directory,
     engine,
     guesses,
+    handshake,
     lobby,
     log,
     messages,
@@ -55,6 +56,13 @@ CAPS: list[Cap] = [
         f"4 x `max_players` + 4,096, and of one host that ended {lobby.ATTEMPTS_PER_SEAT} x `max_sessions_per_host`",
         "a join is refused; nothing is forgotten early",
         "SERVER_FULL",
+        "tests/relay/test_lobby.py",
+    ),
+    Cap(
+        "join attempts remembered that were refused",
+        f"{_number(lobby.MAX_REFUSED)}, {handshake.COOKIE_MEMORY_S:.0f} s",
+        "the oldest is forgotten: a late JOIN of it is a new one",
+        "-",
         "tests/relay/test_lobby.py",
     ),
     Cap(

@@ -18,7 +18,7 @@ from relay import egress, ingress, pacing
 from relay.batch import Batch, Outgoing
 from relay.columns import Ints
 from relay.config import RelayConfig
-from relay.lobby import MAX_BYES, MAX_WAITING_JOINS, Lobby
+from relay.lobby import MAX_BYES, MAX_REFUSED, MAX_WAITING_JOINS, Lobby
 from relay.log import CREDIT_BYTES
 from relay.membership import leave
 from relay.messages import MAX_HELD
@@ -314,6 +314,7 @@ class Engine:
             "sessions": (len(world.sessions), config.max_players),
             "rooms": (len(world.rooms), config.max_rooms),
             "nonces": (self.lobby.num_nonces, self.lobby.max_nonces),
+            "refused_attempts": (self.lobby.num_refused, MAX_REFUSED),
             "byes": (self.lobby.num_byes, MAX_BYES),
             "waiting_joins": (self.lobby.num_waiting, MAX_WAITING_JOINS),
             "held_messages": (world.intake.num_held, MAX_HELD),

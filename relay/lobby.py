@@ -68,6 +68,9 @@ JOINS_AT_ONCE = 16
 """Of JOINs: 16 take 3 ms. More wait for the next pass, or a crowd that comes at once would make a tick late."""
 MAX_WAITING_JOINS = 512
 """JOINs that wait: an eighth of a second's (chosen; a client sends its JOIN again after a quarter)."""
+MAX_REFUSED = 4096
+"""Refused attempts remembered, for as long as a JOIN of theirs could be taken; the oldest is forgotten for one more
+(chosen: a second of nothing but refusals)."""
 RESETS_PER_S = 200
 """RESET datagrams sent per second, to all together."""
 CHALLENGE_AGAIN_S = 0.25
@@ -122,6 +125,9 @@ class Lobby:
         self._guesses = Guesses()
         self._nonces: dict[int, int] = {}
         """Nonce -> session id that it made, also after that session ended."""
+        self._refused: dict[int, tuple[float, Refused]] = {}
+        """Nonce -> (when it may be forgotten, why), oldest first. A JOIN of an attempt that was refused, and that its
+        client gave up, may still come when there is room: it would seat somebody who is not there."""
         self._ended: deque[tuple[float, int, bytes]] = deque()
         """(when it may be forgotten, nonce, host) of sessions that ended, oldest first."""
         self._attempts: Counter[bytes] = Counter()
@@ -145,6 +151,11 @@ class Lobby:
     def num_nonces(self) -> int:
         """Join attempts remembered."""
         return len(self._nonces)
+
+    @property
+    def num_refused(self) -> int:
+        """Refused join attempts remembered."""
+        return len(self._refused)
 
     @property
     def num_byes(self) -> int:
@@ -201,7 +212,7 @@ class Lobby:
                 return self._greetings
             if kind == Kind.LIST:
                 return self._lists
-            return self._repeats if number in self._nonces else self._joins
+            return self._repeats if number in self._nonces or number in self._refused else self._joins
         proven = kind != Kind.HELLO and self._world.sessions.find(number) is not None
         return self._ends if proven else self._greetings
 
@@ -245,12 +256,17 @@ class Lobby:
         if nonce in self._nonces:
             self._welcome_again(nonce, address, now)
             return
+        if nonce in self._refused:
+            self._answer(address, build_refuse(nonce, self._refused[nonce][1]))
+            return
         outcome = self._seat(value, address, now)
         if isinstance(outcome, DropReason):
             self._drop(outcome)
             return
         if isinstance(outcome, Refused):
             self._world.stats.count(f"refused_{outcome.reason.name.lower()}")
+            if value.fields.mode != JoinMode.RESUME:  # that is refused for now, maybe, and asked for again
+                self._remember_refusal(nonce, outcome, now)
             self._answer(address, build_refuse(nonce, outcome))
             return
         self._nonces[nonce] = int(self._world.sessions.table.id[outcome])
@@ -419,6 +435,11 @@ class Lobby:
         self._ended.append((now + COOKIE_MEMORY_S, nonce, host))
         self._attempts[host] += 1
 
+    def _remember_refusal(self, nonce: int, refused: Refused, now: float) -> None:
+        if len(self._refused) >= MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[nonce] = (now + COOKIE_MEMORY_S, refused)
+
     def _say_bye(self, address: bytes, bye: bytes, now: float) -> None:
         """Send BYE now and twice more."""
         self._answer(address, bye)
@@ -440,6 +461,8 @@ class Lobby:
 
     def forget_ended(self, now: float) -> None:
         """Forget the nonces for which no cookie can be acceptable any more."""
+        while self._refused and next(iter(self._refused.values()))[0] <= now:
+            del self._refused[next(iter(self._refused))]
         while self._ended and self._ended[0][0] <= now:
             _, nonce, host = self._ended.popleft()
             self._nonces.pop(nonce, None)

@@ -6,6 +6,7 @@ import pytest
 
 from protocol import codec, proofs
 from protocol.constants import REVISION_MAX, ByeReason, JoinMode, Kind, Refusal
+from relay import lobby
 from relay.addresses import pack_address
 from relay.handshake import COOKIE_MEMORY_S
 from relay.lobby import (
@@ -190,6 +191,31 @@ def test_joins_that_wait_are_bounded_and_who_ends_or_moves_does_not_wait_for_the
     assert value == cap
 
 
+def test_a_late_join_of_an_attempt_that_was_refused_seats_nobody() -> None:
+    """Its client has given up; it took the place of one who is there until its timeout, and of the next, and so on."""
+    bench = Bench()
+    [first] = bench.join_all(1, max_players=1)
+    late = Client(bench)
+    join = late.join_datagram(late.get_cookie())
+    assert late.answer_to(join).reason == Refusal.ROOM_FULL
+    bench.receive(first.bye())
+    assert late.answer_to(join).reason == Refusal.ROOM_FULL and bench.engine.num_sessions == 0
+    assert bench.counted("refused_room_full") == 1
+    bench.wait(COOKIE_MEMORY_S + 0.1)
+    assert bench.engine.lobby.num_refused == 0
+    assert Client(bench).join()
+
+
+def test_refused_attempts_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lobby, "MAX_REFUSED", 3)
+    bench = Bench()
+    joins = crowd_of(bench, 5)
+    bench.receive(*joins)
+    assert bench.engine.lobby.num_refused == 3
+    bench.receive(joins[0], joins[-1])
+    assert bench.counted("refused_no_such_room") == 6  # the first was forgotten, the last was not
+
+
 def test_a_flood_of_greetings_keeps_nobody_out_who_has_a_cookie() -> None:
     bench = Bench()
     client = Client(bench)
@@ -315,14 +341,15 @@ def test_a_host_that_comes_and_goes_keeps_nobody_else_out() -> None:
     Client(bench, host="203.0.113.9").join()
 
 
-def test_a_refused_attempt_is_not_remembered_and_may_be_made_again() -> None:
+def test_who_was_refused_may_try_again_by_another_attempt() -> None:
     bench = Bench(max_rooms=1)
     keeper = bench.join(code="A")
     client = Client(bench)
     assert client.ask(code="B").reason == Refusal.SERVER_FULL
     assert bench.engine.gauges()["nonces"][0] == 1
     bench.receive(keeper.bye())
-    client.join(code="B")
+    assert client.ask(code="B").reason == Refusal.SERVER_FULL
+    bench.join(code="B")
 
 
 def test_a_join_with_a_stale_cookie_gets_a_fresh_one_that_works() -> None:
