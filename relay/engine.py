@@ -285,9 +285,10 @@ class Engine:
                 go_away(world, session, now)
             else:
                 self._end(session, ByeReason.TIMEOUT, now)
-        is_heard = now - table.heard_at[overdue.too_slow] < SILENT_KEEPALIVES * world.config.keepalive_s
-        is_here = ~np.isin(overdue.too_slow, list(world.away))
-        self._end_all(overdue.too_slow[is_heard & is_here], ByeReason.TOO_SLOW, now)
+        for session in overdue.too_slow.tolist():  # rarely any
+            is_heard = now - table.heard_at[session] < SILENT_KEEPALIVES * world.config.keepalive_s
+            if is_heard and session not in world.away:
+                self._end(session, ByeReason.TOO_SLOW, now)
 
     def _present(self) -> Ints:
         """Return the rows of all sessions but those of players who are away."""
