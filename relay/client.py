@@ -68,6 +68,35 @@ class RelayClient:
     `room_properties`, `rtt_s`, `tick_rate`, ... When the connection is lost the client tries to come back by itself, as
     long as the relay keeps its place: the events ConnectionLost and then Resumed or Disconnected tell. A client that is
     closed cannot join again; make a new one, with `resume=` for the old place.
+
+    Args:
+        host: Name or address of the relay.
+        port: UDP port of the relay.
+        name: The player's name, 1 to 32 bytes of UTF-8. With `resume` it may be left out: the old one stays.
+        code: Code of the room, 1 to 16 of A-Z 0-9 -. Empty: create a room and let the relay make up its code.
+        mode: CREATE, JOIN or JOIN_OR_CREATE. None: RESUME with `resume`, else JOIN_OR_CREATE if there is a code,
+            otherwise CREATE.
+        password: Password of the room.
+        game: Which game this is, such as org.example.kart; rooms of others are not seen. At most 32 bytes.
+        game_version: Its version, at most 16 bytes; a room that another one opened refuses us.
+        room_name: For a room that is created: what lists show beside its code, at most 48 bytes.
+        tags: For a room that is created, and for QUICK: up to 8 that lists and quick matches can ask for.
+        listed: For a room that is created: `list_rooms` finds it.
+        shown: For a room that is created: up to 8 keys of its properties, which lists show.
+        properties: For a room that is created, and for QUICK: up to 8 that it begins with.
+        max_players, entities_per_player, max_state_bytes: For a room that is created: 1 to 256, 256, 255.
+        anyone_sets: For a room that is created: every player may set its properties, not only the host.
+        identity: 16 random bytes, made once for this installation and kept, so that a ban holds; or none.
+        resume: What `connection.resume_token()` of an earlier client returned, in this process or another: come
+            back to its place, if the relay still keeps it.
+        reconnect: Try to come back when the connection is lost.
+        on_token: Called with the token of each new session, also of those by which a lost connection came back,
+            before the relay hears of the session: from then on older tokens are worth nothing. So whoever writes
+            it down here always has the one that leads back after a crash. What it raises goes to the loop's
+            exception handler; it is not called again for this session.
+        deadline_s: `connect` gives up if the relay has not let us in after this many seconds, or has not told us
+            all of the room so many seconds after that.
+        clock: Monotonic seconds.
     """
 
     _connection: ClientConnection | None = None
@@ -109,38 +138,7 @@ class RelayClient:
         deadline_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to join; nothing is sent yet.
-
-        Args:
-            host: Name or address of the relay.
-            port: UDP port of the relay.
-            name: The player's name, 1 to 32 bytes of UTF-8. With `resume` it may be left out: the old one stays.
-            code: Code of the room, 1 to 16 of A-Z 0-9 -. Empty: create a room and let the relay make up its code.
-            mode: CREATE, JOIN or JOIN_OR_CREATE. None: RESUME with `resume`, else JOIN_OR_CREATE if there is a code,
-                otherwise CREATE.
-            password: Password of the room.
-            game: Which game this is, such as org.example.kart; rooms of others are not seen. At most 32 bytes.
-            game_version: Its version, at most 16 bytes; a room that another one opened refuses us.
-            room_name: For a room that is created: what lists show beside its code, at most 48 bytes.
-            tags: For a room that is created, and for QUICK: up to 8 that lists and quick matches can ask for.
-            listed: For a room that is created: `list_rooms` finds it.
-            shown: For a room that is created: up to 8 keys of its properties, which lists show.
-            properties: For a room that is created, and for QUICK: up to 8 that it begins with.
-            max_players, entities_per_player, max_state_bytes: For a room that is created: 1 to 256, 256, 255.
-            anyone_sets: For a room that is created: every player may set its properties, not only the host.
-            identity: 16 random bytes, made once for this installation and kept, so that a ban holds; or none.
-            resume: What `connection.resume_token()` of an earlier client returned, in this process or another: come
-                back to its place, if the relay still keeps it.
-            reconnect: Try to come back when the connection is lost.
-            on_token: Called with the token of each new session, also of those by which a lost connection came back,
-                before the relay hears of the session: from then on older tokens are worth nothing. So whoever writes
-                it down here always has the one that leads back after a crash. What it raises goes to the loop's
-                exception handler; it is not called again for this session.
-            deadline_s: `connect` gives up if the relay has not let us in after this many seconds, or has not told us
-                all of the room so many seconds after that.
-            clock: Monotonic seconds.
-        Raises: ValueError naming the argument and what is permitted.
-        """
+        """Prepare to join; nothing is sent yet. Raises: ValueError naming the argument and what is permitted."""
         self._request = JoinRequest(
             mode=mode or (JoinMode.RESUME if resume else JoinMode.JOIN_OR_CREATE if code else JoinMode.CREATE),
             name=name,

@@ -18,6 +18,7 @@ from protocol.constants import Option
 @pytest.mark.parametrize("text", ["", "chess", "ä" * 4, "x" * 8])
 def test_a_label_that_fits_is_taken(text: str) -> None:
     require_label("game", text, 8)
+    assert len(text.encode()) <= 8
 
 
 @pytest.mark.parametrize("text", ["x" * 9, "ä" * 5, "a\nb", "a\x7fb", "\x9f", "\ud800"])
